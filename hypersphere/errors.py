@@ -1,5 +1,6 @@
 """One-line errors: bad input ends a script with a sentence and exit code 2, not a traceback."""
 
+import os
 import sys
 
 
@@ -13,10 +14,17 @@ def show_in_one_line() -> None:
 
 
 def _excepthook(kind, error, traceback):
+    if issubclass(kind, BrokenPipeError):
+        os._exit(1)  # the reader of our output has gone: nobody is left to tell
     if issubclass(kind, (InputError, OSError)):
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        _end(f"error: {' '.join(str(error).split())}", 2)
     if issubclass(kind, KeyboardInterrupt):
-        print("\ninterrupted: repeat the command to continue", file=sys.stderr)
-        sys.exit(130)
+        _end("\ninterrupted: repeat the command to continue", 130)
     sys.__excepthook__(kind, error, traceback)
+
+
+def _end(message, code):
+    print(message, file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # not sys.exit: after a failed write, HDF5 crashes when Python closes its files

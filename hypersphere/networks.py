@@ -1,0 +1,165 @@
+"""Networks: the L2 constraint, training that can be interrupted, and embeddings."""
+
+import hashlib
+import json
+import math
+import shutil
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+from hypersphere.errors import InputError
+from hypersphere.runs import cannot_write, replacing, save_arrays
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+SMALLEST_SQUARED_NORM = 1e-6
+
+
+@keras.saving.register_keras_serializable(package="hypersphere")
+def l2_constrain(x, alpha):
+    """Put each row on the sphere of radius alpha: (n, d) to (n, d), row norms alpha.
+
+    A named, registered function, so that a `Lambda` layer around it loads with Keras's safe mode
+    on. A row of zeros stays zero: its norm is bounded below, and so is the gradient there.
+    Source: Ranjan, Castillo, Chellappa 2017, https://arxiv.org/abs/1703.09507
+    """
+    squared_norm = keras.ops.sum(keras.ops.square(x), axis=-1, keepdims=True)  # (n, 1)
+    return alpha * x * keras.ops.rsqrt(keras.ops.maximum(squared_norm, SMALLEST_SQUARED_NORM))
+
+
+def one_cycle(peak, steps, warmup_share=0.3):
+    """Learning rate: up from peak / 25 in a line, then down to zero along a cosine, in `steps` steps."""
+    warmup_steps = round(warmup_share * steps)
+    return keras.optimizers.schedules.CosineDecay(
+        peak / 25, decay_steps=steps - warmup_steps, warmup_target=peak, warmup_steps=warmup_steps
+    )
+
+
+def shuffled_batches(x, y, batch_size, seed, epoch):
+    """A tf.data.Dataset of one epoch, in an order drawn from (seed, epoch).
+
+    epoch : tf.Variable, read whenever an epoch starts, so that a training which continues in
+    epoch 7 sees the same batches as one that was never interrupted.
+    """
+
+    def order(_):
+        rows = tf.range(len(x))
+        return tf.data.Dataset.from_tensor_slices(tf.random.experimental.stateless_shuffle(rows, seed=[seed, epoch]))
+
+    x, y = tf.constant(x), tf.constant(y)
+    batches = tf.data.Dataset.range(1).flat_map(order).batch(batch_size)
+    batches = batches.map(lambda rows: (tf.gather(x, rows), tf.gather(y, rows))).prefetch(2)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # autotuning threads compete with the training on small machines
+    steps = math.ceil(len(x) / batch_size)
+    return batches.with_options(options).apply(tf.data.experimental.assert_cardinality(steps))
+
+
+class HistoryFile(keras.callbacks.Callback):
+    """Keeps an epoch's metrics and seconds in a JSON file, and continues the file of a first attempt.
+
+    It also moves the variable `epoch` on, before the epoch's batches are drawn.
+    """
+
+    def __init__(self, path, epoch):
+        super().__init__()
+        self.path = path
+        self.epoch = epoch
+        self.rows = json.loads(path.read_text()) if path.exists() else []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch.assign(epoch)
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = time.perf_counter() - self.started
+        row = {name: float(value) for name, value in logs.items()} | {"seconds": seconds}
+        self.rows = [*self.rows[:epoch], row]
+        with replacing(self.path) as beside:
+            beside.write_text(json.dumps(self.rows))
+
+
+def train(network, train_images, val_images, *, epochs, batch_size, learning_rate, seed, resume_folder):
+    """Train a network whose outputs are logits, by SGD with Nesterov momentum 0.9 and a one-cycle rate.
+
+    train_images, val_images : (x, y), x : (n, 28, 28, 1) float32, y : (n,) int64.
+    Returns the history: one dict of metrics and seconds an epoch.
+    The state after each epoch is kept in `resume_folder`: the same call continues from there, a
+    call with another network or other arguments starts anew.
+    """
+    settings = [network.to_json(), epochs, batch_size, learning_rate, seed, len(train_images[0])]
+    state = resume_folder / hashlib.sha256(repr(settings).encode()).hexdigest()[:12]
+    epoch = tf.Variable(0)
+    batches = shuffled_batches(*train_images, batch_size, seed, epoch)
+    schedule = one_cycle(learning_rate, steps=epochs * len(batches))
+    network.compile(
+        optimizer=keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    if not (state / "keras" / "training_metadata.json").exists():
+        shutil.rmtree(state, ignore_errors=True)  # interrupted before the first epoch was kept
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        history = HistoryFile(state / "history.json", epoch)
+        backup = keras.callbacks.BackupAndRestore(state / "keras", double_checkpoint=True, delete_checkpoint=False)
+        network.fit(
+            batches,
+            epochs=epochs,
+            validation_data=val_images,
+            validation_batch_size=1000,
+            callbacks=[history, backup],
+            shuffle=False,  # the batches are shuffled already
+            verbose=1 if sys.stdout.isatty() else 2,  # a bar in a terminal, a line an epoch in a log
+        )
+    except OSError as error:
+        raise InputError(cannot_write(state, error)) from None
+    return history.rows
+
+
+def embed(network, x, batch_size=1000):
+    """Outputs of the layer named "embedding", (n, d) float32, and the predicted classes, (n,) int64."""
+    both = keras.Model(network.input, [network.get_layer("embedding").output, network.output])
+    embeddings, predictions = [], []
+    for start in range(0, len(x), batch_size):
+        embedding, logits = both(x[start : start + batch_size], training=False)
+        embeddings.append(keras.ops.convert_to_numpy(embedding))
+        predictions.append(keras.ops.convert_to_numpy(logits).argmax(axis=1))
+    return np.concatenate(embeddings), np.concatenate(predictions)
+
+
+def save_network(network, path):
+    """Write a `.keras` file with the layers and weights alone, no optimizer state."""
+    without_optimizer = keras.Model(network.input, network.output, name=network.name)
+    with replacing(path) as beside:
+        without_optimizer.save(beside)
+
+
+def load_network(path, made_by):
+    """Load a `.keras` file with safe mode on.
+
+    Raises InputError if the file is missing (`made_by` names the script that makes it) or no model.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: missing; run {made_by} first")
+    try:
+        network = keras.saving.load_model(path, compile=False)
+        network.get_layer("embedding")
+    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile):
+        raise InputError(f"{path}: not a network of this project; run {made_by} again") from None
+    return network
+
+
+def save_embeddings(path, network, splits, seed):
+    """Write embeddings, labels and predictions of {name: (x, y)} to an `.npz` file; returns its arrays."""
+    arrays = {"seed": np.array(seed)}
+    for name, (x, y) in splits.items():
+        embedding, prediction = embed(network, x)
+        arrays |= {f"embedding_{name}": embedding, f"label_{name}": y, f"prediction_{name}": prediction}
+    save_arrays(path, arrays)
+    return arrays

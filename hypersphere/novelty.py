@@ -1,0 +1,123 @@
+"""Novelty detection: LOF on embeddings, its thresholds, and how well scores separate.
+
+One sign everywhere: a novelty score is higher for what is more anomalous, label 1 is the anomaly.
+scikit-learn's opposite sign is turned in `score` and `contamination_threshold` alone.
+"""
+
+import zipfile
+from pathlib import Path
+
+from hypersphere.errors import InputError
+from hypersphere.runs import replacing
+
+import numpy as np
+import skops.io
+from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.neighbors import LocalOutlierFactor
+
+
+def fit_lof(x_train, n_neighbors=20):
+    """scikit-learn's LOF, fitted on normal data x_train : (n, d) to judge new data.
+
+    `algorithm="brute"` is what scikit-learn picks by itself above 15 dimensions; saying it keeps
+    Python-only tree objects out of the saved file.
+    Source: Breunig, Kriegel, Ng, Sander 2000, https://doi.org/10.1145/335191.335388
+    """
+    return LocalOutlierFactor(n_neighbors=n_neighbors, novelty=True, algorithm="brute").fit(x_train)
+
+
+def score(lof, x):
+    """Novelty scores of *new* data, (n, d) to (n,). Never the training data: each point would be
+    its own nearest neighbour."""
+    return -lof.score_samples(x)
+
+
+def contamination_threshold(lof, contamination):
+    """The score above which LOF with this `contamination` calls a point abnormal.
+
+    Contamination is a share of the *training* data: what share of new data lies above the
+    threshold depends on how well the embedding generalises. The fit does not depend on it.
+    """
+    return -np.percentile(lof.negative_outlier_factor_, 100 * contamination)
+
+
+def rejection_threshold(normal_scores, share):
+    """The score above which this share of the given normal data lies."""
+    return np.quantile(normal_scores, 1 - share)
+
+
+def share_normal(scores, threshold):
+    """The share of the data that is judged normal."""
+    return float(np.mean(scores <= threshold))
+
+
+def auroc(normal_scores, anomaly_scores):
+    """Probability that an anomaly has a higher score than normal data (ties count half)."""
+    labels, scores = _labelled(normal_scores, anomaly_scores)
+    return float(roc_auc_score(labels, scores))
+
+
+def fpr95(normal_scores, anomaly_scores):
+    """The share of anomalies judged normal at the threshold that keeps 95 % of the normal data."""
+    return share_normal(anomaly_scores, rejection_threshold(normal_scores, 0.05))
+
+
+def roc_points(normal_scores, anomaly_scores):
+    """The ROC curve: share of normal data turned away, share of anomalies turned away."""
+    false_positive_rate, true_positive_rate, _ = roc_curve(*_labelled(normal_scores, anomaly_scores))
+    return false_positive_rate, true_positive_rate
+
+
+def evaluate(lof, scores, normal, contaminations=(0.001, 0.01), rejections=(0.006, 0.01, 0.04)):
+    """What the tables show of one detector, as a dictionary ready for JSON.
+
+    scores : {set name: novelty scores of new data}; normal : the name of the set that is normal.
+    Shares judged normal are given at the thresholds of LOF's own contamination rule, and at those
+    that turn away a given share of the normal set.
+    """
+    normal_scores = scores[normal]
+    outliers = {name: values for name, values in scores.items() if name != normal}
+    by_contamination = {str(c): float(contamination_threshold(lof, c)) for c in contaminations}
+    by_rejection = {str(r): float(rejection_threshold(normal_scores, r)) for r in rejections}
+    return {
+        "threshold": by_contamination,
+        "normal_at_contamination": _shares(scores, by_contamination),
+        "normal_at_rejection": _shares(scores, by_rejection),
+        "auroc": {name: auroc(normal_scores, values) for name, values in outliers.items()},
+        "fpr95": {name: fpr95(normal_scores, values) for name, values in outliers.items()},
+    }
+
+
+def _shares(scores, thresholds):
+    return {
+        level: {name: share_normal(values, threshold) for name, values in scores.items()}
+        for level, threshold in thresholds.items()
+    }
+
+
+def _labelled(normal_scores, anomaly_scores):
+    labels = np.repeat([0, 1], [len(normal_scores), len(anomaly_scores)])
+    return labels, np.concatenate([normal_scores, anomaly_scores])
+
+
+def save_lof(lof, path):
+    """Write a fitted LOF without pickle."""
+    with replacing(path) as beside:
+        skops.io.dump(lof, beside)
+
+
+def load_lof(path):
+    """Load a fitted LOF; only scikit-learn's and NumPy's own types are accepted.
+
+    Raises InputError if the file is missing or is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: missing; run anomaly_lof.py first")
+    try:
+        lof = skops.io.load(path, trusted=[])
+    except (zipfile.BadZipFile, KeyError, TypeError, skops.io.exceptions.UntrustedTypesFoundException):
+        lof = None
+    if not isinstance(lof, LocalOutlierFactor):
+        raise InputError(f"{path}: not a detector of this project; run anomaly_lof.py again")
+    return lof

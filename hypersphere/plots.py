@@ -1,0 +1,109 @@
+"""Figures. Functions that draw into an `ax` leave saving to the caller."""
+
+from hypersphere.runs import in_notebook, replacing
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib import patheffects
+
+if not in_notebook():
+    plt.switch_backend("agg")  # files only: no display is needed
+plt.style.use("petroff10")  # ten colours chosen to be told apart with colour-blindness too
+DIGIT_COLORS = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+WHITE_OUTLINE = [patheffects.withStroke(linewidth=3, foreground="white")]
+
+
+def save(figure, path):
+    """Write a figure as PNG, whole or not at all, show it in a notebook, and close it."""
+    with replacing(path) as beside:
+        figure.savefig(beside, dpi=150)
+    if in_notebook():
+        plt.show()
+    plt.close(figure)
+    print(f"wrote {path}")
+
+
+def learning_curves(history, title):
+    """Accuracy and loss over the epochs, training beside validation; history : one dict an epoch."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    epochs = np.arange(1, len(history) + 1)
+    for ax, metric, corner in zip(axes, ["accuracy", "loss"], ["lower right", "upper right"], strict=True):
+        for key, label, style in [(metric, "training", "o-"), (f"val_{metric}", "validation", "s--")]:
+            ax.plot(epochs, [row[key] for row in history], style, markersize=4, label=label)
+        ax.set(xlabel="epoch", ylabel=metric)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.grid(alpha=0.3)
+        ax.legend(loc=corner)
+    axes[1].set(ylabel="loss with its L2 penalty", yscale="log")
+    axes[1].yaxis.set_major_formatter("{x:g}")
+    axes[1].yaxis.set_minor_formatter("{x:g}")
+    figure.suptitle(title)
+    return figure
+
+
+def image_grid(images, titles, title, columns=12):
+    """A grid of images, each under its own title; images : (n, 28, 28, 1); says so if there is none."""
+    rows = max(1, -(-len(images) // columns))
+    size = (columns * 0.85, rows * 1.1 + 0.6)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, image, caption in zip(axes.flat, images, titles, strict=False):
+        ax.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
+        ax.set_title(caption, fontsize=8, pad=2)
+    figure.suptitle(title if len(images) else f"{title}: none")
+    return figure
+
+
+def misclassified(x, label, prediction, title):
+    """The wrong answers, each titled "predicted, right"; the first 120 of them if there are more."""
+    wrong = np.flatnonzero(label != prediction)[:120]
+    return image_grid(x[wrong], [f"{prediction[i]}, not {label[i]}" for i in wrong], title)
+
+
+def digit_map(ax, points, label, title):
+    """A 2-d map, (n, 2), a colour a digit, each digit named at the median of its points; returns ax."""
+    size = np.clip(30_000 / len(points), 3, 20)
+    ax.scatter(*points.T, c=[DIGIT_COLORS[digit] for digit in label], s=size, alpha=0.6, linewidths=0)
+    for digit in np.unique(label):
+        center = np.median(points[label == digit], axis=0)
+        ax.text(*center, str(digit), fontsize=15, weight="bold", ha="center", va="center", path_effects=WHITE_OUTLINE)
+    ax.set(title=title, xlabel="t-SNE dimension 1", ylabel="t-SNE dimension 2", xticks=[], yticks=[])
+    ax.set_aspect("equal", adjustable="datalim")
+    return ax
+
+
+def score_histograms(ax, scores, thresholds, title):
+    """Histograms of novelty scores on a logarithmic axis; scores, thresholds : {name: values}; returns ax."""
+    low = min(values.min() for values in scores.values())
+    high = np.quantile(np.concatenate(list(scores.values())), 0.999)
+    bins = np.geomspace(low, high, 80)
+    for name, values in scores.items():
+        weights = np.full(len(values), 100 / len(values))
+        ax.hist(values.clip(low, high), bins=bins, weights=weights, histtype="step", linewidth=1.6, label=name)
+    for (name, value), style in zip(thresholds.items(), ["--", ":", "-."], strict=False):
+        ax.axvline(value, color="black", linestyle=style, linewidth=1, label=name)
+    ax.set(xscale="log", xlabel="LOF (higher = more anomalous)", ylabel="% of the images", title=title)
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter("{x:g}")
+    ax.legend(fontsize=8)
+    return ax
+
+
+def roc_curves(ax, curves, title):
+    """ROC curves; curves : {name: (false positive rates, true positive rates)}; returns ax."""
+    for (name, (false_positive_rate, true_positive_rate)), style in zip(
+        curves.items(), ["-", "--", "-.", ":"] * len(curves), strict=False
+    ):
+        ax.plot(false_positive_rate, true_positive_rate, style, label=name)
+    ax.set(
+        xscale="log",
+        xlim=(1e-4, 1),
+        ylim=(0, 1.02),
+        xlabel="share of MNIST test images turned away",
+        ylabel="share of outliers turned away",
+        title=title,
+    )
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=8)
+    return ax
