@@ -1,0 +1,84 @@
+"""Train the same CNN with an L2-constrained softmax: every image lands on a sphere of radius alpha.
+
+    python train_l2softmax.py                   # about 3 minutes on two cores
+    python train_l2softmax.py --smoke           # a try on 2,000 images, seconds
+    python train_l2softmax.py --seed 1 --out runs/seed1
+
+Reads   data/mnist
+Writes  models/l2softmax.keras         the network, which gives logits
+        models/l2softmax.npz           embeddings, labels and predictions of the three splits
+        figures/l2softmax_curves.png   accuracy and loss over the epochs
+        figures/l2softmax_mistakes.png the misclassified test images
+        results/l2softmax.json         flags, history, metrics, versions, machine, time
+Repeating the command continues an interrupted training.
+"""
+
+# %% Settings
+import time
+
+from hypersphere import data, networks, plots, runs
+
+import keras
+
+NAME, TITLE, ARTICLE_ACCURACY = "l2softmax", "L2-constrained CNN", 0.9931
+
+parser = runs.Parser(__doc__)
+parser.add_argument("--seed", type=runs.seed_number, default=0, help="of weights and batches, %(default)s")
+parser.add_argument("--epochs", type=runs.positive_int, default=10, help="passes over the training images, %(default)s")
+parser.add_argument("--alpha", type=runs.positive_float, default=16.0, help="radius of the sphere, %(default)s")
+parser.add_argument("--batch-size", type=runs.positive_int, default=128, help="images a step, %(default)s")
+parser.add_argument("--learning-rate", type=runs.positive_float, default=0.05, help="the highest, %(default)s")
+parser.add_argument("--weight-decay", type=runs.non_negative_float, default=1e-3, help="L2 penalty, %(default)s")
+args = parser.parse()
+
+started = time.perf_counter()
+keras.utils.set_random_seed(args.seed)
+
+# %% Data: 50,000 training, 10,000 validation and 10,000 test images
+(x_train, y_train), (x_val, y_val), (x_test, y_test) = data.load_mnist(args.data, smoke=args.smoke)
+
+# %% Network
+# The article gives three convolutions and a fully connected layer of 64; widths, pooling, penalty and
+# the linear (not rectified) layer of 64 are our choice, explained in the README.
+penalty = keras.regularizers.L2(args.weight_decay)
+image = keras.Input((28, 28, 1))
+x = image
+for filters in [32, 64, 128]:
+    x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu", kernel_regularizer=penalty)(x)
+    x = keras.layers.MaxPooling2D(2)(x)  # 28 -> 14 -> 7 -> 3
+x = keras.layers.Flatten()(x)  # (n, 3 * 3 * 128)
+x = keras.layers.Dense(64, kernel_regularizer=penalty, name="features")(x)  # (n, 64)
+# The one difference from train_cnn_baseline.py: each row is scaled to the length alpha.
+constrain = keras.layers.Lambda(networks.l2_constrain, arguments={"alpha": args.alpha}, name="embedding")
+embedding = constrain(x)  # (n, 64), norms alpha
+# Logits: the softmax is part of the loss, where it cannot saturate.
+logits = keras.layers.Dense(10, kernel_regularizer=penalty, name="logits")(embedding)  # (n, 10)
+network = keras.Model(image, logits, name=NAME)
+network.summary()
+
+# %% Training
+history = networks.train(
+    network,
+    (x_train, y_train),
+    (x_val, y_val),
+    epochs=args.epochs,
+    batch_size=args.batch_size,
+    learning_rate=args.learning_rate,
+    seed=args.seed,
+    resume_folder=runs.resume_folder(args, NAME),
+)
+
+# %% Results
+splits = {"train": (x_train, y_train), "val": (x_val, y_val), "test": (x_test, y_test)}
+arrays = networks.save_embeddings(args.out / "models" / f"{NAME}.npz", network, splits, args.seed)
+accuracy = {name: float((arrays[f"prediction_{name}"] == y).mean()) for name, (_, y) in splits.items()}
+wrong = int((arrays["prediction_test"] != y_test).sum())
+print(f"test accuracy {accuracy['test']:.2%}, {wrong} of {len(y_test)} wrong (article: {ARTICLE_ACCURACY:.2%})")
+
+# %% Save
+networks.save_network(network, args.out / "models" / f"{NAME}.keras")
+plots.save(plots.learning_curves(history, TITLE), args.out / "figures" / f"{NAME}_curves.png")
+title = f"{TITLE}: the {wrong} misclassified of {len(y_test)} test images (the answer, not the right digit)"
+figure = plots.misclassified(x_test, y_test, arrays["prediction_test"], title)
+plots.save(figure, args.out / "figures" / f"{NAME}_mistakes.png")
+runs.write_record(args, NAME, {"accuracy": accuracy, "wrong": wrong}, started, history=history)
