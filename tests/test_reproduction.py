@@ -1,0 +1,55 @@
+"""The reproduced numbers: those of the committed seeds, and (slow) those of a run made here and now."""
+
+import statistics
+
+from conftest import run_script
+from hypersphere import tables
+
+import pytest
+
+SEEDS = tables.load_seeds()
+
+
+def mean(values):
+    return statistics.mean(values)
+
+
+def accuracy(runs, name):
+    return mean(run[name]["metrics"]["accuracy"]["test"] for run in runs)
+
+
+def share_normal(runs, space, rule, level, name):
+    metrics = [run["lof"]["metrics"] for run in runs]
+    return mean(m[space][rule][level][name] for m in metrics if space in m)
+
+
+def assert_reproduced(runs):
+    """The least that a reproduction must reach, on the mean of its runs."""
+    assert accuracy(runs, "cnn") >= 0.990
+    assert accuracy(runs, "l2softmax") >= 0.993
+    assert share_normal(runs, "l2softmax", "normal_at_rejection", "0.01", "Fashion-MNIST") <= 0.18
+    assert share_normal(runs, "l2softmax", "normal_at_rejection", "0.04", "Fashion-MNIST") <= 0.05
+    # In the input space the article's three numbers are a point of our ROC curve, at another threshold.
+    for name, article in [("MNIST test", 0.99), ("Fashion-MNIST", 0.70)]:
+        assert share_normal(runs, "input", "normal_at_rejection", "0.006", name) == pytest.approx(article, abs=0.05)
+
+
+def test_committed_seeds_reproduce_the_article():
+    assert_reproduced(SEEDS)
+    differences = [accuracy([run], "l2softmax") - accuracy([run], "cnn") for run in SEEDS]
+    assert mean(differences) > 0
+    assert share_normal(SEEDS, "l2softmax", "normal_at_rejection", "0.01", "CIFAR-10") <= 0.08
+    assert share_normal(SEEDS, "l2softmax", "normal_at_rejection", "0.04", "CIFAR-10") <= 0.01
+    assert share_normal(SEEDS, "input", "normal_at_rejection", "0.006", "CIFAR-10") == pytest.approx(0.16, abs=0.05)
+
+
+def test_every_script_stays_under_4_gb():
+    assert max(run[name]["peak_memory_mb"] for run in SEEDS for name in tables.SCRIPTS) < 4000
+
+
+@pytest.mark.slow
+def test_a_run_made_here_reproduces_the_article(tmp_path):
+    for script in tables.SCRIPTS.values():
+        done = run_script(script, "--out", tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert_reproduced([tables.load_records(tmp_path / "results")])
