@@ -1,6 +1,6 @@
 """Time each stage beside its plain alternative, in alternation; prints medians, spread and ratios.
 
-    make bench                                  # about 8 minutes on two cores
+    make bench                                  # about 6 minutes on two cores
     python -m benchmarks.speed --repeats 1      # quicker, without a spread
 
 Reads   data/mnist, models/cnn.keras, models/cnn.npz

@@ -261,10 +261,10 @@ def fill_in(text, tables):
     Raises InputError if the text lacks a table's markers.
     """
     for name, table in tables.items():
-        pattern = re.compile(f"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
+        pattern = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         if not pattern.search(text):
             raise InputError(f"README.md: the markers <!-- {name} --> and <!-- /{name} --> are missing; put them back")
-        text = pattern.sub(lambda match, table=table: match[1] + table + match[2], text)
+        text = pattern.sub(lambda match, table=table: f"{match[1]}\n{table}\n\n{match[2]}", text)
     return text
 
 

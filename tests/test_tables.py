@@ -64,7 +64,8 @@ def test_markdown_lines_up():
 
 def test_fill_in_replaces_what_stands_between_the_markers():
     text = "a\n<!-- t -->\nold\n\nold\n<!-- /t -->\nb"
-    assert tables.fill_in(text, {"t": r"new \1"}) == "a\n<!-- t -->\nnew \\1\n<!-- /t -->\nb"
+    assert tables.fill_in(text, {"t": r"new \1"}) == "a\n<!-- t -->\n\nnew \\1\n\n<!-- /t -->\nb"
+    assert tables.fill_in("<!-- t -->\n<!-- /t -->", {"t": "new"}) == "<!-- t -->\n\nnew\n\n<!-- /t -->"
     with pytest.raises(InputError, match="markers"):
         tables.fill_in(text, {"u": "x"})
 
