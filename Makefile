@@ -28,10 +28,10 @@ RESULTS := $(OUT)/results
 all: tables
 
 # A stage's record is written last, so its time stamp stands for all that the stage wrote.
-$(RESULTS)/cnn.json: train_cnn_baseline.py hypersphere/networks.py $(COMMON) $(MNIST) | $(VENV)/run
+$(RESULTS)/cnn.json: train_cnn_baseline.py hypersphere/networks.py hypersphere/heads.py $(COMMON) $(MNIST) | $(VENV)/run
 	$(PY) train_cnn_baseline.py --out $(OUT) $(FLAGS)
 
-$(RESULTS)/l2softmax.json: train_l2softmax.py hypersphere/networks.py $(COMMON) $(MNIST) | $(VENV)/run
+$(RESULTS)/l2softmax.json: train_l2softmax.py hypersphere/networks.py hypersphere/heads.py $(COMMON) $(MNIST) | $(VENV)/run
 	$(PY) train_l2softmax.py --out $(OUT) $(FLAGS)
 
 $(RESULTS)/tsne.json: visualize_tsne.py hypersphere/maps.py $(COMMON) $(RESULTS)/cnn.json $(RESULTS)/l2softmax.json

@@ -10,13 +10,12 @@ import zipfile
 from pathlib import Path
 
 from hypersphere.errors import InputError
+from hypersphere.heads import unit
 from hypersphere.runs import cannot_write, replacing, save_arrays
 
 import keras
 import numpy as np
 import tensorflow as tf
-
-SMALLEST_SQUARED_NORM = 1e-6
 
 
 @keras.saving.register_keras_serializable(package="hypersphere")
@@ -27,8 +26,7 @@ def l2_constrain(x, alpha):
     on. A row of zeros stays zero: its norm is bounded below, and so is the gradient there.
     Source: Ranjan, Castillo, Chellappa 2017, https://arxiv.org/abs/1703.09507
     """
-    squared_norm = keras.ops.sum(keras.ops.square(x), axis=-1, keepdims=True)  # (n, 1)
-    return alpha * x * keras.ops.rsqrt(keras.ops.maximum(squared_norm, SMALLEST_SQUARED_NORM))
+    return alpha * unit(x, axis=-1)
 
 
 def one_cycle(peak, steps, warmup_share=0.3):
