@@ -2,6 +2,7 @@
 # make test       set up .venv and run the fast tests
 # make test-slow  the tests that check a finished reproduction's numbers on all of MNIST
 # make seeds      the five seeds behind the README's tables, then the tables themselves
+# make heads      the comparison of heads behind the README's tables (--data: see DATA), hours
 # make bench      seconds of each stage beside its plain alternative
 # make lint       what the code must pass besides the tests
 # make clean      delete what `make` made, and .venv
@@ -22,7 +23,7 @@ COMMON := hypersphere/data.py hypersphere/errors.py hypersphere/runs.py
 MNIST := $(wildcard data/mnist/*.gz)
 RESULTS := $(OUT)/results
 
-.PHONY: all tables test test-slow seeds readme bench lint clean
+.PHONY: all tables test test-slow seeds heads readme bench lint clean
 .DELETE_ON_ERROR:
 
 all: tables
@@ -56,8 +57,17 @@ seeds:
 	done
 	$(MAKE) readme
 
+# An interrupted comparison continues; --legacy runs the control on five of the ten draws.
+heads: | $(VENV)/run
+	$(PY) benchmark_anomaly.py --out runs/heads $(FLAGS)
+	$(PY) benchmark_anomaly.py --out runs/heads --legacy --heads l2softmax arcface adacos --seeds 5 $(FLAGS)
+	mkdir -p results/article2
+	cp -r runs/heads/results/anomaly/* results/article2/
+	cp runs/heads/figures/*.png figures/
+	$(MAKE) readme
+
 readme: $(VENV)/run
-	$(PY) -m hypersphere.tables --readme
+	$(PY) -m hypersphere.readme
 
 test: $(VENV)/dev
 	$(PY) -m pytest

@@ -40,6 +40,23 @@ CIFAR10_FILES = [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"
 CIFAR10_RECORD = 1 + 3 * 32 * 32  # a label byte, then the red, green and blue planes
 CIFAR10_RECORDS = 10_000  # in each file
 
+CLASS_NAMES = {
+    "mnist": [str(digit) for digit in range(10)],
+    "fashion-mnist": [
+        "T-shirt/top",
+        "trouser",
+        "pullover",
+        "dress",
+        "coat",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "bag",
+        "ankle boot",
+    ],
+    "cifar10": ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
+}
+
 N_TRAIN = 50_000  # of MNIST's 60,000 training images; the last 10,000 validate
 SMOKE = {"train": 2_000, "val": 500, "test": 500}
 
@@ -100,6 +117,24 @@ def load_idx_dataset(name, split, folder=None):
     images = read_idx(home / f"{split}-images-idx3-ubyte.gz")
     labels = read_idx(home / f"{split}-labels-idx1-ubyte.gz")
     return to_float(images), labels.astype(np.int64)
+
+
+def load_cifar10(split, folder=None):
+    """CIFAR-10's images and labels, split "train" (50,000) or "t10k" (10,000); downloaded if absent.
+
+    Returns x : (n, 32, 32, 3) float32 in [0, 1] and y : (n,) int64.
+    """
+    home = find_cifar10(folder)
+    paths = [home / name for name in CIFAR10_FILES if name.startswith("test") == (split == "t10k")]
+    images, labels = zip(*map(read_cifar10, paths), strict=True)
+    return np.concatenate(images).astype(np.float32) / 255, np.concatenate(labels)
+
+
+def load_labelled(dataset, split, folder=None):
+    """Images and labels of a key of `CLASS_NAMES`, split "train" or "t10k"; see the two readers."""
+    if dataset == "cifar10":
+        return load_cifar10(split, folder)
+    return load_idx_dataset(dataset, split, folder)
 
 
 def load_mnist(folder=None, smoke=False):

@@ -16,6 +16,17 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from sklearn.neighbors import LocalOutlierFactor
 
 
+def directions(embedding):
+    """The embeddings, (n, d), divided by their norms: only their directions are left."""
+    norms = np.linalg.norm(embedding, axis=1, keepdims=True)
+    return embedding / np.maximum(norms, np.finfo(np.float32).tiny)
+
+
+def cosine_score(train_directions, x_directions):
+    """Minus the largest cosine of each new image to a training image, (n, d) and (m, d) to (m,)."""
+    return -(x_directions @ train_directions.T).max(axis=1)
+
+
 def fit_lof(x_train, n_neighbors=20):
     """scikit-learn's LOF, fitted on normal data x_train : (n, d) to judge new data.
 

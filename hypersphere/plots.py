@@ -107,3 +107,25 @@ def roc_curves(ax, curves, title):
     ax.grid(alpha=0.3)
     ax.legend(fontsize=8)
     return ax
+
+
+def auroc_boxes(ax, values, series, title):
+    """Boxes of AUROC, the single runs as points, side by side for each head; returns ax.
+
+    values : {head: {series: [AUROC a run]}}, not every head in every series; series : {name: colour}.
+    """
+    width, jitter = 0.8 / len(series), np.random.default_rng(0)
+    for number, (name, color) in enumerate(series.items()):
+        for group, of_head in enumerate(values.values()):
+            if name in of_head:
+                place = group + (number - (len(series) - 1) / 2) * width
+                lines = ax.boxplot(of_head[name], positions=[place], widths=0.8 * width, showfliers=False)
+                plt.setp([line for part in lines.values() for line in part], color=color)
+                places = place + jitter.uniform(-0.2, 0.2, len(of_head[name])) * width
+                ax.scatter(places, of_head[name], s=9, color=color, linewidths=0)
+        ax.plot([], [], color=color, label=name)
+    ax.set(ylabel="AUROC", title=title)
+    ax.set_xticks(range(len(values)), values)
+    ax.grid(axis="y", alpha=0.3)
+    ax.legend(fontsize=8, ncols=len(series))
+    return ax

@@ -192,6 +192,14 @@ def peak_memory_mb():
     return round(peak / (1e6 if sys.platform == "darwin" else 1e3))  # bytes on macOS, else KiB
 
 
+def fastest_precision():
+    """ "bfloat16" where the processor multiplies matrices in it (AMX), twice as fast; else "float32"."""
+    with contextlib.suppress(OSError):
+        if "amx_bf16" in Path("/proc/cpuinfo").read_text().split():
+            return "bfloat16"
+    return "float32"
+
+
 def cpu_name():
     """The processor's name as the system tells it."""
     if sys.platform == "darwin":

@@ -1,26 +1,23 @@
-"""Tables rendered from records: for the terminal, and into the README between its markers.
+"""Tables of the MNIST experiments, rendered from their records.
 
     python -m hypersphere.tables              # the last run in the project's folder
     python -m hypersphere.tables runs/seed1   # another run
-    python -m hypersphere.tables --readme     # results/article1 into README.md
 
 Every number is read from a record; none is typed in, except the article's.
 """
 
 import argparse
 import json
-import re
 from pathlib import Path
 
 from hypersphere import errors
 from hypersphere.errors import InputError
-from hypersphere.runs import PROJECT, replacing
+from hypersphere.runs import PROJECT
 
 import numpy as np
 from scipy import stats
 
 SEEDS_FOLDER = PROJECT / "results" / "article1"
-SPEED_RECORD = PROJECT / "results" / "benchmarks" / "speed.json"
 SCRIPTS = {
     "cnn": "train_cnn_baseline.py",
     "l2softmax": "train_l2softmax.py",
@@ -250,38 +247,13 @@ def all_tables(seeds):
     return tables
 
 
-def readme_tables():
-    """The README's tables, from the committed records."""
-    return all_tables(load_seeds()) | {"speed": speed(json.loads(SPEED_RECORD.read_text()))}
-
-
-def fill_in(text, tables):
-    """The text with each table put between its markers, `<!-- NAME -->` and `<!-- /NAME -->`.
-
-    Raises InputError if the text lacks a table's markers.
-    """
-    for name, table in tables.items():
-        pattern = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        if not pattern.search(text):
-            raise InputError(f"README.md: the markers <!-- {name} --> and <!-- /{name} --> are missing; put them back")
-        text = pattern.sub(lambda match, table=table: f"{match[1]}\n{table}\n\n{match[2]}", text)
-    return text
-
-
 def main():
     errors.show_in_one_line()
     parser = argparse.ArgumentParser(
         prog="python -m hypersphere.tables", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", nargs="?", type=Path, default=PROJECT, help="the folder of a run (its --out)")
-    parser.add_argument("--readme", action="store_true", help="render the committed records into README.md")
     args = parser.parse_args()
-    if args.readme:
-        path = PROJECT / "README.md"
-        text = fill_in(path.read_text(), readme_tables())
-        with replacing(path) as beside:
-            beside.write_text(text)
-        return
     records = load_records(args.run / "results")
     if not records:
         raise InputError(f"{args.run / 'results'}: no records; run the scripts first, or `make`")

@@ -3,24 +3,24 @@
 import copy
 import re
 
-from hypersphere import tables
+from hypersphere import readme, tables
 from hypersphere.errors import InputError
 
 import numpy as np
 import pytest
 
-README = (tables.PROJECT / "README.md").read_text()
+README = readme.README.read_text()
 SEEDS = tables.load_seeds()
 
 
 def test_readme_shows_the_committed_records():
     assert len(SEEDS) >= 5
-    assert tables.fill_in(README, tables.readme_tables()) == README, "run `make readme`"
+    assert readme.fill_in(README, readme.readme_tables()) == README, "run `make readme`"
 
 
 def test_every_table_has_its_place_in_the_readme():
     markers = re.findall(r"<!-- (\w+) -->", README)
-    assert sorted(markers) == sorted(tables.readme_tables())
+    assert sorted(markers) == sorted(readme.readme_tables())
 
 
 def test_committed_records_belong_together():
@@ -64,10 +64,10 @@ def test_markdown_lines_up():
 
 def test_fill_in_replaces_what_stands_between_the_markers():
     text = "a\n<!-- t -->\nold\n\nold\n<!-- /t -->\nb"
-    assert tables.fill_in(text, {"t": r"new \1"}) == "a\n<!-- t -->\n\nnew \\1\n\n<!-- /t -->\nb"
-    assert tables.fill_in("<!-- t -->\n<!-- /t -->", {"t": "new"}) == "<!-- t -->\n\nnew\n\n<!-- /t -->"
+    assert readme.fill_in(text, {"t": r"new \1"}) == "a\n<!-- t -->\n\nnew \\1\n\n<!-- /t -->\nb"
+    assert readme.fill_in("<!-- t -->\n<!-- /t -->", {"t": "new"}) == "<!-- t -->\n\nnew\n\n<!-- /t -->"
     with pytest.raises(InputError, match="markers"):
-        tables.fill_in(text, {"u": "x"})
+        readme.fill_in(text, {"u": "x"})
 
 
 def test_load_records_names_a_damaged_one(tmp_path):

@@ -1,0 +1,88 @@
+"""Compare six heads for anomaly detection: can a class be told from one that the network never saw?
+
+    python benchmark_anomaly.py                  # the article's two pairs, six heads, ten draws
+    python benchmark_anomaly.py --seeds 3
+    python benchmark_anomaly.py --dataset mnist --normal 4 --anomaly 9 --seeds 3
+    python benchmark_anomaly.py --dataset cifar10 --backbone mobilenetv2 --weights imagenet
+    python benchmark_anomaly.py --legacy         # with the faults of the published code, as a control
+    python benchmark_anomaly.py --smoke          # a try on small draws, a minute
+
+Reads   data/fashion-mnist, cifar-10-batches-bin (downloaded once if absent)
+Writes  results/anomaly/PAIR/BACKBONE/HEAD-seedN.json   a record a trial, as it ends
+        models/anomaly/PAIR/BACKBONE/HEAD-seed0.keras   the network of each head's first trial
+        figures/anomaly_PAIR_BACKBONE.png               the AUROCs, the article's beside ours
+Repeating the command continues with what is missing.
+"""
+
+# %% Settings
+import os
+import time
+
+from hypersphere import backbones, comparison, data, pairs, plots, runs, trials
+
+import joblib
+import matplotlib.pyplot as plt
+
+parser = runs.Parser(__doc__)
+parser.add_argument("--dataset", choices=list(data.CLASS_NAMES), help="default: the article's two pairs")
+parser.add_argument("--normal", metavar="CLASS", help="the normal class, name or number; default: the article's")
+parser.add_argument("--anomaly", metavar="CLASS", help="the class that is never seen in training")
+parser.add_argument("--heads", nargs="+", choices=list(trials.HEADS), default=list(trials.HEADS), help="default: all")
+parser.add_argument("--seeds", type=runs.positive_int, default=10, metavar="N", help="draws a head, %(default)s")
+parser.add_argument("--backbone", choices=list(backbones.BACKBONES), default="cnn", help="%(default)s")
+parser.add_argument("--weights", help="of mobilenetv2: imagenet (default), none or a file")
+parser.add_argument("--epochs", type=runs.positive_int, help="passes over the training images; default: the recipe's")
+parser.add_argument(
+    "--precision", choices=list(trials.POLICIES), default=runs.fastest_precision(), help="on this machine %(default)s"
+)
+parser.add_argument("--legacy", action="store_true", help="a control: labels and norms as in the published code")
+parser.add_argument("--jobs", type=runs.positive_int, default=min(os.cpu_count(), 4), help="at a time, %(default)s")
+args = parser.parse()
+
+# %% Trials: every head learns from the same draws
+chosen, missing = pairs.choose(args.dataset, args.normal, args.anomaly, args.data)
+weights = backbones.choose_weights(args.backbone, args.weights)
+planned = [
+    trials.Trial(
+        dataset=pair.dataset,
+        normal=pair.normal,
+        anomaly=pair.anomaly,
+        head=head,
+        seed=seed,
+        backbone=args.backbone,
+        weights=weights,
+        epochs=args.epochs or backbones.default_epochs(args.backbone, pair.dataset),
+        precision=args.precision,
+        legacy=args.legacy,
+        smoke=args.smoke,
+    )
+    for pair in chosen
+    for seed in range(args.seeds)
+    for head in args.heads
+]
+todo = [trial for trial in planned if not trial.is_recorded(args.out)]
+print(missing or "", f"{len(planned)} trials, {len(todo)} of them to run, {args.jobs} at a time", sep="\n")
+
+# %% Run them
+# A trial is one core's work: so its result does not depend on --jobs. The workers inherit this.
+os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+started = time.perf_counter()
+epochs, epochs_done = sum(trial.epochs for trial in todo), 0
+calls = (joblib.delayed(trials.run)(trial, args.data, args.out) for trial in todo)
+finished = joblib.Parallel(n_jobs=args.jobs, return_as="generator_unordered")(calls)
+for number, (trial, metrics) in enumerate(finished, 1):
+    epochs_done += trial.epochs
+    left = (time.perf_counter() - started) / epochs_done * (epochs - epochs_done) / 60
+    scores = ", ".join(f"{scorer} {auroc:.3f}" for scorer, auroc in metrics["auroc"].items())
+    print(f"{number} of {len(todo)}: {trial.name}: AUROC {scores}; {left:.0f} minutes left", flush=True)
+
+# %% Results
+for folder in dict.fromkeys(trial.folder for trial in planned):
+    records = comparison.load_records(args.out / "results" / folder)
+    print("", comparison.title(records), comparison.auroc_table(records), sep="\n\n")
+    for scorer, scorer_title in comparison.SCORERS.items():
+        print("", scorer_title, comparison.difference_table(records, scorer), sep="\n\n")
+    figure, ax = plt.subplots(figsize=(11, 4.5), layout="constrained")
+    series = dict(zip([*comparison.SCORERS.values(), "article"], [*plots.DIGIT_COLORS[:3], "0.5"], strict=True))
+    plots.auroc_boxes(ax, comparison.boxes(records), series, comparison.title(records))
+    plots.save(figure, args.out / "figures" / f"{folder.replace('/', '_')}.png")

@@ -1,0 +1,89 @@
+"""Backbones of the anomaly benchmark, images to embeddings, and the recipes that train them."""
+
+import os
+from pathlib import Path
+
+from hypersphere.errors import InputError
+from hypersphere.networks import one_cycle
+
+import keras
+
+MOBILENET_SIZE = 96  # pixels
+MOBILENET_WIDTH = 0.5
+MOBILENET_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.5_96_no_top.h5"
+
+
+def cnn(image, weights="none"):
+    """The project's small network at the images' own size: (n, h, w, 1 or 3) to (n, 256), from scratch."""
+    x = keras.layers.RandomFlip("horizontal")(image)
+    if image.shape[-1] == 3:  # the things in photographs may be anywhere, clothes are centred
+        x = keras.layers.RandomTranslation(2 / 32, 2 / 32, fill_mode="nearest", interpolation="nearest")(x)
+    for filters in [32, 64, 128]:
+        x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+        x = keras.layers.MaxPooling2D(2)(x)  # before the next two, which then cost a quarter
+        x = keras.layers.BatchNormalization(momentum=0.9)(x)
+        x = keras.layers.ReLU()(x)
+    x = keras.layers.Flatten()(x)
+    x = keras.layers.Dense(256, use_bias=False, dtype="float32")(x)
+    return keras.layers.BatchNormalization(momentum=0.9, dtype="float32", name="embedding")(x)
+
+
+def mobilenetv2(image, weights):
+    """The article's MobileNetV2 of width 0.5 at 96x96: (n, h, w, 1 or 3) to (n, 1280).
+
+    weights : "imagenet" (downloaded once by Keras), "none" or the path of a local weights file.
+    Raises InputError if the weights are missing, cannot be downloaded or do not fit.
+    """
+    x = keras.layers.Resizing(MOBILENET_SIZE, MOBILENET_SIZE)(image)
+    if image.shape[-1] == 1:
+        x = keras.layers.Concatenate()([x, x, x])
+    if weights not in ("imagenet", "none") and not Path(weights).is_file():
+        raise InputError(f"{weights}: missing; give --weights imagenet, none or a file such as {MOBILENET_FILE}")
+    try:
+        network = keras.applications.MobileNetV2(
+            input_shape=(MOBILENET_SIZE, MOBILENET_SIZE, 3),
+            alpha=MOBILENET_WIDTH,
+            include_top=False,
+            weights=None if weights == "none" else weights,
+        )
+    except Exception as error:  # Keras's download raises bare Exceptions, its reader many kinds
+        if weights != "imagenet":
+            raise InputError(f"{weights}: no weights of MobileNetV2 of width {MOBILENET_WIDTH} ({error})") from None
+        folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
+        raise InputError(
+            f"the ImageNet weights could not be downloaded ({error}): run again with a network, or put "
+            f"{MOBILENET_FILE} into {folder}, or name a copy of it with --weights"
+        ) from None
+    return keras.layers.GlobalAveragePooling2D(dtype="float32", name="embedding")(network(x))
+
+
+BACKBONES = {"cnn": cnn, "mobilenetv2": mobilenetv2}
+
+
+def choose_weights(backbone, weights):
+    """The weights that a trial starts from: those that the user named, or the backbone's own.
+
+    ImageNet's are downloaded now, before several trials do it at once. Raises InputError as `mobilenetv2`
+    does, and if weights are named for `cnn`, which has none.
+    """
+    if backbone == "cnn":
+        if weights not in (None, "none"):
+            raise InputError(f"--weights {weights}: cnn is trained from scratch; give --backbone mobilenetv2 with it")
+        return "none"
+    weights = weights or "imagenet"
+    mobilenetv2(keras.Input((32, 32, 3)), weights)
+    return weights
+
+
+def default_epochs(backbone, dataset):
+    """Passes over the training images: the article's ten for MobileNetV2."""
+    if backbone == "mobilenetv2":
+        return 10
+    return 24 if dataset == "cifar10" else 15
+
+
+def optimizer(backbone, steps):
+    """The optimizer of a training of `steps` steps: the article's for MobileNetV2, ours for `cnn`."""
+    if backbone == "mobilenetv2":
+        return keras.optimizers.Adam(1e-4, amsgrad=True)
+    return keras.optimizers.AdamW(one_cycle(1e-2, steps), weight_decay=0.05)

@@ -1,0 +1,53 @@
+"""Put the tables of the committed records into the README: `python -m hypersphere.readme`."""
+
+import json
+import re
+
+from hypersphere import comparison, errors, tables
+from hypersphere.errors import InputError
+from hypersphere.runs import PROJECT, replacing
+
+README = PROJECT / "README.md"
+SPEED_RECORD = PROJECT / "results" / "benchmarks" / "speed.json"
+HEADS_FOLDERS = {
+    "sneaker": PROJECT / "results" / "article2" / "fashion_mnist-sneaker-ankle_boot",
+    "deer": PROJECT / "results" / "article2" / "cifar10-deer-horse",
+}
+
+
+def readme_tables():
+    """The README's tables, {marker name: Markdown}, from the committed records."""
+    result = tables.all_tables(tables.load_seeds()) | {"speed": tables.speed(json.loads(SPEED_RECORD.read_text()))}
+    records = {name: comparison.load_records(folder / "cnn") for name, folder in HEADS_FOLDERS.items()}
+    legacy = {name: comparison.load_records(folder / "cnn-legacy") for name, folder in HEADS_FOLDERS.items()}
+    result |= {"heads": comparison.summary(records.values()), "heads_cost": comparison.cost(records.values())}
+    for name in HEADS_FOLDERS:
+        result[f"heads_{name}"] = comparison.auroc_table(records[name])
+        result[f"legacy_{name}"] = comparison.legacy_table(records[name], legacy[name])
+        for scorer in comparison.SCORERS:
+            result[f"differences_{name}_{scorer}"] = comparison.difference_table(records[name], scorer)
+    return result
+
+
+def fill_in(text, tables):
+    """The text with each table put between its markers, `<!-- NAME -->` and `<!-- /NAME -->`.
+
+    Raises InputError if the text lacks a table's markers.
+    """
+    for name, table in tables.items():
+        pattern = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        if not pattern.search(text):
+            raise InputError(f"README.md: the markers <!-- {name} --> and <!-- /{name} --> are missing; put them back")
+        text = pattern.sub(lambda match, table=table: f"{match[1]}\n{table}\n\n{match[2]}", text)
+    return text
+
+
+def main():
+    errors.show_in_one_line()
+    text = fill_in(README.read_text(), readme_tables())
+    with replacing(README) as beside:
+        beside.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

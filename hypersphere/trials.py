@@ -1,0 +1,150 @@
+"""Trials of the anomaly benchmark: one head on one draw of a pair; trained, scored and recorded."""
+
+import argparse
+import json
+import re
+import time
+from dataclasses import asdict, dataclass
+
+from hypersphere import backbones, data, heads, networks, novelty, pairs, runs
+from hypersphere.errors import InputError
+
+import keras
+import tensorflow as tf
+
+# The article's arguments; CosFace, which it does not have, gets ArcFace's.
+HEADS = {
+    "softmax": (heads.Softmax, {}),
+    "l2softmax": (heads.L2Softmax, {"alpha": 5.0}),
+    "cosface": (heads.CosFace, {"scale": 30.0, "margin": 0.05}),
+    "arcface": (heads.ArcFace, {"scale": 30.0, "margin": 0.05}),
+    "adacos": (heads.AdaCos, {}),
+    "adacos-dynamic": (heads.AdaCos, {"dynamic": True}),
+}
+BATCH_SIZE = 128
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What decides a trial's result; its record keeps all of it."""
+
+    dataset: str
+    normal: int
+    anomaly: int
+    head: str
+    seed: int
+    backbone: str
+    weights: str
+    epochs: int
+    precision: str  # "float32", or "bfloat16" for products in that type and all else in float32
+    legacy: bool
+    smoke: bool
+
+    @property
+    def folder(self):
+        """Where the records of all heads and seeds are: anomaly/PAIR/BACKBONE."""
+        names = [data.CLASS_NAMES[self.dataset][number] for number in [self.normal, self.anomaly]]
+        pair = "-".join(re.sub(r"\W+", "_", name.lower()) for name in [self.dataset, *names])
+        return f"anomaly/{pair}/{self.backbone}{'-legacy' if self.legacy else ''}"
+
+    @property
+    def name(self):
+        """The record's name, with its folders: anomaly/PAIR/BACKBONE/HEAD-seedN."""
+        return f"{self.folder}/{self.head}-seed{self.seed}"
+
+    def is_recorded(self, out):
+        """Whether this trial's record is there already; InputError if it was made with other settings."""
+        path = out / "results" / f"{self.name}.json"
+        if not path.is_file():
+            return False
+        try:
+            flags = json.loads(path.read_text())["flags"]
+        except (ValueError, KeyError):
+            raise InputError(f"{path}: damaged; delete it and run again") from None
+        differing = [key for key, value in asdict(self).items() if flags.get(key) != value]
+        if differing:
+            raise InputError(f"{path}: made with another {', '.join(differing)}; delete it or give another --out")
+        return True
+
+
+def build(trial, image_shape):
+    """The network to train, (image, label) to logits, and the network to use, image to logits.
+
+    They share their layers. Embeddings are the outputs of the layer "embedding".
+    """
+    image, label = keras.Input(image_shape, name="image"), keras.Input((), dtype="int64", name="label")
+    embedding = backbones.BACKBONES[trial.backbone](image, trial.weights)
+    kind, arguments = HEADS[trial.head]
+    head = kind(pairs.N_CLASSES, legacy=trial.legacy, name="head", **arguments)
+    return keras.Model([image, label], head(embedding, label)), keras.Model(image, head(embedding))
+
+
+def train(network, x, y, trial):
+    """Train a network of image and label by its backbone's recipe; returns each epoch's loss."""
+    epoch = tf.Variable(0)
+    batches = networks.shuffled_batches(x, y, BATCH_SIZE, trial.seed, epoch).map(lambda x, y: ((x, y), y))
+    network.compile(
+        optimizer=backbones.optimizer(trial.backbone, steps=trial.epochs * len(batches)),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    count = keras.callbacks.LambdaCallback(on_epoch_begin=lambda number, logs: epoch.assign(number))
+    return network.fit(batches, epochs=trial.epochs, callbacks=[count], verbose=0).history["loss"]
+
+
+def directions(network, x, mirrored):
+    """Directions of the embeddings, (n, d); if `mirrored`, the mean direction of an image and its mirror image.
+
+    For networks that were trained with mirror images too.
+    """
+    direction = novelty.directions(networks.embed(network, x)[0])
+    if not mirrored:
+        return direction
+    return novelty.directions(direction + novelty.directions(networks.embed(network, x[:, :, ::-1])[0]))
+
+
+def auroc_by_scorer(train, normal, anomaly):
+    """AUROC with each scorer, {name: value}; all of them see the same directions.
+
+    train : (n, d), of the normal class's training images; normal, anomaly : (m, d), of new images.
+    """
+    scorers = {"cosine": lambda x: novelty.cosine_score(train, x)}
+    for n_neighbors in [5, 20]:
+        lof = novelty.fit_lof(train, n_neighbors)
+        scorers[f"lof{n_neighbors}"] = lambda x, lof=lof: novelty.score(lof, x)
+    return {name: novelty.auroc(scorer(normal), scorer(anomaly)) for name, scorer in scorers.items()}
+
+
+def run(trial, folder, out):
+    """Run a trial and write its record, `results/NAME.json` under `out`; returns the trial and its metrics.
+
+    folder : where data sets are looked for. The network of seed 0 is kept, in `models/NAME.keras`.
+    """
+    started = time.perf_counter()
+    drawn = pairs.draw(
+        pairs.Pair(trial.dataset, trial.normal, trial.anomaly), trial.seed, trial.legacy, trial.smoke, folder
+    )
+    keras.utils.set_random_seed(trial.seed)
+    keras.config.set_dtype_policy(POLICIES[trial.precision])
+    training_network, network = build(trial, drawn.x_train.shape[1:])
+    loss = train(training_network, drawn.x_train, drawn.y_train, trial)
+    x_known = drawn.x_train[drawn.is_normal]
+    known, normal, anomaly = (
+        directions(network, x, mirrored=trial.backbone == "cnn") for x in [x_known, drawn.x_normal, drawn.x_anomaly]
+    )
+    _, prediction = networks.embed(network, drawn.x_val)
+    metrics = {
+        "auroc": auroc_by_scorer(known, normal, anomaly),
+        "val_accuracy": float((prediction == drawn.y_val).mean()),
+    }
+    if isinstance(network.get_layer("head"), heads.AdaCos):
+        metrics["scale"] = float(network.get_layer("head").scale)
+    for name in ["models", "results"]:
+        runs.make_writable(out / name / trial.folder)
+    if trial.seed == 0:
+        networks.save_network(network, out / "models" / f"{trial.name}.keras")
+    keras.backend.clear_session()
+    cifar10 = {"cifar10_sha256": data.cifar10_sha256(folder)} if trial.dataset == "cifar10" else {}
+    flags = argparse.Namespace(out=out, **asdict(trial))
+    runs.write_record(flags, trial.name, metrics, started, loss=loss, **cifar10)
+    return trial, metrics

@@ -1,0 +1,131 @@
+"""The benchmark of heads, run as a user would run it, on small draws."""
+
+import json
+
+from conftest import assert_one_line_error, run_script
+from hypersphere import backbones, novelty, pairs, trials
+from hypersphere.errors import InputError
+
+import keras
+import numpy as np
+import pytest
+
+FLAGS = ["--smoke", "--dataset", "fashion-mnist", "--seeds", 2, "--epochs", 6, "--heads", "softmax", "adacos-dynamic"]
+FOLDER = "anomaly/fashion_mnist-sneaker-ankle_boot/cnn"
+NAMES = [f"{head}-seed{seed}" for head in ["softmax", "adacos-dynamic"] for seed in [0, 1]]
+TRIAL = trials.Trial("fashion-mnist", 7, 9, "arcface", 0, "cnn", "none", 1, "float32", False, True)
+
+
+@pytest.fixture(scope="module")
+def benchmark(tmp_path_factory):
+    """The output folder of a small benchmark and what it printed."""
+    out = tmp_path_factory.mktemp("benchmark")
+    done = run_script("benchmark_anomaly.py", *FLAGS, "--jobs", 2, "--out", out)
+    assert done.returncode == 0, done.stderr
+    return out, done.stdout
+
+
+def records_of(out):
+    return {path.stem: json.loads(path.read_text()) for path in (out / "results" / FOLDER).glob("*.json")}
+
+
+def test_it_writes_a_record_a_trial_networks_and_a_figure(benchmark):
+    out, printed = benchmark
+    records = records_of(out)
+    assert sorted(records) == sorted(NAMES)
+    for name, record in records.items():
+        assert name == f"{record['flags']['head']}-seed{record['flags']['seed']}"
+        assert set(record["metrics"]["auroc"]) == {"cosine", "lof5", "lof20"}
+        assert len(record["loss"]) == 6 and record["loss"][-1] < record["loss"][0]
+        assert 0.3 < record["metrics"]["val_accuracy"] < 1
+        assert record["machine"]["cores"] and record["versions"]["keras"]
+    assert records["adacos-dynamic-seed0"]["metrics"]["scale"] != pytest.approx(np.sqrt(2) * np.log(8), rel=1e-3)
+    assert "4 trials, 4 of them to run" in printed and "0 minutes left" in printed
+    assert "softmax - AdaCos, dynamic" in printed
+    assert (out / "figures" / f"{FOLDER.replace('/', '_')}.png").stat().st_size > 10_000
+    assert len(list((out / "models" / FOLDER).glob("*.keras"))) == 2
+
+
+def test_the_kept_network_takes_images_and_gives_the_recorded_auroc(benchmark):
+    out, _ = benchmark
+    network = keras.saving.load_model(out / "models" / FOLDER / "softmax-seed0.keras")
+    drawn = pairs.draw(pairs.SNEAKER_BOOT, 0, smoke=True)
+    images = [drawn.x_train[drawn.is_normal], drawn.x_normal, drawn.x_anomaly]
+    auroc = trials.auroc_by_scorer(*(trials.directions(network, x, mirrored=True) for x in images))
+    recorded = records_of(out)["softmax-seed0"]["metrics"]["auroc"]
+    assert auroc == pytest.approx(recorded, abs=0.01)
+
+
+def test_repeating_it_runs_what_is_missing_with_the_same_result(benchmark):
+    out, _ = benchmark
+    before = records_of(out)
+    (out / "results" / FOLDER / "softmax-seed1.json").unlink()
+    done = run_script("benchmark_anomaly.py", *FLAGS, "--jobs", 1, "--out", out)
+    assert done.returncode == 0 and "4 trials, 1 of them to run" in done.stdout, done.stderr
+    after = records_of(out)
+    assert after["softmax-seed1"]["metrics"] == before["softmax-seed1"]["metrics"]
+    assert all(after[name] == before[name] for name in NAMES if name != "softmax-seed1")
+
+
+def test_records_of_other_settings_are_not_mixed(benchmark):
+    out, _ = benchmark
+    done = run_script("benchmark_anomaly.py", *FLAGS[:-3], "--epochs", 3, "--out", out)
+    assert_one_line_error(done, "seed0.json", "another epochs", "--out")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--dataset", "fashion-mnist", "--normal", "boots", "--anomaly", 9], ["boots", "ankle boot", "sandal"]),
+        (["--normal", 7], ["--dataset"]),
+        (["--dataset", "fashion-mnist", "--weights", "imagenet"], ["cnn", "mobilenetv2"]),
+        (["--dataset", "fashion-mnist", "--backbone", "mobilenetv2", "--weights", "no.h5"], ["no.h5", "missing"]),
+        (["--heads", "sphereface"], ["sphereface", "arcface"]),
+        (["--seeds", 0], ["--seeds", "0"]),
+    ],
+)
+def test_bad_flags_are_named(flags, words, tmp_path):
+    assert_one_line_error(run_script("benchmark_anomaly.py", *flags, "--out", tmp_path), *words)
+
+
+def test_without_a_network_the_weights_file_is_named(tmp_path):
+    flags = ["--dataset", "fashion-mnist", "--backbone", "mobilenetv2", "--out", tmp_path]
+    proxy = "http://127.0.0.1:9"  # nothing listens there
+    done = run_script("benchmark_anomaly.py", *flags, https_proxy=proxy, HTTPS_PROXY=proxy, KERAS_HOME=str(tmp_path))
+    assert_one_line_error(done, backbones.MOBILENET_FILE, tmp_path / "models", "--weights")
+
+
+def test_mobilenetv2_reads_a_weights_file(tmp_path):
+    size = (backbones.MOBILENET_SIZE,) * 2
+    made = keras.applications.MobileNetV2((*size, 3), alpha=0.5, include_top=False, weights=None)
+    made.save_weights(tmp_path / "own.weights.h5")
+    image = keras.Input((28, 28, 1))
+    network = keras.Model(image, backbones.mobilenetv2(image, str(tmp_path / "own.weights.h5")))
+    assert network.output.shape == (None, 1280)
+    x = np.random.default_rng(0).random((2, 28, 28, 1), dtype=np.float32)
+    resized = keras.ops.repeat(keras.ops.image.resize(x, size), 3, axis=-1)
+    np.testing.assert_allclose(network(x), keras.ops.mean(made(resized), axis=(1, 2)), rtol=1e-4, atol=1e-5)
+    (tmp_path / "broken.h5").write_bytes(b"no weights")
+    with pytest.raises(InputError, match=r"broken\.h5: no weights of MobileNetV2"):
+        backbones.mobilenetv2(image, str(tmp_path / "broken.h5"))
+
+
+def test_both_networks_share_their_weights_and_differ_by_the_margin():
+    training, network = trials.build(TRIAL, (28, 28, 1))
+    x = np.random.default_rng(0).random((3, 28, 28, 1), dtype=np.float32)
+    with_margin, without = training([x, np.array([0, 1, 2])]), network(x)
+    assert np.all(np.diag(with_margin) < np.diag(without))
+    off_diagonal = ~np.eye(3, 9, dtype=bool)
+    np.testing.assert_allclose(with_margin.numpy()[off_diagonal], without.numpy()[off_diagonal], rtol=1e-5)
+
+
+def test_scorers_against_numpy():
+    rng = np.random.default_rng(0)
+    known, normal, anomaly = (novelty.directions(rng.normal(m, 1, (50, 8))) for m in [1, 1, 0.5])
+    auroc = trials.auroc_by_scorer(known, normal, anomaly)
+    scores = [[-max(a @ b for b in known) for a in x] for x in [normal, anomaly]]
+    wins = np.mean([[a < b for b in scores[1]] for a in scores[0]])
+    assert auroc["cosine"] == pytest.approx(wins)
+    for n_neighbors in [5, 20]:
+        lof = novelty.fit_lof(known, n_neighbors)
+        assert auroc[f"lof{n_neighbors}"] == novelty.auroc(novelty.score(lof, normal), novelty.score(lof, anomaly))
