@@ -39,7 +39,7 @@ parser.add_argument("--legacy", action="store_true", help="a control: labels and
 parser.add_argument("--jobs", type=runs.positive_int, default=min(os.cpu_count(), 4), help="at a time, %(default)s")
 args = parser.parse()
 
-# %% Trials: every head learns from the same draws
+# %% Data and trials: every head learns from the same draws
 chosen, missing = pairs.choose(args.dataset, args.normal, args.anomaly, args.data)
 weights = backbones.choose_weights(args.backbone, args.weights)
 planned = [
@@ -61,10 +61,12 @@ planned = [
     for head in args.heads
 ]
 todo = [trial for trial in planned if not trial.is_recorded(args.out)]
-print(missing or "", f"{len(planned)} trials, {len(todo)} of them to run, {args.jobs} at a time", sep="\n")
+if missing:
+    print(missing)
+print(f"{len(planned)} trials, {len(todo)} of them to run, {args.jobs} at a time")
 
-# %% Run them
-# A trial is one core's work: so its result does not depend on --jobs. The workers inherit this.
+# %% Training and scoring
+# A trial is one core's work, so its result does not depend on --jobs. Worker processes inherit this.
 os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 started = time.perf_counter()
 epochs, epochs_done = sum(trial.epochs for trial in todo), 0
@@ -79,9 +81,9 @@ for number, (trial, metrics) in enumerate(finished, 1):
 # %% Results
 for folder in dict.fromkeys(trial.folder for trial in planned):
     records = comparison.load_records(args.out / "results" / folder)
-    print("", comparison.title(records), comparison.auroc_table(records), sep="\n\n")
+    print(f"\n{comparison.title(records)}\n\n{comparison.auroc_table(records)}")
     for scorer, scorer_title in comparison.SCORERS.items():
-        print("", scorer_title, comparison.difference_table(records, scorer), sep="\n\n")
+        print(f"\n{scorer_title}\n\n{comparison.difference_table(records, scorer)}")
     figure, ax = plt.subplots(figsize=(11, 4.5), layout="constrained")
     series = dict(zip([*comparison.SCORERS.values(), "article"], [*plots.DIGIT_COLORS[:3], "0.5"], strict=True))
     plots.auroc_boxes(ax, comparison.boxes(records), series, comparison.title(records))

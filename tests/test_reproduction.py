@@ -3,7 +3,7 @@
 import statistics
 
 from conftest import run_script
-from hypersphere import tables
+from hypersphere import comparison, readme, tables
 
 import pytest
 
@@ -45,6 +45,24 @@ def test_committed_seeds_reproduce_the_article():
 
 def test_every_script_stays_under_4_gb():
     assert max(run[name]["peak_memory_mb"] for run in SEEDS for name in tables.SCRIPTS) < 4000
+
+
+@pytest.mark.parametrize("name", readme.HEADS_FOLDERS)
+def test_committed_trials_are_complete_and_comparable(name):
+    records = comparison.load_records(readme.HEADS_FOLDERS[name] / "cnn")
+    runs = {(record["flags"]["head"], record["flags"]["seed"]) for record in records}
+    assert runs == {(head, seed) for head in comparison.HEADS for seed in range(10)}
+    varying = {"head", "seed"}
+    flags = [{key: value for key, value in record["flags"].items() if key not in varying} for record in records]
+    assert all(other == flags[0] for other in flags) and not flags[0]["smoke"] and not flags[0]["legacy"]
+    assert len({record.get("cifar10_sha256") for record in records}) == 1
+    assert max(record["peak_memory_mb"] for record in records) < 4000
+
+
+@pytest.mark.parametrize(("name", "least"), [("sneaker", 0.95), ("deer", 0.80)])
+def test_committed_trials_reach_the_article(name, least):
+    _, _, values = comparison.best(comparison.load_records(readme.HEADS_FOLDERS[name] / "cnn"))
+    assert mean(values) >= least
 
 
 @pytest.mark.slow
