@@ -82,8 +82,9 @@ for number, (trial, metrics) in enumerate(finished, 1):
 for folder in dict.fromkeys(trial.folder for trial in planned):
     records = comparison.load_records(args.out / "results" / folder)
     print(f"\n{comparison.title(records)}\n\n{comparison.auroc_table(records)}")
-    for scorer, scorer_title in comparison.SCORERS.items():
-        print(f"\n{scorer_title}\n\n{comparison.difference_table(records, scorer)}")
+    if len(args.heads) > 1 and args.seeds > 1:
+        for scorer, scorer_title in comparison.SCORERS.items():
+            print(f"\n{scorer_title}\n\n{comparison.difference_table(records, scorer)}")
     figure, ax = plt.subplots(figsize=(11, 4.5), layout="constrained")
     series = dict(zip([*comparison.SCORERS.values(), "article"], [*plots.DIGIT_COLORS[:3], "0.5"], strict=True))
     plots.auroc_boxes(ax, comparison.boxes(records), series, comparison.title(records))

@@ -13,11 +13,19 @@ MOBILENET_WIDTH = 0.5
 MOBILENET_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.5_96_no_top.h5"
 
 
-def cnn(image, weights="none"):
-    """The project's small network at the images' own size: (n, h, w, 1 or 3) to (n, 256), from scratch."""
+def augment(image, backbone):
+    """Images as the training sees them, (n, h, w, c) to the same: changed anew in each epoch for `cnn`."""
+    if backbone == "mobilenetv2":  # the article trains without
+        return image
     x = keras.layers.RandomFlip("horizontal")(image)
     if image.shape[-1] == 3:  # the things in photographs may be anywhere, clothes are centred
         x = keras.layers.RandomTranslation(2 / 32, 2 / 32, fill_mode="nearest", interpolation="nearest")(x)
+    return x
+
+
+def cnn(image, weights="none"):
+    """The project's small network at the images' own size: (n, h, w, 1 or 3) to (n, 256), from scratch."""
+    x = image
     for filters in [32, 64, 128]:
         x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
         x = keras.layers.MaxPooling2D(2)(x)  # before the next two, which then cost a quarter
@@ -34,7 +42,8 @@ def mobilenetv2(image, weights):
     weights : "imagenet" (downloaded once by Keras), "none" or the path of a local weights file.
     Raises InputError if the weights are missing, cannot be downloaded or do not fit.
     """
-    x = keras.layers.Resizing(MOBILENET_SIZE, MOBILENET_SIZE)(image)
+    # Not the layer Resizing: a network with it, called without `training=False`, runs in training mode.
+    x = keras.ops.image.resize(image, (MOBILENET_SIZE, MOBILENET_SIZE))
     if image.shape[-1] == 1:
         x = keras.layers.Concatenate()([x, x, x])
     if weights not in ("imagenet", "none") and not Path(weights).is_file():

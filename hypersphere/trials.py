@@ -53,6 +53,11 @@ class Trial:
         """The record's name, with its folders: anomaly/PAIR/BACKBONE/HEAD-seedN."""
         return f"{self.folder}/{self.head}-seed{self.seed}"
 
+    @property
+    def flags(self):
+        """What its record says decided it, the head's arguments too."""
+        return asdict(self) | {"head_arguments": HEADS[self.head][1]}
+
     def is_recorded(self, out):
         """Whether this trial's record is there already; InputError if it was made with other settings."""
         path = out / "results" / f"{self.name}.json"
@@ -62,7 +67,7 @@ class Trial:
             flags = json.loads(path.read_text())["flags"]
         except (ValueError, KeyError):
             raise InputError(f"{path}: damaged; delete it and run again") from None
-        differing = [key for key, value in asdict(self).items() if flags.get(key) != value]
+        differing = [key for key, value in self.flags.items() if flags.get(key) != value]
         if differing:
             raise InputError(f"{path}: made with another {', '.join(differing)}; delete it or give another --out")
         return True
@@ -71,13 +76,17 @@ class Trial:
 def build(trial, image_shape):
     """The network to train, (image, label) to logits, and the network to use, image to logits.
 
-    They share their layers. Embeddings are the outputs of the layer "embedding".
+    They share their layers but for the augmentation, which the network to use does not have: called
+    without `training=False`, Keras's random layers would change the images that it is given.
     """
     image, label = keras.Input(image_shape, name="image"), keras.Input((), dtype="int64", name="label")
-    embedding = backbones.BACKBONES[trial.backbone](image, trial.weights)
+    augmented = backbones.augment(image, trial.backbone)
+    plain = keras.Input(image_shape, name="image")
+    embedding = backbones.BACKBONES[trial.backbone](plain, trial.weights)
     kind, arguments = HEADS[trial.head]
     head = kind(pairs.N_CLASSES, legacy=trial.legacy, name="head", **arguments)
-    return keras.Model([image, label], head(embedding, label)), keras.Model(image, head(embedding))
+    encoder = keras.Model(plain, embedding)
+    return keras.Model([image, label], head(encoder(augmented), label)), keras.Model(plain, head(embedding))
 
 
 def train(network, x, y, trial):
@@ -89,7 +98,7 @@ def train(network, x, y, trial):
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     count = keras.callbacks.LambdaCallback(on_epoch_begin=lambda number, logs: epoch.assign(number))
-    return network.fit(batches, epochs=trial.epochs, callbacks=[count], verbose=0).history["loss"]
+    return network.fit(batches, epochs=trial.epochs, callbacks=[count], shuffle=False, verbose=0).history["loss"]
 
 
 def directions(network, x, mirrored):
@@ -145,6 +154,5 @@ def run(trial, folder, out):
         networks.save_network(network, out / "models" / f"{trial.name}.keras")
     keras.backend.clear_session()
     cifar10 = {"cifar10_sha256": data.cifar10_sha256(folder)} if trial.dataset == "cifar10" else {}
-    flags = argparse.Namespace(out=out, **asdict(trial))
-    runs.write_record(flags, trial.name, metrics, started, loss=loss, **cifar10)
+    runs.write_record(argparse.Namespace(out=out, **trial.flags), trial.name, metrics, started, loss=loss, **cifar10)
     return trial, metrics

@@ -52,7 +52,7 @@ def test_committed_trials_are_complete_and_comparable(name):
     records = comparison.load_records(readme.HEADS_FOLDERS[name] / "cnn")
     runs = {(record["flags"]["head"], record["flags"]["seed"]) for record in records}
     assert runs == {(head, seed) for head in comparison.HEADS for seed in range(10)}
-    varying = {"head", "seed"}
+    varying = {"head", "head_arguments", "seed"}
     flags = [{key: value for key, value in record["flags"].items() if key not in varying} for record in records]
     assert all(other == flags[0] for other in flags) and not flags[0]["smoke"] and not flags[0]["legacy"]
     assert len({record.get("cifar10_sha256") for record in records}) == 1
