@@ -19,11 +19,11 @@ def readme_tables():
     """The README's tables, {marker name: Markdown}, from the committed records."""
     result = tables.all_tables(tables.load_seeds()) | {"speed": tables.speed(json.loads(SPEED_RECORD.read_text()))}
     records = {name: comparison.load_records(folder / "cnn") for name, folder in HEADS_FOLDERS.items()}
-    legacy = {name: comparison.load_records(folder / "cnn-legacy") for name, folder in HEADS_FOLDERS.items()}
     result |= {"heads": comparison.summary(records.values()), "heads_cost": comparison.cost(records.values())}
+    legacy = comparison.load_records(HEADS_FOLDERS["sneaker"] / "cnn-legacy")
+    result["legacy_sneaker"] = comparison.legacy_table(records["sneaker"], legacy)
     for name in HEADS_FOLDERS:
         result[f"heads_{name}"] = comparison.auroc_table(records[name])
-        result[f"legacy_{name}"] = comparison.legacy_table(records[name], legacy[name])
         for scorer in comparison.SCORERS:
             result[f"differences_{name}_{scorer}"] = comparison.difference_table(records[name], scorer)
     return result
