@@ -95,4 +95,4 @@ $(VENV)/dev: requirements-dev.txt requirements.txt | $(VENV)/bin/python
 	@touch $@ $(VENV)/run
 
 clean:
-	rm -rf $(VENV) runs models/*.keras models/*.npz models/*.skops models/.resume-* results/*.json
+	rm -rf $(VENV) runs models/*.keras models/*.npz models/*.skops models/.resume-* models/anomaly results/*.json results/anomaly

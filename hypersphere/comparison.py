@@ -1,11 +1,11 @@
 """The comparison of heads: records of single runs to medians, paired differences and tables."""
 
 import itertools
-import json
 
 from hypersphere.data import CLASS_NAMES
 from hypersphere.errors import InputError
-from hypersphere.tables import machine_line, markdown, spread
+from hypersphere.runs import read_record
+from hypersphere.tables import half_width, machine_line, markdown, spread
 
 import numpy as np
 from scipy import stats
@@ -39,12 +39,8 @@ ARTICLE_AUROC = {
 
 def load_records(folder):
     """The records of a folder, all seeds of all heads; raises InputError if one is no JSON or there is none."""
-    records = []
-    for path in sorted(folder.glob("*-seed*.json")):
-        try:
-            records.append(json.loads(path.read_text()))
-        except ValueError:
-            raise InputError(f"{path}: damaged; delete it and run benchmark_anomaly.py again") from None
+    remedy = "delete it and run benchmark_anomaly.py again"
+    records = [read_record(path, remedy) for path in sorted(folder.glob("*-seed*.json"))]
     if not records:
         raise InputError(f"{folder}: no records; run benchmark_anomaly.py first")
     return records
@@ -106,7 +102,7 @@ def paired_differences(values):
             {
                 "heads": (first, second),
                 "mean": difference.mean(),
-                "half_width": stats.t.ppf(0.975, len(difference) - 1) * stats.sem(difference),
+                "half_width": half_width(difference),
                 "p": test.pvalue if test else 1.0,
                 "higher": int(np.sum(difference > 0)),
                 "seeds": len(difference),

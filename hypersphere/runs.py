@@ -186,6 +186,16 @@ def write_record(args, name, metrics, started, **more):
     return path
 
 
+def read_record(path, remedy):
+    """A record; raises InputError, which ends with the remedy, if the file is none."""
+    try:
+        record = json.loads(path.read_text())
+        record["flags"]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path}: damaged; {remedy}") from None
+    return record
+
+
 def peak_memory_mb():
     """The process's largest resident memory so far, in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -7,12 +7,11 @@ Every number is read from a record; none is typed in, except the article's.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from hypersphere import errors
 from hypersphere.errors import InputError
-from hypersphere.runs import PROJECT
+from hypersphere.runs import PROJECT, read_record
 
 import numpy as np
 from scipy import stats
@@ -54,10 +53,7 @@ def load_records(folder):
     for name in SCRIPTS:
         path = folder / f"{name}.json"
         if path.is_file():
-            try:
-                records[name] = json.loads(path.read_text())
-            except ValueError:
-                raise InputError(f"{path}: damaged; run {SCRIPTS[name]} again") from None
+            records[name] = read_record(path, f"run {SCRIPTS[name]} again")
     return records
 
 
@@ -121,16 +117,21 @@ def accuracy(seeds):
     return markdown(header, rows) + paired_difference(seeds)
 
 
+def half_width(values):
+    """Half the width of the 95 % interval of a mean (Student's t)."""
+    return stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+
+
 def paired_difference(seeds):
     """A sentence: how much more accurate the L2-constrained network is, seed by seed."""
     if len(seeds) < 2:
         return ""
     test = {name: [r[name]["metrics"]["accuracy"]["test"] for r in seeds] for name in ["cnn", "l2softmax"]}
     difference = 100 * (np.array(test["l2softmax"]) - np.array(test["cnn"]))
-    half_width = stats.t.ppf(0.975, len(difference) - 1) * stats.sem(difference)
+    low, high = difference.mean() - half_width(difference), difference.mean() + half_width(difference)
     return (
         f"\n\nL2-constrained minus plain, paired over {len(seeds)} seeds: {spread(difference, 2)} points "
-        f"(95 % interval {difference.mean() - half_width:.2f} to {difference.mean() + half_width:.2f}), "
+        f"(95 % interval {low:.2f} to {high:.2f}), "
         f"higher in {np.sum(difference > 0)} of {len(difference)}."
     )
 

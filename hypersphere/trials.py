@@ -1,7 +1,6 @@
 """Trials of the anomaly benchmark: one head on one draw of a pair; trained, scored and recorded."""
 
 import argparse
-import json
 import re
 import time
 from dataclasses import asdict, dataclass
@@ -63,10 +62,7 @@ class Trial:
         path = out / "results" / f"{self.name}.json"
         if not path.is_file():
             return False
-        try:
-            flags = json.loads(path.read_text())["flags"]
-        except (ValueError, KeyError):
-            raise InputError(f"{path}: damaged; delete it and run again") from None
+        flags = runs.read_record(path, "delete it and run again")["flags"]
         differing = [key for key, value in self.flags.items() if flags.get(key) != value]
         if differing:
             raise InputError(f"{path}: made with another {', '.join(differing)}; delete it or give another --out")
