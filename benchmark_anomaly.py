@@ -17,6 +17,7 @@ Repeating the command continues with what is missing.
 # %% Settings
 import os
 import time
+import warnings
 
 from hypersphere import backbones, comparison, data, pairs, plots, runs, trials
 
@@ -51,7 +52,7 @@ planned = [
         seed=seed,
         backbone=args.backbone,
         weights=weights,
-        epochs=args.epochs or backbones.default_epochs(args.backbone, pair.dataset),
+        epochs=args.epochs or backbones.BACKBONES[args.backbone].epochs,
         precision=args.precision,
         legacy=args.legacy,
         smoke=args.smoke,
@@ -68,6 +69,8 @@ print(f"{len(planned)} trials, {len(todo)} of them to run, {args.jobs} at a time
 # %% Training and scoring
 # A trial is one core's work, so its result does not depend on --jobs. Worker processes inherit this.
 os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+# TensorFlow keeps about 40 MB of every trial; joblib, with psutil, replaces a worker that has grown by 300 MB.
+warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
 started = time.perf_counter()
 epochs, epochs_done = sum(trial.epochs for trial in todo), 0
 calls = (joblib.delayed(trials.run)(trial, args.data, args.out) for trial in todo)

@@ -1,6 +1,8 @@
 """Backbones of the anomaly benchmark, images to embeddings, and the recipes that train them."""
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from hypersphere.errors import InputError
@@ -11,16 +13,6 @@ import keras
 MOBILENET_SIZE = 96  # pixels
 MOBILENET_WIDTH = 0.5
 MOBILENET_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.5_96_no_top.h5"
-
-
-def augment(image, backbone):
-    """Images as the training sees them, (n, h, w, c) to the same: changed anew in each epoch for `cnn`."""
-    if backbone == "mobilenetv2":  # the article trains without
-        return image
-    x = keras.layers.RandomFlip("horizontal")(image)
-    if image.shape[-1] == 3:  # the things in photographs may be anywhere, clothes are centred
-        x = keras.layers.RandomTranslation(2 / 32, 2 / 32, fill_mode="nearest", interpolation="nearest")(x)
-    return x
 
 
 def cnn(image, weights="none"):
@@ -66,7 +58,41 @@ def mobilenetv2(image, weights):
     return keras.layers.GlobalAveragePooling2D(dtype="float32", name="embedding")(network(x))
 
 
-BACKBONES = {"cnn": cnn, "mobilenetv2": mobilenetv2}
+def mirror_and_shift(image):
+    """Images as a training sees them, (n, h, w, c) to the same: some are mirrored, photographs shifted too."""
+    x = keras.layers.RandomFlip("horizontal")(image)
+    if image.shape[-1] == 3:  # the things in photographs may be anywhere, clothes are centred
+        x = keras.layers.RandomTranslation(2 / 32, 2 / 32, fill_mode="nearest", interpolation="nearest")(x)
+    return x
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network from images to embeddings, and the recipe that trains it."""
+
+    build: Callable  # of images and weights
+    augment: Callable  # images to images, anew in each epoch
+    mirrored: bool  # whether it learned from mirror images too, so that both sides can be looked at
+    epochs: int
+    optimizer: Callable  # of the number of steps
+
+
+BACKBONES = {
+    "cnn": Backbone(
+        cnn,
+        augment=mirror_and_shift,
+        mirrored=True,
+        epochs=24,
+        optimizer=lambda steps: keras.optimizers.AdamW(one_cycle(1e-2, steps), weight_decay=0.05),
+    ),
+    "mobilenetv2": Backbone(  # as in the article
+        mobilenetv2,
+        augment=lambda image: image,
+        mirrored=False,
+        epochs=10,
+        optimizer=lambda steps: keras.optimizers.Adam(1e-4, amsgrad=True),
+    ),
+}
 
 
 def choose_weights(backbone, weights):
@@ -82,17 +108,3 @@ def choose_weights(backbone, weights):
     weights = weights or "imagenet"
     mobilenetv2(keras.Input((32, 32, 3)), weights)
     return weights
-
-
-def default_epochs(backbone, dataset):
-    """Passes over the training images: the article's ten for MobileNetV2."""
-    if backbone == "mobilenetv2":
-        return 10
-    return 16 if dataset == "cifar10" else 12
-
-
-def optimizer(backbone, steps):
-    """The optimizer of a training of `steps` steps: the article's for MobileNetV2, ours for `cnn`."""
-    if backbone == "mobilenetv2":
-        return keras.optimizers.Adam(1e-4, amsgrad=True)
-    return keras.optimizers.AdamW(one_cycle(1e-2, steps), weight_decay=0.05)

@@ -1,7 +1,8 @@
 """The data sets: digits to learn, and images that are no digit.
 
-Images leave this module as float32 in [0, 1]. A data set is looked for in the folder that the
-user names (`--data` or the variable HYPERSPHERE_DATA) and then in the project's own `data/`.
+Images leave this module as float32 in [0, 1], or as bytes where the name says `read`. A data set
+is looked for in the folder that the user names (`--data` or the variable HYPERSPHERE_DATA) and then
+in the project's own `data/`.
 """
 
 import gzip
@@ -107,34 +108,27 @@ def read_idx(path):
     return np.frombuffer(content, dtype=np.uint8, offset=n_header).reshape(shape)
 
 
-def load_idx_dataset(name, split, folder=None):
-    """Images and labels of `name` ("mnist" or "fashion-mnist"), split "train" or "t10k".
+def read_labelled(dataset, split, folder=None):
+    """Images and labels of a key of `CLASS_NAMES`, split "train" or "t10k"; CIFAR-10 is downloaded if absent.
 
-    Returns x : (n, 28, 28, 1) float32 in [0, 1] and y : (n,) int64.
+    Returns x : (n, height, width, channels) uint8 and y : (n,) int64; see `to_float`.
     """
+    if dataset == "cifar10":
+        home = find_cifar10(folder)
+        paths = [home / name for name in CIFAR10_FILES if name.startswith("test") == (split == "t10k")]
+        images, labels = zip(*map(read_cifar10, paths), strict=True)
+        return np.concatenate(images), np.concatenate(labels)
     folders = data_folders(folder)
-    home = next((f / name for f in folders if (f / name).is_dir()), folders[-1] / name)
+    home = next((f / dataset for f in folders if (f / dataset).is_dir()), folders[-1] / dataset)
     images = read_idx(home / f"{split}-images-idx3-ubyte.gz")
     labels = read_idx(home / f"{split}-labels-idx1-ubyte.gz")
-    return to_float(images), labels.astype(np.int64)
-
-
-def load_cifar10(split, folder=None):
-    """CIFAR-10's images and labels, split "train" (50,000) or "t10k" (10,000); downloaded if absent.
-
-    Returns x : (n, 32, 32, 3) float32 in [0, 1] and y : (n,) int64.
-    """
-    home = find_cifar10(folder)
-    paths = [home / name for name in CIFAR10_FILES if name.startswith("test") == (split == "t10k")]
-    images, labels = zip(*map(read_cifar10, paths), strict=True)
-    return np.concatenate(images).astype(np.float32) / 255, np.concatenate(labels)
+    return images[..., np.newaxis], labels.astype(np.int64)
 
 
 def load_labelled(dataset, split, folder=None):
-    """Images and labels of a key of `CLASS_NAMES`, split "train" or "t10k"; see the two readers."""
-    if dataset == "cifar10":
-        return load_cifar10(split, folder)
-    return load_idx_dataset(dataset, split, folder)
+    """As `read_labelled`, with x : float32 in [0, 1]."""
+    images, labels = read_labelled(dataset, split, folder)
+    return to_float(images), labels
 
 
 def load_mnist(folder=None, smoke=False):
@@ -142,11 +136,11 @@ def load_mnist(folder=None, smoke=False):
 
     `smoke` keeps the first 2,000 / 500 / 500 of each split. x : (n, 28, 28, 1) float32 in [0, 1].
     """
-    x, y = load_idx_dataset("mnist", "train", folder)
+    x, y = load_labelled("mnist", "train", folder)
     splits = {
         "train": (x[:N_TRAIN], y[:N_TRAIN]),
         "val": (x[N_TRAIN:], y[N_TRAIN:]),
-        "test": load_idx_dataset("mnist", "t10k", folder),
+        "test": load_labelled("mnist", "t10k", folder),
     }
     if smoke:
         splits = {name: (x[: SMOKE[name]], y[: SMOKE[name]]) for name, (x, y) in splits.items()}
@@ -154,8 +148,8 @@ def load_mnist(folder=None, smoke=False):
 
 
 def to_float(images):
-    """(n, 28, 28) bytes to (n, 28, 28, 1) float32 in [0, 1]."""
-    return images[..., np.newaxis].astype(np.float32) / 255
+    """Bytes, (n, height, width, channels), to float32 in [0, 1]."""
+    return images.astype(np.float32) / 255
 
 
 def read_cifar10(path):
@@ -229,8 +223,8 @@ def download_cifar10(folder):
 
 
 def to_grey_digit_size(image):
-    """A PIL image to (28, 28) bytes: ITU-R 601 luma, antialiased bilinear resize, as MNIST's size."""
-    return np.asarray(image.convert("L").resize((28, 28), Image.Resampling.BILINEAR))
+    """A PIL image to (28, 28, 1) bytes: ITU-R 601 luma, antialiased bilinear resize, as MNIST's size."""
+    return np.asarray(image.convert("L").resize((28, 28), Image.Resampling.BILINEAR))[..., np.newaxis]
 
 
 def load_grey_cifar10(folder=None):
@@ -251,7 +245,7 @@ def load_photograph_patches():
         grey = np.asarray(Image.fromarray(photograph).convert("L"))  # (427, 640)
         rows, columns = grey.shape[0] // 28, grey.shape[1] // 28
         tiles = grey[: rows * 28, : columns * 28].reshape(rows, 28, columns, 28)
-        patches.append(tiles.swapaxes(1, 2).reshape(-1, 28, 28))
+        patches.append(tiles.swapaxes(1, 2).reshape(-1, 28, 28, 1))
     return to_float(np.concatenate(patches))
 
 
@@ -285,7 +279,7 @@ def load_outliers(folder=None, own_folder=None, strict=False, smoke=False):
     Without CIFAR-10 its row is left out; `strict` raises DownloadError instead.
     Returns ({name: (n, 28, 28, 1) float32 in [0, 1]}, sentence).
     """
-    outliers = {"Fashion-MNIST": load_idx_dataset("fashion-mnist", "t10k", folder)[0]}
+    outliers = {"Fashion-MNIST": load_labelled("fashion-mnist", "t10k", folder)[0]}
     missing = ""
     try:
         outliers["CIFAR-10"] = load_grey_cifar10(folder)

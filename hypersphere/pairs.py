@@ -99,8 +99,8 @@ def draw(pair, seed, legacy=False, smoke=False, folder=None):
     for the next head.
     """
     n_train, n_val, n_test = (N_SMOKE,) * 3 if smoke else (N_TRAIN, N_VAL, N_TEST)
-    x, y = data.load_labelled(pair.dataset, "train", folder)
-    x_test, y_test = data.load_labelled(pair.dataset, "t10k", folder)
+    x, y = data.read_labelled(pair.dataset, "train", folder)
+    x_test, y_test = data.read_labelled(pair.dataset, "t10k", folder)
     rng = np.random.default_rng(seed)
     references = [number for number in range(10) if number not in (pair.normal, pair.anomaly)]
     rows = [rng.permutation(np.flatnonzero(y == number))[: n_train + n_val] for number in [*references, pair.normal]]
@@ -112,11 +112,11 @@ def draw(pair, seed, legacy=False, smoke=False, folder=None):
         before = max((i for i, number in enumerate(references) if number < pair.normal), default=0)
         y_train, y_val = (np.where(labels == N_CLASSES - 1, before, labels) for labels in [y_train, y_val])
     return Draw(
-        x_train=x[train_rows],
+        x_train=data.to_float(x[train_rows]),
         y_train=y_train,
         is_normal=is_normal,
-        x_val=x[val_rows],
+        x_val=data.to_float(x[val_rows]),
         y_val=y_val,
-        x_normal=x_test[y_test == pair.normal][:n_test],
-        x_anomaly=x_test[y_test == pair.anomaly][:n_test],
+        x_normal=data.to_float(x_test[y_test == pair.normal][:n_test]),
+        x_anomaly=data.to_float(x_test[y_test == pair.anomaly][:n_test]),
     )

@@ -76,9 +76,10 @@ def build(trial, image_shape):
     without `training=False`, Keras's random layers would change the images that it is given.
     """
     image, label = keras.Input(image_shape, name="image"), keras.Input((), dtype="int64", name="label")
-    augmented = backbones.augment(image, trial.backbone)
+    backbone = backbones.BACKBONES[trial.backbone]
+    augmented = backbone.augment(image)
     plain = keras.Input(image_shape, name="image")
-    embedding = backbones.BACKBONES[trial.backbone](plain, trial.weights)
+    embedding = backbone.build(plain, trial.weights)
     kind, arguments = HEADS[trial.head]
     head = kind(pairs.N_CLASSES, legacy=trial.legacy, name="head", **arguments)
     encoder = keras.Model(plain, embedding)
@@ -90,7 +91,7 @@ def train(network, x, y, trial):
     epoch = tf.Variable(0)
     batches = networks.shuffled_batches(x, y, BATCH_SIZE, trial.seed, epoch).map(lambda x, y: ((x, y), y))
     network.compile(
-        optimizer=backbones.optimizer(trial.backbone, steps=trial.epochs * len(batches)),
+        optimizer=backbones.BACKBONES[trial.backbone].optimizer(trial.epochs * len(batches)),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     count = keras.callbacks.LambdaCallback(on_epoch_begin=lambda number, logs: epoch.assign(number))
@@ -133,10 +134,9 @@ def run(trial, folder, out):
     keras.config.set_dtype_policy(POLICIES[trial.precision])
     training_network, network = build(trial, drawn.x_train.shape[1:])
     loss = train(training_network, drawn.x_train, drawn.y_train, trial)
-    x_known = drawn.x_train[drawn.is_normal]
-    known, normal, anomaly = (
-        directions(network, x, mirrored=trial.backbone == "cnn") for x in [x_known, drawn.x_normal, drawn.x_anomaly]
-    )
+    mirrored = backbones.BACKBONES[trial.backbone].mirrored
+    images = [drawn.x_train[drawn.is_normal], drawn.x_normal, drawn.x_anomaly]
+    known, normal, anomaly = (directions(network, x, mirrored) for x in images)
     _, prediction = networks.embed(network, drawn.x_val)
     metrics = {
         "auroc": auroc_by_scorer(known, normal, anomaly),

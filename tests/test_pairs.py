@@ -7,8 +7,8 @@ from hypersphere.errors import InputError
 import numpy as np
 import pytest
 
-X, Y = data.load_idx_dataset("fashion-mnist", "train")
-X_TEST, Y_TEST = data.load_idx_dataset("fashion-mnist", "t10k")
+X, Y = data.load_labelled("fashion-mnist", "train")
+X_TEST, Y_TEST = data.load_labelled("fashion-mnist", "t10k")
 
 
 def original_labels(images, x, y):
