@@ -119,7 +119,7 @@ def test_read_cifar10_names_a_damaged_file(tmp_path):
 def test_grey_is_itu_r_601_luma():
     color = np.full((32, 32, 3), [200, 100, 50], dtype=np.uint8)
     grey = data.to_grey_digit_size(Image.fromarray(color))
-    assert grey.shape == (28, 28)
+    assert grey.shape == (28, 28, 1)
     assert set(grey.ravel()) == {round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)}
 
 
