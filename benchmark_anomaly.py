@@ -30,7 +30,7 @@ parser.add_argument("--normal", metavar="CLASS", help="the normal class, name or
 parser.add_argument("--anomaly", metavar="CLASS", help="the class that is never seen in training")
 parser.add_argument("--heads", nargs="+", choices=list(trials.HEADS), default=list(trials.HEADS), help="default: all")
 parser.add_argument("--seeds", type=runs.positive_int, default=10, metavar="N", help="draws a head, %(default)s")
-parser.add_argument("--backbone", choices=list(backbones.BACKBONES), default="cnn", help="%(default)s")
+parser.add_argument("--backbone", choices=backbones.BACKBONES, default="cnn", help="%(default)s")
 parser.add_argument("--weights", help="of mobilenetv2: imagenet (default), none or a file")
 parser.add_argument("--epochs", type=runs.positive_int, help="passes over the training images; default: the recipe's")
 parser.add_argument(
@@ -52,7 +52,7 @@ planned = [
         seed=seed,
         backbone=args.backbone,
         weights=weights,
-        epochs=args.epochs or backbones.BACKBONES[args.backbone].epochs,
+        epochs=args.epochs or backbones.recipe(args.backbone, pair.dataset).epochs,
         precision=args.precision,
         legacy=args.legacy,
         smoke=args.smoke,

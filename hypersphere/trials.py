@@ -53,6 +53,11 @@ class Trial:
         return f"{self.folder}/{self.head}-seed{self.seed}"
 
     @property
+    def recipe(self):
+        """Its backbone and how it is trained."""
+        return backbones.recipe(self.backbone, self.dataset)
+
+    @property
     def flags(self):
         """What its record says decided it, the head's arguments too."""
         return asdict(self) | {"head_arguments": HEADS[self.head][1]}
@@ -76,10 +81,9 @@ def build(trial, image_shape):
     without `training=False`, Keras's random layers would change the images that it is given.
     """
     image, label = keras.Input(image_shape, name="image"), keras.Input((), dtype="int64", name="label")
-    backbone = backbones.BACKBONES[trial.backbone]
-    augmented = backbone.augment(image)
+    augmented = trial.recipe.augment(image)
     plain = keras.Input(image_shape, name="image")
-    embedding = backbone.build(plain, trial.weights)
+    embedding = trial.recipe.build(plain, trial.weights)
     kind, arguments = HEADS[trial.head]
     head = kind(pairs.N_CLASSES, legacy=trial.legacy, name="head", **arguments)
     encoder = keras.Model(plain, embedding)
@@ -91,7 +95,7 @@ def train(network, x, y, trial):
     epoch = tf.Variable(0)
     batches = networks.shuffled_batches(x, y, BATCH_SIZE, trial.seed, epoch).map(lambda x, y: ((x, y), y))
     network.compile(
-        optimizer=backbones.BACKBONES[trial.backbone].optimizer(trial.epochs * len(batches)),
+        optimizer=trial.recipe.optimizer(trial.epochs * len(batches)),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     count = keras.callbacks.LambdaCallback(on_epoch_begin=lambda number, logs: epoch.assign(number))
@@ -134,9 +138,8 @@ def run(trial, folder, out):
     keras.config.set_dtype_policy(POLICIES[trial.precision])
     training_network, network = build(trial, drawn.x_train.shape[1:])
     loss = train(training_network, drawn.x_train, drawn.y_train, trial)
-    mirrored = backbones.BACKBONES[trial.backbone].mirrored
     images = [drawn.x_train[drawn.is_normal], drawn.x_normal, drawn.x_anomaly]
-    known, normal, anomaly = (directions(network, x, mirrored) for x in images)
+    known, normal, anomaly = (directions(network, x, trial.recipe.mirrored) for x in images)
     _, prediction = networks.embed(network, drawn.x_val)
     metrics = {
         "auroc": auroc_by_scorer(known, normal, anomaly),
