@@ -15,6 +15,7 @@ Repeating the command continues with what is missing.
 """
 
 # %% Settings
+import contextlib
 import os
 import time
 import warnings
@@ -72,14 +73,13 @@ os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 # TensorFlow keeps about 40 MB of every trial; joblib, with psutil, replaces a worker that has grown by 300 MB.
 warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
 started = time.perf_counter()
-epochs, epochs_done = sum(trial.epochs for trial in todo), 0
 calls = (joblib.delayed(trials.run)(trial, args.data, args.out) for trial in todo)
-finished = joblib.Parallel(n_jobs=args.jobs, return_as="generator_unordered")(calls)
-for number, (trial, metrics) in enumerate(finished, 1):
-    epochs_done += trial.epochs
-    left = (time.perf_counter() - started) / epochs_done * (epochs - epochs_done) / 60
-    scores = ", ".join(f"{scorer} {auroc:.3f}" for scorer, auroc in metrics["auroc"].items())
-    print(f"{number} of {len(todo)}: {trial.name}: AUROC {scores}; {left:.0f} minutes left", flush=True)
+parallel = joblib.Parallel(n_jobs=args.jobs, return_as="generator_unordered")
+with contextlib.closing(parallel(calls)) as finished:  # closing ends the workers of an interrupted run
+    for number, (trial, metrics) in enumerate(finished, 1):
+        left = (time.perf_counter() - started) / number * (len(todo) - number) / 60
+        scores = ", ".join(f"{scorer} {auroc:.3f}" for scorer, auroc in metrics["auroc"].items())
+        print(f"{number} of {len(todo)}: {trial.name}: AUROC {scores}; {left:.0f} minutes left", flush=True)
 
 # %% Results
 for folder in dict.fromkeys(trial.folder for trial in planned):

@@ -1,6 +1,7 @@
 """One-line errors: bad input ends a script with a sentence and exit code 2, not a traceback."""
 
 import os
+import signal
 import sys
 
 
@@ -9,8 +10,9 @@ class InputError(Exception):
 
 
 def show_in_one_line() -> None:
-    """Make uncaught input and file errors end the program with one line and exit code 2."""
+    """Make uncaught input and file errors end the program with one line and exit code 2; SIGTERM acts as Ctrl-C."""
     sys.excepthook = _excepthook
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _excepthook(kind, error, traceback):

@@ -20,9 +20,9 @@ def readme_tables():
     result = tables.all_tables(tables.load_seeds()) | {"speed": tables.speed(json.loads(SPEED_RECORD.read_text()))}
     records = {name: comparison.load_records(folder / "cnn") for name, folder in HEADS_FOLDERS.items()}
     result |= {"heads": comparison.summary(records.values()), "heads_cost": comparison.cost(records.values())}
-    legacy = comparison.load_records(HEADS_FOLDERS["sneaker"] / "cnn-legacy")
-    result["legacy_sneaker"] = comparison.legacy_table(records["sneaker"], legacy)
-    for name in HEADS_FOLDERS:
+    for name, folder in HEADS_FOLDERS.items():
+        legacy = comparison.load_records(folder / "cnn-legacy")
+        result[f"legacy_{name}"] = comparison.legacy_table(records[name], legacy)
         result[f"heads_{name}"] = comparison.auroc_table(records[name])
         for scorer in comparison.SCORERS:
             result[f"differences_{name}_{scorer}"] = comparison.difference_table(records[name], scorer)

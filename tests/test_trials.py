@@ -78,12 +78,20 @@ def test_records_of_other_settings_are_not_mixed(benchmark):
     assert_one_line_error(done, "seed0.json", "another epochs", "--out")
 
 
-def test_interrupted_it_keeps_what_is_finished_and_leaves_no_process(tmp_path):
+@pytest.mark.parametrize(
+    "interrupt",
+    [
+        lambda started: os.killpg(started.pid, signal.SIGINT),  # as Ctrl-C in a terminal does
+        lambda started: started.terminate(),
+    ],
+    ids=["Ctrl-C", "SIGTERM"],
+)
+def test_interrupted_it_keeps_what_is_finished_and_leaves_no_process(tmp_path, interrupt):
     command = [sys.executable, PROJECT / "benchmark_anomaly.py", *FLAGS, "--jobs", 2, "--out", tmp_path]
     started = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True, start_new_session=True)
     while not records_of(tmp_path) and started.poll() is None:
         time.sleep(0.1)
-    os.killpg(started.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
+    interrupt(started)
     _, printed = started.communicate(timeout=60)
     assert started.returncode == 130 and "Traceback" not in printed
     assert "interrupted: repeat the command to continue" in printed
