@@ -7,10 +7,11 @@
     python benchmark_anomaly.py --legacy         # with the faults of the published code, as a control
     python benchmark_anomaly.py --smoke          # a try on small draws, a minute
 
-Reads   data/fashion-mnist, cifar-10-batches-bin (downloaded once if absent)
+Reads   data/fashion-mnist, data/mnist, cifar-10-batches-bin (downloaded once if absent)
 Writes  results/anomaly/PAIR/BACKBONE/HEAD-seedN.json   a record a trial, as it ends
         models/anomaly/PAIR/BACKBONE/HEAD-seed0.keras   the network of each head's first trial
         figures/anomaly_PAIR_BACKBONE.png               the AUROCs, the article's beside ours
+        (--legacy: BACKBONE-legacy instead of BACKBONE)
 Repeating the command continues with what is missing.
 """
 
@@ -30,7 +31,7 @@ parser.add_argument("--dataset", choices=list(data.CLASS_NAMES), help="default: 
 parser.add_argument("--normal", metavar="CLASS", help="the normal class, name or number; default: the article's")
 parser.add_argument("--anomaly", metavar="CLASS", help="the class that is never seen in training")
 parser.add_argument("--heads", nargs="+", choices=list(trials.HEADS), default=list(trials.HEADS), help="default: all")
-parser.add_argument("--seeds", type=runs.positive_int, default=10, metavar="N", help="draws a head, %(default)s")
+parser.add_argument("--seeds", type=runs.positive_int, metavar="N", help="draws a head, 10; with --smoke 1")
 parser.add_argument("--backbone", choices=backbones.BACKBONES, default="cnn", help="%(default)s")
 parser.add_argument("--weights", help="of mobilenetv2: imagenet (default), none or a file")
 parser.add_argument("--epochs", type=runs.positive_int, help="passes over the training images; default: the recipe's")
@@ -44,6 +45,7 @@ args = parser.parse()
 # %% Data and trials: every head learns from the same draws
 chosen, missing = pairs.choose(args.dataset, args.normal, args.anomaly, args.data)
 weights = backbones.choose_weights(args.backbone, args.weights)
+n_seeds = args.seeds or (1 if args.smoke else 10)
 planned = [
     trials.Trial(
         dataset=pair.dataset,
@@ -53,13 +55,13 @@ planned = [
         seed=seed,
         backbone=args.backbone,
         weights=weights,
-        epochs=args.epochs or backbones.recipe(args.backbone, pair.dataset).epochs,
+        epochs=args.epochs or (2 if args.smoke else backbones.recipe(args.backbone, pair.dataset).epochs),
         precision=args.precision,
         legacy=args.legacy,
         smoke=args.smoke,
     )
     for pair in chosen
-    for seed in range(args.seeds)
+    for seed in range(n_seeds)
     for head in args.heads
 ]
 todo = [trial for trial in planned if not trial.is_recorded(args.out)]
@@ -74,7 +76,8 @@ os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
 started = time.perf_counter()
 calls = (joblib.delayed(trials.run)(trial, args.data, args.out) for trial in todo)
-parallel = joblib.Parallel(n_jobs=args.jobs, return_as="generator_unordered")
+# With one worker joblib would run the trials in this process: there are at least two, of which --jobs are busy.
+parallel = joblib.Parallel(max(2, args.jobs), return_as="generator_unordered", pre_dispatch=args.jobs)
 with contextlib.closing(parallel(calls)) as finished:  # closing ends the workers of an interrupted run
     for number, (trial, metrics) in enumerate(finished, 1):
         left = (time.perf_counter() - started) / number * (len(todo) - number) / 60
@@ -83,9 +86,9 @@ with contextlib.closing(parallel(calls)) as finished:  # closing ends the worker
 
 # %% Results
 for folder in dict.fromkeys(trial.folder for trial in planned):
-    records = comparison.load_records(args.out / "results" / folder)
+    records = [trial.read_record(args.out) for trial in planned if trial.folder == folder]
     print(f"\n{comparison.title(records)}\n\n{comparison.auroc_table(records)}")
-    if len(args.heads) > 1 and args.seeds > 1:
+    if len(args.heads) > 1 and n_seeds > 1:
         for scorer, scorer_title in comparison.SCORERS.items():
             print(f"\n{scorer_title}\n\n{comparison.difference_table(records, scorer)}")
     figure, ax = plt.subplots(figsize=(11, 4.5), layout="constrained")

@@ -1,8 +1,6 @@
 """Backbones of the anomaly benchmark, images to embeddings, and the recipes that train them."""
 
-import functools
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +15,7 @@ MOBILENET_WIDTH = 0.5
 MOBILENET_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.5_96_no_top.h5"
 
 
-def cnn(image, weights="none", width=48):
+def cnn(image, width):
     """The project's small network at the images' own size: (n, h, w, 1 or 3) to (n, 256), from scratch.
 
     width : filters of the first convolution; the next two have twice and four times as many.
@@ -63,44 +61,56 @@ def mobilenetv2(image, weights):
     return keras.layers.GlobalAveragePooling2D(dtype="float32", name="embedding")(network(x))
 
 
-def mirror_and_shift(image):
-    """Images as a training sees them, (n, h, w, c) to the same: some are mirrored, photographs shifted too."""
-    x = keras.layers.RandomFlip("horizontal")(image)
-    if image.shape[-1] == 3:  # the things in photographs may be anywhere, clothes are centred
-        x = keras.layers.RandomTranslation(2 / 32, 2 / 32, fill_mode="nearest", interpolation="nearest")(x)
-    return x
-
-
 @dataclass(frozen=True)
 class Recipe:
-    """A backbone and how it is trained."""
+    """How a backbone is trained; a record keeps all of it."""
 
-    build: Callable  # images and weights to embeddings
-    augment: Callable  # images to images, anew in each epoch
-    mirrored: bool  # whether it learns from mirror images too, so that both sides can be looked at
+    width: float  # filters of the cnn's first convolution, or MobileNetV2's share of filters
     epochs: int
-    optimizer: Callable  # of the number of steps
+    batch_size: int = 128
+    rate: float = 1e-2  # the highest of a one-cycle schedule, or a constant one
+    one_cycle: bool = True
+    weight_decay: float = 0.05
+    mirror: bool = True  # learn from mirror images, and look at both sides of a new one
+    shift: int = 0  # pixels, in each direction
+
+
+RECIPES = {
+    "mnist": Recipe(width=64, epochs=12, mirror=False),
+    "fashion-mnist": Recipe(width=64, epochs=12),
+    "cifar10": Recipe(width=48, epochs=16, shift=2),
+}
+ARTICLE_RECIPE = Recipe(
+    width=MOBILENET_WIDTH, epochs=10, rate=1e-4, one_cycle=False, weight_decay=0, mirror=False
+)  # for mobilenetv2
 
 
 def recipe(backbone, dataset):
     """The recipe of a backbone: the article's for `mobilenetv2`, ours for `cnn`."""
-    if backbone == "mobilenetv2":
-        return Recipe(
-            build=mobilenetv2,
-            augment=lambda image: image,
-            mirrored=False,
-            epochs=10,
-            optimizer=lambda steps: keras.optimizers.Adam(1e-4, amsgrad=True),
-        )
-    # As many filters as the time allows: photographs have more pixels and take more epochs.
-    width, epochs = (48, 16) if dataset == "cifar10" else (64, 12)
-    return Recipe(
-        build=functools.partial(cnn, width=width),
-        augment=mirror_and_shift,
-        mirrored=True,
-        epochs=epochs,
-        optimizer=lambda steps: keras.optimizers.AdamW(one_cycle(1e-2, steps), weight_decay=0.05),
-    )
+    return RECIPES[dataset] if backbone == "cnn" else ARTICLE_RECIPE
+
+
+def build(backbone, image, weights, width):
+    """Embeddings of images, (n, h, w, 1 or 3) to (n, d)."""
+    return cnn(image, width) if backbone == "cnn" else mobilenetv2(image, weights)
+
+
+def augment(image, recipe):
+    """Images as a training sees them, (n, h, w, c) to the same: mirrored and shifted anew in each epoch."""
+    x = image
+    if recipe.mirror:
+        x = keras.layers.RandomFlip("horizontal")(x)
+    if recipe.shift:
+        share = recipe.shift / image.shape[1]
+        x = keras.layers.RandomTranslation(share, share, fill_mode="nearest", interpolation="nearest")(x)
+    return x
+
+
+def optimizer(recipe, steps):
+    """AdamW with a one-cycle rate, or the article's Adam with a constant one, for a training of `steps` steps."""
+    if recipe.one_cycle:
+        return keras.optimizers.AdamW(one_cycle(recipe.rate, steps), weight_decay=recipe.weight_decay)
+    return keras.optimizers.Adam(recipe.rate, amsgrad=True)
 
 
 def choose_weights(backbone, weights):

@@ -18,6 +18,7 @@ HEADS = {
     "adacos": "AdaCos, fixed",
     "adacos-dynamic": "AdaCos, dynamic",
 }
+DATASETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 SCORERS = {"cosine": "largest cosine", "lof5": "LOF, k = 5", "lof20": "LOF, k = 20"}
 
 # The ten AUCs behind each of the article's boxes, and the scorer that it used for that head.
@@ -46,12 +47,30 @@ def load_records(folder):
     return records
 
 
-def aurocs(records):
-    """AUROCs, {head: {scorer: [one a seed]}}, of the seeds that every head has: lists compare seed by seed."""
-    by_run = {(record["flags"]["head"], record["flags"]["seed"]): record["metrics"]["auroc"] for record in records}
-    heads = [head for head in HEADS if any(head == of_run for of_run, _ in by_run)]
-    seeds = sorted({seed for _, seed in by_run if all((head, seed) in by_run for head in heads)})
-    return {head: {scorer: [by_run[head, seed][scorer] for seed in seeds] for scorer in SCORERS} for head in heads}
+def common_seeds(*groups):
+    """The seeds that every head of every group of records has, in order."""
+    seeds = [
+        {record["flags"]["seed"] for record in records if record["flags"]["head"] == head}
+        for records in groups
+        for head in {record["flags"]["head"] for record in records}
+    ]
+    return sorted(set.intersection(*seeds))
+
+
+def by_head(records, seeds):
+    """Metrics, {head: [one a seed]}: lists compare seed by seed."""
+    metrics = {(record["flags"]["head"], record["flags"]["seed"]): record["metrics"] for record in records}
+    heads = [head for head in HEADS if any(head == of_run for of_run, _ in metrics)]
+    return {head: [metrics[head, seed] for seed in seeds] for head in heads}
+
+
+def aurocs(records, seeds=None):
+    """AUROCs, {head: {scorer: [one a seed]}}, of the given seeds or of those that every head has."""
+    metrics = by_head(records, common_seeds(records) if seeds is None else seeds)
+    return {
+        head: {scorer: [of_seed["auroc"][scorer] for of_seed in of_head] for scorer in SCORERS}
+        for head, of_head in metrics.items()
+    }
 
 
 def article(records):
@@ -75,7 +94,7 @@ def title(records):
     """What the records are of, in words."""
     flags = records[0]["flags"]
     normal, anomaly = (CLASS_NAMES[flags["dataset"]][flags[role]] for role in ["normal", "anomaly"])
-    words = f"{flags['dataset']}: {normal} (normal) against {anomaly} (anomaly), {flags['backbone']}"
+    words = f"{DATASETS[flags['dataset']]}: {normal} (normal) against {anomaly} (anomaly), {flags['backbone']}"
     return words + (", faults of the published code" if flags["legacy"] else "")
 
 
@@ -114,15 +133,24 @@ def paired_differences(values):
 
 
 def auroc_table(records):
-    """Median and mean +- sd of AUROC, every head with every scorer, and the article's where it has that head."""
+    """Median and mean +- sd of AUROC, every head with every scorer, and the article's where it has that head.
+
+    Beside them the classifier's accuracy on validation images, and AdaCos's scale after the training.
+    """
     of_article, rows = article(records), []
+    metrics = by_head(records, common_seeds(records))
     for head, by_scorer in aurocs(records).items():
         cells = [f"{np.median(values):.3f} ({spread(values, 3)})" for values in by_scorer.values()]
-        if head in of_article:
-            theirs = of_article[head]
-            cells.append(f"{np.median(theirs):.3f} ({spread(theirs, 3)}), {SCORERS[ARTICLE_SCORERS[head]]}")
-        rows.append([HEADS[head], *cells, *[""] * (len(SCORERS) + 1 - len(cells))])
-    return markdown(["AUROC: median (mean ± sd)", *SCORERS.values(), "article, ImageNet weights"], rows)
+        theirs = of_article.get(head)
+        cells.append(
+            f"{np.median(theirs):.3f} ({spread(theirs, 3)}), {SCORERS[ARTICLE_SCORERS[head]]}" if theirs else ""
+        )
+        cells.append(spread([of_seed["val_accuracy"] for of_seed in metrics[head]], 1, 100))
+        scales = [of_seed["scale"] for of_seed in metrics[head] if "scale" in of_seed]
+        cells.append(spread(scales, 2) if scales else "")
+        rows.append([HEADS[head], *cells])
+    header = ["AUROC: median (mean ± sd)", *SCORERS.values(), "article, ImageNet weights", "accuracy, %", "scale"]
+    return markdown(header, rows)
 
 
 def difference_table(records, scorer):
@@ -168,30 +196,22 @@ def summary(all_records):
 
 def legacy_table(records, legacy):
     """What the published code's faults cost: AUROC of the same draws with and without them."""
-    right, faulty, rows = aurocs(records), aurocs(legacy), []
-    for head, by_scorer in faulty.items():
-        scorer = ARTICLE_SCORERS[head]
-        n_seeds = len(by_scorer[scorer])
-        correct = right[head][scorer][:n_seeds]
-        difference = np.subtract(by_scorer[scorer], correct)
-        rows.append(
-            [
-                HEADS[head],
-                SCORERS[scorer],
-                spread(correct, 3),
-                spread(by_scorer[scorer], 3),
-                spread(difference, 3),
-            ]
-        )
+    seeds = common_seeds(records, legacy)
+    right, faulty, rows = aurocs(records, seeds), aurocs(legacy, seeds), []
+    for head, scorer in ARTICLE_SCORERS.items():
+        correct, wrong = right[head][scorer], faulty[head][scorer]
+        difference = np.subtract(wrong, correct)
+        rows.append([HEADS[head], SCORERS[scorer], *(spread(values, 3) for values in [correct, wrong, difference])])
     return markdown(["head", "scorer", "done right", "with the faults", "difference, paired"], rows)
 
 
 def cost(all_records):
-    """A sentence on how long the trials took, and the machine."""
-    seconds = [record["seconds"] for records in all_records for record in records]
-    example = next(iter(all_records))[0]
+    """Sentences on how long the trials took and how much memory a worker had, and the machine."""
+    records = [record for records in all_records for record in records]
+    seconds = [record["seconds"] for record in records]
+    memory = max(record["peak_memory_mb"] for record in records)
     return (
-        f"{len(seconds)} trials, {sum(seconds) / 3600:.1f} hours of one core, so "
-        f"{sum(seconds) / 7200:.1f} hours two at a time; computed in {example['flags']['precision']}. "
-        + machine_line(example)
+        f"{len(records)} trials, {sum(seconds) / 3600:.1f} hours of one core, so "
+        f"{sum(seconds) / 7200:.1f} hours two at a time; at most {memory} MB each; "
+        f"computed in {records[0]['flags']['precision']}. {machine_line(records[0])}"
     )

@@ -114,7 +114,7 @@ def read_labelled(dataset, split, folder=None):
     Returns x : (n, height, width, channels) uint8 and y : (n,) int64; see `to_float`.
     """
     if dataset == "cifar10":
-        home = find_cifar10(folder)
+        home = complete_cifar10(folder)
         paths = [home / name for name in CIFAR10_FILES if name.startswith("test") == (split == "t10k")]
         images, labels = zip(*map(read_cifar10, paths), strict=True)
         return np.concatenate(images), np.concatenate(labels)
@@ -180,6 +180,15 @@ def find_cifar10(folder=None):
         if (candidate / CIFAR10_FOLDER).is_dir():
             return candidate / CIFAR10_FOLDER
     return download_cifar10(folders[0])
+
+
+def complete_cifar10(folder=None):
+    """As `find_cifar10`, but all its files must be there: InputError names the first that is missing."""
+    home = find_cifar10(folder)
+    for name in CIFAR10_FILES:
+        if not (home / name).is_file():
+            raise InputError(f"{home / name}: missing; delete its folder to download CIFAR-10 again")
+    return home
 
 
 def cifar10_sha256(folder=None):

@@ -52,10 +52,12 @@ class Head(keras.layers.Layer):
     def call(self, embedding, label=None, training=False):
         """Logits, (n, classes) float32, of embedding : (n, d) and label : (n,) whole numbers from 0.
 
-        Raises tf.errors.InvalidArgumentError if a label is out of range.
+        Raises ValueError if the labels are no vector, tf.errors.InvalidArgumentError if one is out of range.
         """
         if label is None:
             return self.logits(embedding, None, training)
+        if len(label.shape) != 1:
+            raise ValueError(f"{type(self).__name__}: labels of shape {tuple(label.shape)}, but it must be (n,)")
         message = f"a label is out of range: {type(self).__name__} has the classes 0 to {self.classes - 1}"
         tf.debugging.assert_non_negative(label, message)
         tf.debugging.assert_less(label, ops.cast(self.classes, label.dtype), message)
@@ -127,6 +129,11 @@ class ArcFace(MarginHead):
     cos theta - m sin m, which falls all the way to pi.
     Source: Deng et al. 2019, https://arxiv.org/abs/1801.07698
     """
+
+    def __init__(self, classes, scale, margin, **kwargs):
+        super().__init__(classes, scale, margin, **kwargs)
+        if margin >= math.pi / 2:  # larger ones make the logit jump up at pi - m
+            raise ValueError(f"ArcFace: margin is {margin}, but it must be below pi / 2")
 
     def with_margin(self, cosine):
         sine = ops.sqrt(ops.maximum(1.0 - ops.square(cosine), SMALLEST_SQUARED_SINE))

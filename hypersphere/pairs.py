@@ -41,8 +41,8 @@ class Draw:
     is_normal: np.ndarray  # (9000,) bool: the rows of the normal class
     x_val: np.ndarray  # (1800, ...), none of them in x_train; only the classifier is measured on them
     y_val: np.ndarray
-    x_normal: np.ndarray  # (1000, ...) of the test split
-    x_anomaly: np.ndarray  # (1000, ...) of the test split
+    x_normal: np.ndarray  # (1000, ...) of the test split, fewer of MNIST; the same for every seed
+    x_anomaly: np.ndarray
 
 
 def class_number(dataset, text):
@@ -66,18 +66,18 @@ def choose(dataset, normal, anomaly, folder=None):
     """The pairs that the flags ask for (each may be None), and a sentence on what is missing ("" if nothing is).
 
     Without a choice both of the article's; CIFAR-10's is left out if it cannot be downloaded.
-    Raises InputError if the classes do not fit, DownloadError if a chosen data set is not there.
+    Raises InputError if the classes do not fit or files are missing, DownloadError if a chosen data set is not there.
     """
     if dataset is None:
         if normal or anomaly:
             raise InputError("--normal and --anomaly need --dataset: name the data set that the classes are of")
         try:
-            data.find_cifar10(folder)
+            data.complete_cifar10(folder)
         except data.DownloadError as error:
             return [SNEAKER_BOOT], str(error)
         return [SNEAKER_BOOT, DEER_HORSE], ""
     if dataset == "cifar10":
-        data.find_cifar10(folder)
+        data.complete_cifar10(folder)
     if normal is None and anomaly is None:
         of_article = [pair for pair in [SNEAKER_BOOT, DEER_HORSE] if pair.dataset == dataset]
         if of_article:

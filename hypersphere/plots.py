@@ -114,6 +114,7 @@ def auroc_boxes(ax, values, series, title):
 
     values : {head: {series: [AUROC a run]}}, not every head in every series; series : {name: colour}.
     """
+    series = {name: color for name, color in series.items() if any(name in of_head for of_head in values.values())}
     width, jitter = 0.8 / len(series), np.random.default_rng(0)
     for number, (name, color) in enumerate(series.items()):
         for group, of_head in enumerate(values.values()):

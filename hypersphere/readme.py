@@ -1,11 +1,10 @@
 """Put the tables of the committed records into the README: `python -m hypersphere.readme`."""
 
-import json
 import re
 
 from hypersphere import comparison, errors, tables
 from hypersphere.errors import InputError
-from hypersphere.runs import PROJECT, replacing
+from hypersphere.runs import PROJECT, read_record, replacing
 
 README = PROJECT / "README.md"
 SPEED_RECORD = PROJECT / "results" / "benchmarks" / "speed.json"
@@ -17,7 +16,9 @@ HEADS_FOLDERS = {
 
 def readme_tables():
     """The README's tables, {marker name: Markdown}, from the committed records."""
-    result = tables.all_tables(tables.load_seeds()) | {"speed": tables.speed(json.loads(SPEED_RECORD.read_text()))}
+    result = tables.all_tables(tables.load_seeds()) | {
+        "speed": tables.speed(read_record(SPEED_RECORD, "run `make bench`"))
+    }
     records = {name: comparison.load_records(folder / "cnn") for name, folder in HEADS_FOLDERS.items()}
     result |= {"heads": comparison.summary(records.values()), "heads_cost": comparison.cost(records.values())}
     for name, folder in HEADS_FOLDERS.items():
@@ -29,12 +30,12 @@ def readme_tables():
     return result
 
 
-def fill_in(text, tables):
+def fill_in(text, rendered):
     """The text with each table put between its markers, `<!-- NAME -->` and `<!-- /NAME -->`.
 
     Raises InputError if the text lacks a table's markers.
     """
-    for name, table in tables.items():
+    for name, table in rendered.items():
         pattern = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         if not pattern.search(text):
             raise InputError(f"README.md: the markers <!-- {name} --> and <!-- /{name} --> are missing; put them back")

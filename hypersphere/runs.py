@@ -190,9 +190,11 @@ def read_record(path, remedy):
     """A record; raises InputError, which ends with the remedy, if the file is none."""
     try:
         record = json.loads(path.read_text())
-        record["flags"]
+        complete = isinstance(record["flags"], dict) and isinstance(record["metrics"], dict)
     except (ValueError, KeyError, TypeError):
-        raise InputError(f"{path}: damaged; {remedy}") from None
+        complete = False
+    if not complete:
+        raise InputError(f"{path}: damaged; {remedy}")
     return record
 
 

@@ -3,7 +3,7 @@
 import argparse
 import re
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from hypersphere import backbones, data, heads, networks, novelty, pairs, runs
 from hypersphere.errors import InputError
@@ -20,7 +20,6 @@ HEADS = {
     "adacos": (heads.AdaCos, {}),
     "adacos-dynamic": (heads.AdaCos, {"dynamic": True}),
 }
-BATCH_SIZE = 128
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
@@ -36,7 +35,7 @@ class Trial:
     backbone: str
     weights: str
     epochs: int
-    precision: str  # "float32", or "bfloat16" for products in that type and all else in float32
+    precision: str  # "float32", or "bfloat16" for Keras's mixed_bfloat16: embedding and head stay in float32
     legacy: bool
     smoke: bool
 
@@ -54,24 +53,32 @@ class Trial:
 
     @property
     def recipe(self):
-        """Its backbone and how it is trained."""
-        return backbones.recipe(self.backbone, self.dataset)
+        """How it is trained."""
+        return replace(backbones.recipe(self.backbone, self.dataset), epochs=self.epochs)
 
     @property
     def flags(self):
-        """What its record says decided it, the head's arguments too."""
-        return asdict(self) | {"head_arguments": HEADS[self.head][1]}
+        """What its record says decided it, the head's arguments and the recipe too."""
+        return asdict(self) | {"head_arguments": HEADS[self.head][1], "recipe": asdict(self.recipe)}
 
     def is_recorded(self, out):
         """Whether this trial's record is there already; InputError if it was made with other settings."""
-        path = out / "results" / f"{self.name}.json"
-        if not path.is_file():
+        if not self.record_path(out).is_file():
             return False
-        flags = runs.read_record(path, "delete it and run again")["flags"]
+        flags = self.read_record(out)["flags"]
         differing = [key for key, value in self.flags.items() if flags.get(key) != value]
         if differing:
+            path = self.record_path(out)
             raise InputError(f"{path}: made with another {', '.join(differing)}; delete it or give another --out")
         return True
+
+    def record_path(self, out):
+        """The file of its record under `out`."""
+        return out / "results" / f"{self.name}.json"
+
+    def read_record(self, out):
+        """Its record; InputError if the file is damaged."""
+        return runs.read_record(self.record_path(out), "delete it and run again")
 
 
 def build(trial, image_shape):
@@ -81,9 +88,9 @@ def build(trial, image_shape):
     without `training=False`, Keras's random layers would change the images that it is given.
     """
     image, label = keras.Input(image_shape, name="image"), keras.Input((), dtype="int64", name="label")
-    augmented = trial.recipe.augment(image)
+    augmented = backbones.augment(image, trial.recipe)
     plain = keras.Input(image_shape, name="image")
-    embedding = trial.recipe.build(plain, trial.weights)
+    embedding = backbones.build(trial.backbone, plain, trial.weights, trial.recipe.width)
     kind, arguments = HEADS[trial.head]
     head = kind(pairs.N_CLASSES, legacy=trial.legacy, name="head", **arguments)
     encoder = keras.Model(plain, embedding)
@@ -93,10 +100,11 @@ def build(trial, image_shape):
 def train(network, x, y, trial):
     """Train a network of image and label by its backbone's recipe; returns each epoch's loss."""
     epoch = tf.Variable(0)
-    batches = networks.shuffled_batches(x, y, BATCH_SIZE, trial.seed, epoch).map(lambda x, y: ((x, y), y))
+    batches = networks.shuffled_batches(x, y, trial.recipe.batch_size, trial.seed, epoch).map(lambda x, y: ((x, y), y))
     network.compile(
-        optimizer=trial.recipe.optimizer(trial.epochs * len(batches)),
+        optimizer=backbones.optimizer(trial.recipe, steps=trial.epochs * len(batches)),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False,  # XLA, Keras's choice on a GPU, leaves out the heads' check of labels
     )
     count = keras.callbacks.LambdaCallback(on_epoch_begin=lambda number, logs: epoch.assign(number))
     return network.fit(batches, epochs=trial.epochs, callbacks=[count], shuffle=False, verbose=0).history["loss"]
@@ -139,7 +147,7 @@ def run(trial, folder, out):
     training_network, network = build(trial, drawn.x_train.shape[1:])
     loss = train(training_network, drawn.x_train, drawn.y_train, trial)
     images = [drawn.x_train[drawn.is_normal], drawn.x_normal, drawn.x_anomaly]
-    known, normal, anomaly = (directions(network, x, trial.recipe.mirrored) for x in images)
+    known, normal, anomaly = (directions(network, x, trial.recipe.mirror) for x in images)
     _, prediction = networks.embed(network, drawn.x_val)
     metrics = {
         "auroc": auroc_by_scorer(known, normal, anomaly),

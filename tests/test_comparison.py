@@ -2,7 +2,7 @@
 
 import json
 
-from hypersphere import comparison
+from hypersphere import comparison, trials
 from hypersphere.errors import InputError
 
 import numpy as np
@@ -13,7 +13,8 @@ def record(head, seed, cosine, lof5=0.5, lof20=0.5, **flags):
     pair = {"dataset": "cifar10", "normal": 4, "anomaly": 7, "backbone": "cnn", "legacy": False}
     return {
         "flags": pair | {"head": head, "seed": seed} | flags,
-        "metrics": {"auroc": {"cosine": cosine, "lof5": lof5, "lof20": lof20}},
+        "metrics": {"auroc": {"cosine": cosine, "lof5": lof5, "lof20": lof20}, "val_accuracy": 0.5}
+        | ({"scale": 2.5} if "adacos" in head else {}),
     }
 
 
@@ -43,15 +44,36 @@ def test_aurocs_keep_the_seeds_that_every_head_has():
     assert aurocs["softmax"]["cosine"] == [0.7] and aurocs["adacos"]["cosine"] == [0.9]
 
 
+def test_legacy_compares_the_seeds_that_both_have():
+    right = [record("arcface", seed, 0.8 + seed / 10) for seed in range(2)]
+    right += [record(head, seed, 0.8, 0.7) for head in ["adacos", "l2softmax", "softmax"] for seed in range(2)]
+    faulty = [record("arcface", seed, 0.6 + seed / 10, legacy=True) for seed in [1, 2]]
+    faulty += [record(head, seed, 0.5, 0.6, legacy=True) for head in ["adacos", "l2softmax"] for seed in [1, 2]]
+    lines = comparison.legacy_table(right, faulty).splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]]
+    assert cells == [
+        ["L2-softmax", "LOF, k = 5", "0.700", "0.600", "-0.100"],
+        ["ArcFace", "largest cosine", "0.900", "0.700", "-0.200"],
+        ["AdaCos, fixed", "largest cosine", "0.800", "0.500", "-0.300"],
+    ]
+
+
+def test_every_head_and_scorer_of_a_trial_has_its_title():
+    assert list(comparison.HEADS) == list(trials.HEADS)
+    rows = np.eye(30)
+    assert list(comparison.SCORERS) == list(trials.auroc_by_scorer(rows, rows[:5], rows[5:]))
+
+
 def test_tables_show_ours_beside_the_articles():
     records = [record("adacos", seed, value) for seed, value in enumerate([0.7, 0.8, 0.9])]
     records += [record("cosface", seed, value) for seed, value in enumerate([0.6, 0.6, 0.7])]
     lines = comparison.auroc_table(records).splitlines()
     assert "0.600 (0.633 ± 0.058)" in lines[2] and "article" not in lines[2]
     assert "0.800 (0.800 ± 0.100)" in lines[3] and "0.800 (0.805 ± 0.017), largest cosine" in lines[3]
+    assert lines[3].split("|")[-3:-1] == [" 50.0 ± 0.0  ", " 2.50 ± 0.00 "]
     line = comparison.difference_table(records, "cosine").splitlines()[2]
     assert line.startswith("| CosFace - AdaCos, fixed | -0.167 ± 0.143") and "0 of 3" in line
-    assert comparison.title(records) == "cifar10: deer (normal) against horse (anomaly), cnn"
+    assert comparison.title(records) == "CIFAR-10: deer (normal) against horse (anomaly), cnn"
     assert set(comparison.boxes(records)["AdaCos, fixed"]) == {*comparison.SCORERS.values(), "article"}
     assert "article" not in comparison.boxes(records)["CosFace"]
     assert comparison.article([record("adacos", 0, 0.5, anomaly=5)]) == {}

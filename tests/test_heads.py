@@ -122,10 +122,13 @@ def test_dynamic_adacos_sets_its_scale_as_in_the_paper():
     assert float(head.scale) == pytest.approx(scale, rel=1e-4), "moves in training alone, with labels"
 
 
-def test_dynamic_adacos_keeps_a_positive_scale_when_all_is_wrong():
+def test_dynamic_adacos_keeps_a_positive_scale():
     head = heads.AdaCos(3, dynamic=True)
-    at_angles(head, np.radians([225.0, 225.0]), [2, 2], training=True)
-    assert float(head.scale) > 0
+    at_angles(head, np.radians([225.0]))
+    head.scale.assign(10)
+    # Both wrong cosines are -0.7: B_avg = 2 exp(-7) is below 1, and its logarithm is no scale.
+    head(-np.ones((2, 2), np.float32), np.array([2, 2]), training=True)
+    assert float(head.scale) == pytest.approx(heads.SMALLEST_SCALE)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -216,6 +219,9 @@ def test_legacy_divides_by_the_norm_of_the_whole_batch_and_kernel():
     x, _, kernel = random_case(head)
     expected = (x / math.sqrt((x**2).sum())) @ (kernel / math.sqrt((kernel**2).sum()))
     np.testing.assert_allclose(head(x), expected, atol=1e-6)
+    head = heads.L2Softmax(CLASSES, alpha=5.0, legacy=True)
+    x, _, kernel = random_case(head)
+    np.testing.assert_allclose(head(x), 5 * x / math.sqrt((x**2).sum()) @ kernel, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -223,6 +229,7 @@ def test_legacy_divides_by_the_norm_of_the_whole_batch_and_kernel():
     [
         (lambda: heads.AdaCos(2), "AdaCos: 2 classes, but it needs at least 3"),
         (lambda: heads.ArcFace(9, scale=30, margin=0), "ArcFace: margin is 0, but it must be positive"),
+        (lambda: heads.ArcFace(9, scale=30, margin=1.6), "ArcFace: margin is 1.6, but it must be below pi / 2"),
         (lambda: heads.CosFace(9, scale=-1, margin=0.1), "CosFace: scale is -1, but it must be positive"),
         (lambda: heads.L2Softmax(9, alpha=float("nan")), "L2Softmax: alpha is nan, but it must be positive"),
     ],
@@ -241,3 +248,10 @@ def test_a_label_out_of_range_is_an_error(name, label):
     for call in [head, tf.function(head)]:
         with pytest.raises(tf.errors.InvalidArgumentError, match=r"label is out of range: .* classes 0 to 4"):
             call(tf.constant(x), tf.constant(labels))
+
+
+def test_labels_must_be_a_vector():
+    head = ALL["arcface"]()
+    x, label, _ = random_case(head)
+    with pytest.raises(ValueError, match=r"ArcFace: labels of shape \(9, 1\), but it must be \(n,\)"):
+        head(x, label[:, np.newaxis])

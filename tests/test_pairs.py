@@ -49,8 +49,21 @@ def test_legacy_labels_collide_as_in_the_published_code():
     np.testing.assert_array_equal(plain.y_train[~plain.is_normal], legacy.y_train[~plain.is_normal])
 
 
+def test_legacy_calls_deer_cats(tmp_path):
+    write_cifar10(tmp_path / data.CIFAR10_FOLDER, np.random.default_rng(0))
+    for name in data.CIFAR10_FILES[:-1]:
+        (tmp_path / data.CIFAR10_FOLDER / name).symlink_to("test_batch.bin")
+    legacy = pairs.draw(pairs.DEER_HORSE, 0, legacy=True, smoke=True, folder=tmp_path)
+    assert legacy.x_train.shape[1:] == (32, 32, 3)
+    assert set(legacy.y_train[legacy.is_normal]) == {pairs.class_number("cifar10", "cat")}
+
+
 def test_the_articles_pairs_are_the_default(tmp_path):
     write_cifar10(tmp_path / data.CIFAR10_FOLDER, np.random.default_rng(0))
+    for name in data.CIFAR10_FILES[:-1]:
+        with pytest.raises(InputError, match=f"{name}: missing"):
+            pairs.choose(None, None, None, tmp_path)
+        (tmp_path / data.CIFAR10_FOLDER / name).symlink_to("test_batch.bin")
     assert pairs.choose(None, None, None, tmp_path) == ([pairs.SNEAKER_BOOT, pairs.DEER_HORSE], "")
     assert pairs.choose("cifar10", None, None, tmp_path) == ([pairs.DEER_HORSE], "")
     names = [data.CLASS_NAMES[pair.dataset] for pair in [pairs.SNEAKER_BOOT, pairs.DEER_HORSE]]

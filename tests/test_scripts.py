@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 TRAINING = {"cnn": "train_cnn_baseline.py", "l2softmax": "train_l2softmax.py"}
-SCRIPTS = [*TRAINING.values(), "visualize_tsne.py", "anomaly_lof.py"]
+SCRIPTS = [*TRAINING.values(), "visualize_tsne.py", "anomaly_lof.py", "benchmark_anomaly.py"]
 
 
 def record(run, name):
@@ -208,9 +208,10 @@ def test_a_disk_that_fills_up_leaves_the_good_files(smoke_run, tmp_path):
     assert after == before
 
 
-def test_help_is_the_header():
-    done = run_script("visualize_tsne.py", "--help")
-    header = (PROJECT / "visualize_tsne.py").read_text().split('"""')[1]
+@pytest.mark.parametrize("script", ["visualize_tsne.py", "benchmark_anomaly.py"])
+def test_help_is_the_header(script):
+    done = run_script(script, "--help")
+    header = (PROJECT / script).read_text().split('"""')[1]
     assert done.returncode == 0
     assert " ".join(header.split()) in " ".join(done.stdout.split())
 

@@ -142,6 +142,40 @@ def test_mobilenetv2_reads_a_weights_file(tmp_path):
         backbones.mobilenetv2(image, str(tmp_path / "broken.h5"))
 
 
+def test_mobilenetv2_runs_a_trial(tmp_path):
+    trial = trials.Trial("fashion-mnist", 7, 9, "l2softmax", 0, "mobilenetv2", "none", 1, "float32", False, True)
+    _, metrics = trials.run(trial, None, tmp_path)
+    recorded = trial.read_record(tmp_path)
+    assert recorded["metrics"] == metrics and recorded["flags"]["recipe"]["one_cycle"] is False
+    loaded = keras.saving.load_model(tmp_path / "models" / f"{trial.name}.keras")
+    drawn = pairs.draw(pairs.SNEAKER_BOOT, 0, smoke=True)
+    images = [drawn.x_train[drawn.is_normal], drawn.x_normal, drawn.x_anomaly]
+    auroc = trials.auroc_by_scorer(*(trials.directions(loaded, x, mirrored=False) for x in images))
+    assert auroc == pytest.approx(metrics["auroc"], abs=0.01)
+
+
+def test_augmentation_mirrors_and_shifts_in_training_alone():
+    x = np.zeros((64, 32, 32, 3), np.float32)
+    x[:, 10, 20] = 1
+    image = keras.Input((32, 32, 3))
+    network = keras.Model(image, backbones.augment(image, backbones.recipe("cnn", "cifar10")))
+    np.testing.assert_array_equal(network(x, training=False), x)
+    rows, columns = np.nonzero(network(x, training=True).numpy()[..., 0])[1:]
+    assert {8, 12} <= set(rows) <= set(range(8, 13))
+    assert {18, 22, 9, 13} <= set(columns) <= {*range(18, 23), *range(9, 14)}  # 31 - 20 = 11 when mirrored
+    digits = keras.Model(image, backbones.augment(image, backbones.recipe("cnn", "mnist")))
+    np.testing.assert_array_equal(digits(x, training=True), x, "a mirrored digit is none")
+
+
+def test_legacy_runs_and_is_kept_apart(tmp_path):
+    flags = ["--smoke", "--legacy", "--dataset", "fashion-mnist", "--epochs", 1, "--heads", "l2softmax"]
+    done = run_script("benchmark_anomaly.py", *flags, "--jobs", 1, "--out", tmp_path)
+    assert done.returncode == 0 and "faults of the published code" in done.stdout, done.stderr
+    (path,) = (tmp_path / "results").rglob("*.json")
+    assert path == tmp_path / "results" / f"{FOLDER}-legacy" / "l2softmax-seed0.json"
+    assert json.loads(path.read_text())["flags"]["legacy"]
+
+
 def test_both_networks_share_their_weights_and_differ_by_the_margin():
     training, network = trials.build(TRIAL, (28, 28, 1))
     x = np.random.default_rng(0).random((3, 28, 28, 1), dtype=np.float32)
