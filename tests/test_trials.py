@@ -88,7 +88,13 @@ def test_records_of_other_settings_are_not_mixed(benchmark):
 )
 def test_interrupted_it_keeps_what_is_finished_and_leaves_no_process(tmp_path, interrupt):
     command = [sys.executable, PROJECT / "benchmark_anomaly.py", *FLAGS, "--jobs", 2, "--out", tmp_path]
-    started = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    started = subprocess.Popen(
+        [*map(str, command)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where the tests run in the background
+    )
     while not records_of(tmp_path) and started.poll() is None:
         time.sleep(0.1)
     interrupt(started)
