@@ -93,7 +93,7 @@ def test_interrupted_it_keeps_what_is_finished_and_leaves_no_process(tmp_path, i
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where the tests run in the background
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test in the background ignores it
     )
     while not records_of(tmp_path) and started.poll() is None:
         time.sleep(0.1)
