@@ -80,9 +80,7 @@ RECIPES = {
     "fashion-mnist": Recipe(width=64, epochs=12),
     "cifar10": Recipe(width=48, epochs=16, shift=2),
 }
-ARTICLE_RECIPE = Recipe(
-    width=MOBILENET_WIDTH, epochs=10, rate=1e-4, one_cycle=False, weight_decay=0, mirror=False
-)  # for mobilenetv2
+ARTICLE_RECIPE = Recipe(MOBILENET_WIDTH, epochs=10, rate=1e-4, one_cycle=False, weight_decay=0, mirror=False)
 
 
 def recipe(backbone, dataset):

@@ -65,8 +65,15 @@ def test_committed_trials_are_complete_and_comparable(name, kind, heads, seeds):
     assert max(record["peak_memory_mb"] for record in records) < 4000
 
 
-@pytest.mark.parametrize(("name", "least"), [("sneaker", 0.94), ("deer", 0.80)])
-def test_committed_trials_reach_what_the_readme_says(name, least):
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [
+        ("sneaker", 0.949),
+        pytest.param("sneaker", 0.95, marks=pytest.mark.xfail(strict=True, reason="the goal is missed by 0.0006")),
+        ("deer", 0.80),
+    ],
+)
+def test_committed_trials_reach_the_article(name, least):
     _, _, values = comparison.best(comparison.load_records(readme.HEADS_FOLDERS[name] / "cnn"))
     assert mean(values) >= least
 
