@@ -16,14 +16,8 @@ Repeating the command continues with what is missing.
 """
 
 # %% Settings
-import contextlib
-import os
-import time
-import warnings
+from hypersphere import backbones, comparison, data, pairs, plots, runs, sweeps, trials
 
-from hypersphere import backbones, comparison, data, pairs, plots, runs, trials
-
-import joblib
 import matplotlib.pyplot as plt
 
 parser = runs.Parser(__doc__)
@@ -35,11 +29,8 @@ parser.add_argument("--seeds", type=runs.positive_int, metavar="N", help="draws 
 parser.add_argument("--backbone", choices=backbones.BACKBONES, default="cnn", help="%(default)s")
 parser.add_argument("--weights", help="of mobilenetv2: imagenet (default), none or a file")
 parser.add_argument("--epochs", type=runs.positive_int, help="passes over the training images; default: the recipe's")
-parser.add_argument(
-    "--precision", choices=list(trials.POLICIES), default=runs.fastest_precision(), help="on this machine %(default)s"
-)
 parser.add_argument("--legacy", action="store_true", help="a control: labels and norms as in the published code")
-parser.add_argument("--jobs", type=runs.positive_int, default=min(os.cpu_count(), 4), help="at a time, %(default)s")
+sweeps.add_flags(parser)
 args = parser.parse()
 
 # %% Data and trials: every head learns from the same draws
@@ -64,25 +55,16 @@ planned = [
     for seed in range(n_seeds)
     for head in args.heads
 ]
-todo = [trial for trial in planned if not trial.is_recorded(args.out)]
 if missing:
     print(missing)
-print(f"{len(planned)} trials, {len(todo)} of them to run, {args.jobs} at a time")
 
 # %% Training and scoring
-# A trial is one core's work, so its result does not depend on --jobs. Worker processes inherit this.
-os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-# TensorFlow keeps about 40 MB of every trial; joblib, with psutil, replaces a worker that has grown by 300 MB.
-warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
-started = time.perf_counter()
-calls = (joblib.delayed(trials.run)(trial, args.data, args.out) for trial in todo)
-# With one worker joblib would run the trials in this process: there are at least two, of which --jobs are busy.
-parallel = joblib.Parallel(max(2, args.jobs), return_as="generator_unordered", pre_dispatch=args.jobs)
-with contextlib.closing(parallel(calls)) as finished:  # closing ends the workers of an interrupted run
-    for number, (trial, metrics) in enumerate(finished, 1):
-        left = (time.perf_counter() - started) / number * (len(todo) - number) / 60
-        scores = ", ".join(f"{scorer} {auroc:.3f}" for scorer, auroc in metrics["auroc"].items())
-        print(f"{number} of {len(todo)}: {trial.name}: AUROC {scores}; {left:.0f} minutes left", flush=True)
+sweeps.run(
+    trials.run,
+    planned,
+    args,
+    lambda metrics: "AUROC " + ", ".join(f"{scorer} {auroc:.3f}" for scorer, auroc in metrics["auroc"].items()),
+)
 
 # %% Results
 for folder in dict.fromkeys(trial.folder for trial in planned):

@@ -5,8 +5,7 @@ import re
 import time
 from dataclasses import asdict, dataclass, replace
 
-from hypersphere import backbones, data, heads, networks, novelty, pairs, runs
-from hypersphere.errors import InputError
+from hypersphere import backbones, data, heads, networks, novelty, pairs, runs, sweeps
 
 import keras
 import tensorflow as tf
@@ -20,12 +19,11 @@ HEADS = {
     "adacos": (heads.AdaCos, {}),
     "adacos-dynamic": (heads.AdaCos, {"dynamic": True}),
 }
-POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What decides a trial's result; its record keeps all of it."""
+class Trial(sweeps.Trial):
+    """One head on one draw of a pair."""
 
     dataset: str
     normal: int
@@ -59,26 +57,7 @@ class Trial:
     @property
     def flags(self):
         """What its record says decided it, the head's arguments and the recipe too."""
-        return asdict(self) | {"head_arguments": HEADS[self.head][1], "recipe": asdict(self.recipe)}
-
-    def is_recorded(self, out):
-        """Whether this trial's record is there already; InputError if it was made with other settings."""
-        if not self.record_path(out).is_file():
-            return False
-        flags = self.read_record(out)["flags"]
-        differing = [key for key, value in self.flags.items() if flags.get(key) != value]
-        if differing:
-            path = self.record_path(out)
-            raise InputError(f"{path}: made with another {', '.join(differing)}; delete it or give another --out")
-        return True
-
-    def record_path(self, out):
-        """The file of its record under `out`."""
-        return out / "results" / f"{self.name}.json"
-
-    def read_record(self, out):
-        """Its record; InputError if the file is damaged."""
-        return runs.read_record(self.record_path(out), "delete it and run again")
+        return super().flags | {"head_arguments": HEADS[self.head][1], "recipe": asdict(self.recipe)}
 
 
 def build(trial, image_shape):
@@ -143,7 +122,7 @@ def run(trial, folder, out):
         pairs.Pair(trial.dataset, trial.normal, trial.anomaly), trial.seed, trial.legacy, trial.smoke, folder
     )
     keras.utils.set_random_seed(trial.seed)
-    keras.config.set_dtype_policy(POLICIES[trial.precision])
+    keras.config.set_dtype_policy(sweeps.POLICIES[trial.precision])
     training_network, network = build(trial, drawn.x_train.shape[1:])
     loss = train(training_network, drawn.x_train, drawn.y_train, trial)
     images = [drawn.x_train[drawn.is_normal], drawn.x_normal, drawn.x_anomaly]
