@@ -18,7 +18,7 @@ Writes  figures/lof_histograms.png   novelty scores with the thresholds
 # %% Settings
 import time
 
-from hypersphere import data, networks, novelty, plots, runs, tables
+from hypersphere import data, networks, novelty, outlier_sets, plots, runs, tables
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -34,7 +34,7 @@ started = time.perf_counter()
 
 # %% Data: the digits that LOF learns from, new digits, and images that are no digits
 (x_train, _), _, (x_test, y_test) = data.load_mnist(args.data, smoke=args.smoke)
-outliers, missing = data.load_outliers(args.data, args.outliers, args.strict, args.smoke)
+outliers, missing = outlier_sets.load_article(args.data, args.outliers, args.strict, args.smoke)
 if missing:
     print(missing)
 images = {"MNIST test": x_test} | outliers

@@ -1,4 +1,4 @@
-"""The data sets: digits to learn, and images that are no digit.
+"""The data sets, by their labels: digits to learn, clothes, and photographs of ten kinds of things.
 
 Images leave this module as float32 in [0, 1], or as bytes where the name says `read`. A data set
 is looked for in the folder that the user names (`--data` or the variable HYPERSPHERE_DATA) and then
@@ -11,14 +11,12 @@ import math
 import os
 import shutil
 import socket
-import sys
 import zlib
 from pathlib import Path
 
 from hypersphere.errors import InputError
 
 import numpy as np
-from PIL import Image, ImageOps
 
 PROJECT_DATA = Path(__file__).resolve().parent.parent / "data"
 
@@ -229,76 +227,3 @@ def download_cifar10(folder):
     shutil.rmtree(unpacked)
     (folder / "cifar-10-binary.tar.gz").unlink()
     return folder / CIFAR10_FOLDER
-
-
-def to_grey_digit_size(image):
-    """A PIL image to (28, 28, 1) bytes: ITU-R 601 luma, antialiased bilinear resize, as MNIST's size."""
-    return np.asarray(image.convert("L").resize((28, 28), Image.Resampling.BILINEAR))[..., np.newaxis]
-
-
-def load_grey_cifar10(folder=None):
-    """CIFAR-10's 10,000 test images, grey, resized: (10000, 28, 28, 1) float32 in [0, 1]."""
-    images, _ = read_cifar10(find_cifar10(folder) / "test_batch.bin")
-    return to_float(np.stack([to_grey_digit_size(Image.fromarray(image)) for image in images]))
-
-
-def load_photograph_patches():
-    """Natural images without a download: (660, 28, 28, 1) float32 in [0, 1].
-
-    The two 427 x 640 photographs that scikit-learn ships, grey, cut into 15 x 22 tiles each.
-    """
-    from sklearn.datasets import load_sample_images
-
-    patches = []
-    for photograph in load_sample_images().images:
-        grey = np.asarray(Image.fromarray(photograph).convert("L"))  # (427, 640)
-        rows, columns = grey.shape[0] // 28, grey.shape[1] // 28
-        tiles = grey[: rows * 28, : columns * 28].reshape(rows, 28, columns, 28)
-        patches.append(tiles.swapaxes(1, 2).reshape(-1, 28, 28, 1))
-    return to_float(np.concatenate(patches))
-
-
-def load_image_folder(folder):
-    """The PNG and JPEG images of a folder, in order of name: (n, 28, 28, 1) float32 in [0, 1].
-
-    Each is cropped to a centred square, made grey and resized. Unreadable files are named on
-    standard error and skipped. Raises InputError if the folder is missing or holds no image.
-    """
-    folder = Path(folder).expanduser()
-    if not folder.is_dir():
-        raise InputError(f"{folder}: not a folder; give --outliers a folder of PNG or JPEG images")
-    images = []
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
-            continue
-        try:
-            with Image.open(path) as image:
-                square = ImageOps.fit(ImageOps.exif_transpose(image).convert("L"), (min(image.size),) * 2)
-                images.append(to_grey_digit_size(square))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            print(f"skipped {path}: not a readable image ({error})", file=sys.stderr)
-    if not images:
-        raise InputError(f"{folder}: no readable PNG or JPEG image; put some there or leave --outliers out")
-    return to_float(np.stack(images))
-
-
-def load_outliers(folder=None, own_folder=None, strict=False, smoke=False):
-    """The outlier sets by name, and a sentence on what is missing ("" if nothing is).
-
-    Without CIFAR-10 its row is left out; `strict` raises DownloadError instead.
-    Returns ({name: (n, 28, 28, 1) float32 in [0, 1]}, sentence).
-    """
-    outliers = {"Fashion-MNIST": load_labelled("fashion-mnist", "t10k", folder)[0]}
-    missing = ""
-    try:
-        outliers["CIFAR-10"] = load_grey_cifar10(folder)
-    except DownloadError as error:
-        if strict:
-            raise
-        missing = str(error)
-    outliers["photographs"] = load_photograph_patches()
-    if own_folder:
-        outliers["own folder"] = load_image_folder(own_folder)
-    if smoke:
-        outliers = {name: images[: SMOKE["test"]] for name, images in outliers.items()}
-    return outliers, missing

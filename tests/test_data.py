@@ -13,7 +13,6 @@ from hypersphere.errors import InputError
 
 import numpy as np
 import pytest
-from PIL import Image
 
 
 def idx_bytes(array):
@@ -114,62 +113,6 @@ def test_read_cifar10_names_a_damaged_file(tmp_path):
     path.unlink()
     with pytest.raises(InputError, match="missing"):
         data.read_cifar10(path)
-
-
-def test_grey_is_itu_r_601_luma():
-    color = np.full((32, 32, 3), [200, 100, 50], dtype=np.uint8)
-    grey = data.to_grey_digit_size(Image.fromarray(color))
-    assert grey.shape == (28, 28, 1)
-    assert set(grey.ravel()) == {round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)}
-
-
-def test_photograph_patches_are_tiles():
-    from sklearn.datasets import load_sample_image
-
-    patches = data.load_photograph_patches()
-    assert patches.shape == (2 * 15 * 22, 28, 28, 1)
-    grey = np.asarray(Image.fromarray(load_sample_image("china.jpg")).convert("L"))
-    np.testing.assert_allclose(patches[22 + 1].squeeze() * 255, grey[28:56, 28:56], atol=1e-4)
-
-
-def test_image_folder(tmp_path, capsys):
-    Image.new("L", (100, 60), 128).save(tmp_path / "a.png")
-    Image.new("RGB", (50, 50), (255, 255, 255)).save(tmp_path / "b.JPG")
-    Image.new("RGBA", (9, 30), (0, 0, 0, 255)).save(tmp_path / "d.png")
-    (tmp_path / "c.jpg").write_bytes(b"not an image")
-    (tmp_path / "notes.txt").write_text("passed over")
-    images = data.load_image_folder(tmp_path)
-    assert images.shape == (3, 28, 28, 1)
-    np.testing.assert_allclose(images[:, 14, 14, 0], [128 / 255, 1, 0], atol=0.01)
-    messages = capsys.readouterr().err
-    assert str(tmp_path / "c.jpg") in messages and "notes.txt" not in messages
-
-
-def test_image_folder_without_images(tmp_path):
-    with pytest.raises(InputError, match="no readable PNG or JPEG"):
-        data.load_image_folder(tmp_path)
-    with pytest.raises(InputError, match="not a folder"):
-        data.load_image_folder(tmp_path / "nowhere")
-
-
-def test_outliers_without_cifar10(tmp_path, monkeypatch):
-    fashion_mnist = data.PROJECT_DATA / "fashion-mnist"
-    monkeypatch.setattr(data, "PROJECT_DATA", tmp_path)
-    monkeypatch.setattr(data, "CIFAR10_URL", "http://127.0.0.1:9/nothing-listens-here")
-    (tmp_path / "fashion-mnist").symlink_to(fashion_mnist, target_is_directory=True)
-    outliers, missing = data.load_outliers(smoke=True)
-    assert list(outliers) == ["Fashion-MNIST", "photographs"]
-    assert "run again with a network" in missing and "\n" not in missing
-    with pytest.raises(data.DownloadError):
-        data.load_outliers(strict=True)
-
-
-def test_a_damaged_cifar10_is_an_error_not_a_missing_row(tmp_path):
-    folder = tmp_path / data.CIFAR10_FOLDER
-    folder.mkdir()
-    (folder / "test_batch.bin").write_bytes(b"short")
-    with pytest.raises(InputError, match="bytes instead of"):
-        data.load_outliers(tmp_path)
 
 
 @pytest.fixture
