@@ -14,6 +14,7 @@ Repeating the command continues an interrupted training.
 """
 
 # %% Settings
+import math
 import time
 
 from hypersphere import data, networks, plots, runs
@@ -42,9 +43,9 @@ keras.utils.set_random_seed(args.seed)
 penalty = keras.regularizers.L2(args.weight_decay)
 image = keras.Input((28, 28, 1))
 x = image
-for filters in [32, 64, 128]:
+for number, filters in enumerate([32, 64, 128], 1):
     x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu", kernel_regularizer=penalty)(x)
-    x = keras.layers.MaxPooling2D(2)(x)  # 28 -> 14 -> 7 -> 3
+    x = keras.layers.MaxPooling2D(2, name=f"block{number}")(x)  # 28 -> 14 -> 7 -> 3
 x = keras.layers.Flatten()(x)  # (n, 3 * 3 * 128)
 embedding = keras.layers.Dense(64, kernel_regularizer=penalty, name="embedding")(x)  # (n, 64)
 # Logits: the softmax is part of the loss, where it cannot saturate.
@@ -53,13 +54,15 @@ network = keras.Model(image, logits, name=NAME)
 network.summary()
 
 # %% Training
+steps = args.epochs * math.ceil(len(x_train) / args.batch_size)
+optimizer = keras.optimizers.SGD(networks.one_cycle(args.learning_rate, steps), momentum=0.9, nesterov=True)
 history = networks.train(
     network,
     (x_train, y_train),
     (x_val, y_val),
+    optimizer=optimizer,
     epochs=args.epochs,
     batch_size=args.batch_size,
-    learning_rate=args.learning_rate,
     seed=args.seed,
     resume_folder=runs.resume_folder(args, NAME),
 )

@@ -32,7 +32,8 @@ def plain_fit(network, x, y, **arguments):
 def our_fit(network, x, y, x_val, y_val, batch_size):
     """One epoch as the training scripts do it, with validation and the state kept for resuming."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = {"epochs": 1, "batch_size": batch_size, "learning_rate": 0.05, "seed": 0}
+        optimizer = keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True)
+        settings = {"optimizer": optimizer, "epochs": 1, "batch_size": batch_size, "seed": 0}
         networks.train(network, (x, y), (x_val, y_val), **settings, resume_folder=Path(folder))
 
 

@@ -81,32 +81,27 @@ class HistoryFile(keras.callbacks.Callback):
             beside.write_text(json.dumps(self.rows))
 
 
-def train(network, train_images, val_images, *, epochs, batch_size, learning_rate, seed, resume_folder):
-    """Train a network whose outputs are logits, by SGD with Nesterov momentum 0.9 and a one-cycle rate.
+def train(network, train_images, val_images, *, optimizer, epochs, batch_size, seed, resume_folder):
+    """Train a network whose outputs are logits, with a keras.optimizers.Optimizer.
 
     train_images, val_images : (x, y), x : (n, 28, 28, 1) float32, y : (n,) int64.
     Returns the history: one dict of metrics and seconds an epoch.
     The state after each epoch is kept in `resume_folder`: the same call continues from there, a
     call with another network or other arguments starts anew.
     """
-    settings = [network.to_json(), epochs, batch_size, learning_rate, seed, len(train_images[0])]
+    settings = [network.to_json(), optimizer.get_config(), epochs, batch_size, seed, len(train_images[0])]
     state = resume_folder / hashlib.sha256(repr(settings).encode()).hexdigest()[:12]
-    epoch = tf.Variable(0)
-    batches = shuffled_batches(*train_images, batch_size, seed, epoch)
-    schedule = one_cycle(learning_rate, steps=epochs * len(batches))
-    network.compile(
-        optimizer=keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    network.compile(optimizer, loss, metrics=["accuracy"])
     if not (state / "keras" / "training_metadata.json").exists():
         shutil.rmtree(state, ignore_errors=True)  # interrupted before the first epoch was kept
     try:
         state.mkdir(parents=True, exist_ok=True)
+        epoch = tf.Variable(0)
         history = HistoryFile(state / "history.json", epoch)
         backup = keras.callbacks.BackupAndRestore(state / "keras", double_checkpoint=True, delete_checkpoint=False)
         network.fit(
-            batches,
+            shuffled_batches(*train_images, batch_size, seed, epoch),
             epochs=epochs,
             validation_data=val_images,
             validation_batch_size=1000,
@@ -117,6 +112,25 @@ def train(network, train_images, val_images, *, epochs, batch_size, learning_rat
     except OSError as error:
         raise InputError(cannot_write(state, error)) from None
     return history.rows
+
+
+def channel_statistics(x):
+    """Mean, standard deviation and maximum of each channel: (n, height, width, c) to (n, 3 c)."""
+    ops = keras.ops
+    return ops.concatenate([ops.mean(x, (1, 2)), ops.std(x, (1, 2)), ops.max(x, (1, 2))], axis=1)
+
+
+def extract(network, x, batch_size=1000):
+    """What detectors look at, {name: (n, d) float32}.
+
+    Channel statistics of the layers named "block1" and "block3", the "embedding" and the "logits".
+    """
+    blocks = {name: keras.ops.cast(network.get_layer(name).output, "float32") for name in ["block1", "block3"]}
+    outputs = {name: channel_statistics(block) for name, block in blocks.items()}
+    outputs |= {"embedding": network.get_layer("embedding").output, "logits": network.output}
+    extractor = keras.Model(network.input, outputs)
+    batches = [extractor(x[start : start + batch_size], training=False) for start in range(0, len(x), batch_size)]
+    return {name: np.concatenate([keras.ops.convert_to_numpy(batch[name]) for batch in batches]) for name in outputs}
 
 
 def embed(network, x, batch_size=1000):

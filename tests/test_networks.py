@@ -94,7 +94,8 @@ def train(images, folder, epochs=4, network=None):
     keras.utils.clear_session()  # layer names start anew, as in a fresh process
     keras.utils.set_random_seed(0)
     network = network or small_network()
-    settings = {"epochs": epochs, "batch_size": 16, "learning_rate": 0.02, "seed": 0}
+    optimizer = keras.optimizers.SGD(networks.one_cycle(0.02, steps=6 * epochs), momentum=0.9, nesterov=True)
+    settings = {"optimizer": optimizer, "epochs": epochs, "batch_size": 16, "seed": 0}
     history = networks.train(network, images, images, **settings, resume_folder=folder)
     return network, history
 

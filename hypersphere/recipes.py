@@ -1,0 +1,122 @@
+"""Recipes that teach the L2-constrained network its digits: the article's, ours, and ours less one choice."""
+
+import math
+from dataclasses import dataclass, replace
+
+from hypersphere import networks
+
+import keras
+from keras import ops
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the network of three convolutions is built and trained; a record keeps all of it."""
+
+    epochs: int = 30
+    batch_size: int = 128
+    optimizer: str = "adamw"  # or "sgd", with Nesterov momentum 0.9; both with a one-cycle rate
+    learning_rate: float = 1e-2  # the highest
+    weight_decay: float = 0.05  # AdamW's; SGD has a penalty of this much on all kernels instead
+    batch_norm: bool = True
+    augment: bool = True  # turned, zoomed and shifted anew in each epoch
+    alpha: float = 16.0  # radius of the sphere
+
+
+BEST = Recipe()
+RECIPES = {
+    "best": BEST,
+    "article": Recipe(10, 128, "sgd", learning_rate=0.05, weight_decay=1e-3, batch_norm=False, augment=False),
+    "no augmentation": replace(BEST, augment=False),
+    "no batch norm": replace(BEST, batch_norm=False, learning_rate=2e-3),
+}
+FLAGS = ["epochs", "batch_size", "learning_rate", "weight_decay", "alpha"]  # what a training script lets change
+
+
+def choose(args):
+    """The recipe that --recipe names, with what other flags say instead; fills in the flags that say nothing."""
+    given = {name: getattr(args, name) for name in FLAGS if getattr(args, name) is not None}
+    recipe = replace(RECIPES[args.recipe], **given)
+    vars(args).update({name: getattr(recipe, name) for name in FLAGS})
+    return recipe
+
+
+@keras.saving.register_keras_serializable(package="hypersphere")
+class RandomWarp(keras.layers.Layer):
+    """Turns, zooms and shifts each image anew, in training alone: (n, 28, 28, 1) to the same.
+
+    One warp with one interpolation: Keras's three layers for it would blur an image three times. In float32,
+    since bfloat16 would round the coordinates to eighths of a pixel.
+
+    rotation : degrees; zoom : share, drawn for height and width apart; shift : pixels. Each is the largest, both ways.
+    """
+
+    def __init__(self, rotation=10.0, zoom=0.1, shift=2.0, dtype="float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
+        self.rotation, self.zoom, self.shift = rotation, zoom, shift
+        self.seed_generator = keras.random.SeedGenerator()
+
+    def get_config(self):
+        return super().get_config() | {"rotation": self.rotation, "zoom": self.zoom, "shift": self.shift}
+
+    def call(self, images, training=False):
+        if not training:
+            return images
+        n = ops.shape(images)[0]
+
+        def draw(largest):
+            return keras.random.uniform((n,), -largest, largest, seed=self.seed_generator)
+
+        angle = draw(math.radians(self.rotation))
+        zoom_x, zoom_y = 1 + draw(self.zoom), 1 + draw(self.zoom)
+        # Where a pixel (x, y) comes from: (a x + b y + c, d x + e y + f), turned and zoomed about the middle.
+        a, b = ops.cos(angle) * zoom_x, -ops.sin(angle) * zoom_y
+        d, e = ops.sin(angle) * zoom_x, ops.cos(angle) * zoom_y
+        middle = (images.shape[1] - 1) / 2
+        c, f = middle - (a + b) * middle + draw(self.shift), middle - (d + e) * middle + draw(self.shift)
+        transforms = ops.stack([a, b, c, d, e, f, ops.zeros(n), ops.zeros(n)], axis=1)
+        return ops.image.affine_transform(images, transforms, interpolation="bilinear", fill_mode="constant")
+
+
+def optimizer(recipe, n_images):
+    """The recipe's optimizer for a training on so many images."""
+    rate = networks.one_cycle(recipe.learning_rate, steps=recipe.epochs * math.ceil(n_images / recipe.batch_size))
+    if recipe.optimizer == "sgd":
+        return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
+    return keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
+
+
+def build(recipe, classes=10, name=None):
+    """The network to train and the network to use: images, (n, 28, 28, 1), to logits; both share their layers.
+
+    The network to use has layers named "block1" to "embedding". The other changes its images first, if the recipe
+    augments: were that a part of the network to use, it would happen wherever `training=False` is forgotten.
+    """
+    penalty = keras.regularizers.L2(recipe.weight_decay) if recipe.optimizer == "sgd" else None
+    image = keras.Input((28, 28, 1), name="image")
+    x = image
+    for number, filters in enumerate([32, 64, 128], 1):
+        convolution = keras.layers.Conv2D(
+            filters,
+            3,
+            padding="same",
+            use_bias=not recipe.batch_norm,
+            kernel_initializer="he_normal" if recipe.batch_norm else "glorot_uniform",
+            kernel_regularizer=penalty,
+        )
+        x = keras.layers.MaxPooling2D(2)(convolution(x))  # before the next two, which then cost a quarter
+        if recipe.batch_norm:
+            x = keras.layers.BatchNormalization(momentum=0.9)(x)
+        x = keras.layers.ReLU(name=f"block{number}")(x)
+    x = keras.layers.Flatten()(x)
+    x = keras.layers.Dense(64, use_bias=not recipe.batch_norm, kernel_regularizer=penalty, dtype="float32")(x)
+    if recipe.batch_norm:
+        x = keras.layers.BatchNormalization(momentum=0.9, dtype="float32")(x)
+    arguments = {"alpha": recipe.alpha}
+    embedding = keras.layers.Lambda(networks.l2_constrain, arguments=arguments, dtype="float32", name="embedding")(x)
+    logits = keras.layers.Dense(classes, kernel_regularizer=penalty, dtype="float32", name="logits")(embedding)
+    network = keras.Model(image, logits, name=name)
+    if not recipe.augment:
+        return network, network
+    seen = keras.Input((28, 28, 1), name="image")
+    return keras.Model(seen, network(RandomWarp()(seen))), network
