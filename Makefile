@@ -3,6 +3,7 @@
 # make test-slow  the tests that check a finished reproduction's numbers on all of MNIST
 # make seeds      the five seeds behind the README's tables, then the tables themselves
 # make heads      the comparison of heads behind the README's tables (--data: see DATA), hours
+# make outliers   the scoreboard of detectors behind the README's tables (--data: see DATA), an hour
 # make bench      seconds of each stage beside its plain alternative
 # make lint       what the code must pass besides the tests
 # make clean      delete what `make` made, and .venv
@@ -23,7 +24,7 @@ COMMON := hypersphere/data.py hypersphere/errors.py hypersphere/runs.py
 MNIST := $(wildcard data/mnist/*.gz)
 RESULTS := $(OUT)/results
 
-.PHONY: all tables test test-slow seeds heads readme bench lint clean
+.PHONY: all tables test test-slow seeds heads outliers readme bench lint clean
 .DELETE_ON_ERROR:
 
 all: tables
@@ -32,14 +33,15 @@ all: tables
 $(RESULTS)/cnn.json: train_cnn_baseline.py hypersphere/networks.py hypersphere/heads.py $(COMMON) $(MNIST) | $(VENV)/run
 	$(PY) train_cnn_baseline.py --out $(OUT) $(FLAGS)
 
-$(RESULTS)/l2softmax.json: train_l2softmax.py hypersphere/networks.py hypersphere/heads.py $(COMMON) $(MNIST) | $(VENV)/run
+$(RESULTS)/l2softmax.json: train_l2softmax.py hypersphere/recipes.py hypersphere/networks.py hypersphere/heads.py $(COMMON) $(MNIST) \
+		| $(VENV)/run
 	$(PY) train_l2softmax.py --out $(OUT) $(FLAGS)
 
 $(RESULTS)/tsne.json: visualize_tsne.py hypersphere/maps.py $(COMMON) $(RESULTS)/cnn.json $(RESULTS)/l2softmax.json
 	$(PY) visualize_tsne.py --out $(OUT) $(FLAGS)
 
-$(RESULTS)/lof.json: anomaly_lof.py hypersphere/novelty.py $(COMMON) $(RESULTS)/cnn.json $(RESULTS)/l2softmax.json \
-		$(wildcard data/fashion-mnist/*.gz)
+$(RESULTS)/lof.json: anomaly_lof.py hypersphere/novelty.py hypersphere/detectors.py hypersphere/outlier_sets.py $(COMMON) \
+		$(RESULTS)/cnn.json $(RESULTS)/l2softmax.json $(wildcard data/fashion-mnist/*.gz)
 	$(PY) anomaly_lof.py --out $(OUT) $(LOF_FLAGS)
 
 tables: $(RESULTS)/tsne.json $(RESULTS)/lof.json
@@ -64,6 +66,14 @@ heads: | $(VENV)/run
 	mkdir -p results/article2
 	cp -r runs/heads/results/anomaly/* results/article2/
 	cp runs/heads/figures/anomaly_*_cnn.png figures/
+	$(MAKE) readme
+
+# An interrupted scoreboard continues.
+outliers: $(VENV)/run
+	$(PY) benchmark_ood.py --out runs/outliers $(FLAGS)
+	mkdir -p results/scoreboard
+	cp -r runs/outliers/results/outliers/* results/scoreboard/
+	cp runs/outliers/figures/outliers_*.png figures/
 	$(MAKE) readme
 
 readme: $(VENV)/run
@@ -95,4 +105,4 @@ $(VENV)/dev: requirements-dev.txt requirements.txt | $(VENV)/bin/python
 	@touch $@ $(VENV)/run
 
 clean:
-	rm -rf $(VENV) runs models/*.keras models/*.npz models/*.skops models/.resume-* models/anomaly results/*.json results/anomaly
+	rm -rf $(VENV) runs models/*.keras models/*.npz models/*.skops models/.resume-* models/anomaly results/*.json results/anomaly results/outliers models/outliers

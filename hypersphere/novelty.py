@@ -12,6 +12,7 @@ from hypersphere.runs import replacing
 
 import numpy as np
 import skops.io
+from sklearn.base import OutlierMixin
 from sklearn.metrics import roc_auc_score, roc_curve
 from sklearn.neighbors import LocalOutlierFactor
 
@@ -111,14 +112,14 @@ def _labelled(normal_scores, anomaly_scores):
     return labels, np.concatenate([normal_scores, anomaly_scores])
 
 
-def save_lof(lof, path):
-    """Write a fitted LOF without pickle."""
+def save_detector(detector, path):
+    """Write a fitted detector, LOF or `LayeredLOF`, without pickle."""
     with replacing(path) as beside:
-        skops.io.dump(lof, beside)
+        skops.io.dump(detector, beside)
 
 
-def load_lof(path):
-    """Load a fitted LOF; only scikit-learn's and NumPy's own types are accepted.
+def load_detector(path):
+    """Load a fitted detector; only scikit-learn's, NumPy's and this project's own types are accepted.
 
     Raises InputError if the file is missing or is no such file.
     """
@@ -126,9 +127,9 @@ def load_lof(path):
     if not path.is_file():
         raise InputError(f"{path}: missing; run anomaly_lof.py first")
     try:
-        lof = skops.io.load(path, trusted=[])
+        detector = skops.io.load(path, trusted=["hypersphere.detectors.LayeredLOF"])
     except (zipfile.BadZipFile, KeyError, TypeError, skops.io.exceptions.UntrustedTypesFoundException):
-        lof = None
-    if not isinstance(lof, LocalOutlierFactor):
+        detector = None
+    if not isinstance(detector, OutlierMixin):
         raise InputError(f"{path}: not a detector of this project; run anomaly_lof.py again")
-    return lof
+    return detector

@@ -55,6 +55,24 @@ def image_grid(images, titles, title, columns=12):
     return figure
 
 
+def rows_of_images(rows, title):
+    """A row of images a name, each image under its caption; rows : {name: [(image, caption), ...]}."""
+    columns = max(map(len, rows.values()), default=0) or 1
+    size = (columns * 0.85 + 2.2, len(rows) * 1.1 + 0.6)
+    figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False, layout="constrained")
+    for of_row, (name, images) in zip(axes, rows.items(), strict=True):
+        of_row[0].text(-0.15, 0.5, name.replace(": ", ":\n"), transform=of_row[0].transAxes, ha="right", va="center")
+        if not images:
+            of_row[0].text(0, 0.5, "none", transform=of_row[0].transAxes, va="center")
+        for ax in of_row:
+            ax.axis("off")
+        for ax, (image, caption) in zip(of_row, images, strict=False):
+            ax.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
+            ax.set_title(caption, fontsize=8, pad=2)
+    figure.suptitle(title)
+    return figure
+
+
 def misclassified(x, label, prediction, title):
     """The wrong answers, each titled "predicted, right"; the first 120 of them if there are more."""
     wrong = np.flatnonzero(label != prediction)[:120]
@@ -129,4 +147,23 @@ def auroc_boxes(ax, values, series, title):
     ax.set_xticks(range(len(values)), values)
     ax.grid(axis="y", alpha=0.3)
     ax.legend(fontsize=8, ncols=len(series))
+    return ax
+
+
+def reliability(ax, levels, turned_away, title):
+    """The share turned away against the share promised; levels : (n,), turned_away : {name: (n,)}; returns ax."""
+    ax.plot(levels, levels, color="black", linewidth=1, label="as promised")
+    for (name, shares), style in zip(turned_away.items(), ["-", "--", "-.", ":"] * len(turned_away), strict=False):
+        ax.plot(levels, shares, style, label=name)
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlabel="share of real digits to turn away (level)",
+        ylabel="share of the MNIST test images turned away",
+        title=title,
+    )
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=8)
     return ax

@@ -2,12 +2,13 @@
 
 import re
 
-from hypersphere import comparison, errors, tables
+from hypersphere import comparison, errors, outlier_tables, tables
 from hypersphere.errors import InputError
 from hypersphere.runs import PROJECT, read_record, replacing
 
 README = PROJECT / "README.md"
 SPEED_RECORD = PROJECT / "results" / "benchmarks" / "speed.json"
+SCOREBOARD_FOLDER = PROJECT / "results" / "scoreboard"
 HEADS_FOLDERS = {
     "sneaker": PROJECT / "results" / "article2" / "fashion_mnist-sneaker-ankle_boot",
     "deer": PROJECT / "results" / "article2" / "cifar10-deer-horse",
@@ -19,6 +20,7 @@ def readme_tables():
     result = tables.all_tables(tables.load_seeds()) | {
         "speed": tables.speed(read_record(SPEED_RECORD, "run `make bench`"))
     }
+    result |= outlier_tables.all_tables(outlier_tables.load_records(SCOREBOARD_FOLDER))
     records = {name: comparison.load_records(folder / "cnn") for name, folder in HEADS_FOLDERS.items()}
     result |= {"heads": comparison.summary(records.values()), "heads_cost": comparison.cost(records.values())}
     for name, folder in HEADS_FOLDERS.items():

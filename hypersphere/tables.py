@@ -156,6 +156,21 @@ def lof(metrics):
     return markdown(["LOF on: share judged normal", "", *sets], rows)
 
 
+def calibrated(metrics):
+    """LOF's contamination beside the calibrated detector's level: the digits turned away, the outliers let through."""
+    sets, rows = list(metrics[0]["l2softmax"]["normal_at_contamination"]["0.001"]), []
+    rules = [("l2softmax", "normal_at_contamination", "LOF on the sphere, contamination")]
+    rules += [("layered", "normal_at_level", "layered LOF, calibrated, level")]
+    for level in ["0.001", "0.01"]:
+        for space, rule, title in rules:
+            shares = [m[space][rule][level] for m in metrics]
+            away = spread([1 - share[sets[0]] for share in shares], 2, 100) + " %"
+            passing = [spread([share[name] for share in shares], 4) for name in sets[1:]]
+            rows.append([f"{title} {level}", percent(level), away, *passing])
+    header = ["", "promise", f"{sets[0]} turned away", *(f"{name} judged normal" for name in sets[1:])]
+    return markdown(header, rows)
+
+
 def beside_article(title, sets, shares, article):
     """Two rows, or one where the article has none: its numbers and ours."""
     ours = [title, "ours", *(spread([share[name] for share in shares], 3) for name in sets)]
@@ -244,7 +259,7 @@ def all_tables(seeds):
         tables["tsne"] = tsne([records["tsne"]["metrics"] for records in seeds])
     if complete["lof"]:
         metrics = [records["lof"]["metrics"] for records in seeds]
-        tables |= {"lof": lof(metrics), "separation": separation(metrics)}
+        tables |= {"lof": lof(metrics), "separation": separation(metrics), "calibrated": calibrated(metrics)}
     if all(complete.values()):
         tables |= {"summary": summary(seeds), "cost": cost(seeds)}
     return tables

@@ -56,12 +56,12 @@ def test_evaluate(points):
 def test_a_saved_detector_scores_the_same_in_a_fresh_process(points, tmp_path):
     x_train, x_new = points
     lof = novelty.fit_lof(x_train)
-    novelty.save_lof(lof, tmp_path / "lof.skops")
+    novelty.save_detector(lof, tmp_path / "lof.skops")
     np.save(tmp_path / "x.npy", x_new)
     code = (
         "import sys, numpy as np\n"
         "from hypersphere import novelty\n"
-        "np.save(sys.argv[3], novelty.score(novelty.load_lof(sys.argv[1]), np.load(sys.argv[2])))"
+        "np.save(sys.argv[3], novelty.score(novelty.load_detector(sys.argv[1]), np.load(sys.argv[2])))"
     )
     run_python(code, tmp_path / "lof.skops", tmp_path / "x.npy", tmp_path / "scores.npy")
     np.testing.assert_array_equal(np.load(tmp_path / "scores.npy"), novelty.score(lof, x_new))
@@ -72,9 +72,9 @@ def test_arrays_alone_do_not_load_keras():
     assert run_python(code) == "False"
 
 
-def test_load_lof_names_what_is_no_detector(tmp_path):
+def test_load_detector_names_what_is_no_detector(tmp_path):
     with pytest.raises(InputError, match=r"run anomaly_lof\.py first"):
-        novelty.load_lof(tmp_path / "lof.skops")
+        novelty.load_detector(tmp_path / "lof.skops")
     (tmp_path / "lof.skops").write_bytes(b"nothing")
     with pytest.raises(InputError, match="not a detector"):
-        novelty.load_lof(tmp_path / "lof.skops")
+        novelty.load_detector(tmp_path / "lof.skops")

@@ -9,7 +9,7 @@ import sys
 import time
 
 from conftest import PROJECT, assert_one_line_error, run_script
-from hypersphere import data, novelty
+from hypersphere import data, detectors, networks, novelty
 
 import numpy as np
 import pytest
@@ -94,8 +94,18 @@ def test_lof_record_against_scikit_learn(smoke_run):
         direct = LocalOutlierFactor(n_neighbors=20, novelty=True, contamination=contamination).fit(x_train)
         share = metrics["l2softmax"]["normal_at_contamination"][str(contamination)]["MNIST test"]
         assert share == np.mean(direct.predict(x_test) == 1)
-    saved = novelty.load_lof(smoke_run / "models" / "lof.skops")
+    saved = novelty.load_detector(smoke_run / "models" / "lof.skops")
     np.testing.assert_array_equal(novelty.score(saved, x_test), -direct.score_samples(x_test))
+
+
+def test_calibrated_detector_is_saved_and_does_as_recorded(smoke_run):
+    network = networks.load_network(smoke_run / "models" / "l2softmax.keras", "train_l2softmax.py")
+    layered = novelty.load_detector(smoke_run / "models" / "layered_lof.skops")
+    _, _, (x_test, _) = data.load_mnist(smoke=True)
+    p_values = layered.p_values(detectors.side_by_side(networks.extract(network, x_test)))
+    recorded = record(smoke_run, "lof")["metrics"]["layered"]["normal_at_level"]
+    assert recorded["0.01"]["MNIST test"] == np.mean(p_values > 0.01) > 0.9
+    assert recorded["0.01"]["CIFAR-10"] == 0  # in this run a file of noise
 
 
 def test_own_outliers_are_one_more_row(smoke_run, data_folder, tmp_path):
