@@ -70,7 +70,7 @@ heads: | $(VENV)/run
 
 # An interrupted scoreboard continues.
 outliers: $(VENV)/run
-	$(PY) benchmark_ood.py --out runs/outliers $(FLAGS)
+	$(PY) benchmark_ood.py --recipes best article --out runs/outliers $(FLAGS)
 	mkdir -p results/scoreboard
 	cp -r runs/outliers/results/outliers/* results/scoreboard/
 	cp runs/outliers/figures/outliers_*.png figures/
