@@ -52,11 +52,13 @@ train_points = {
 }
 if args.skip_input:
     del train_points["input"]
-new_points, prediction = {space: {} for space in tables.SPACES}, {}
+new_points, prediction, layers = {space: {} for space in tables.SPACES}, {}, {}
 for name, x in images.items():
     new_points["input"][name] = x.reshape(len(x), -1)
     new_points["cnn"][name], _ = networks.embed(cnn, x)
-    new_points["l2softmax"][name], prediction[name] = networks.embed(l2softmax, x)
+    features = networks.extract(l2softmax, x)
+    new_points["l2softmax"][name], prediction[name] = features["embedding"], features["logits"].argmax(axis=1)
+    layers[name] = detectors.side_by_side(features)
 
 # %% LOF: fitted once for each space; a contamination only moves the threshold
 lofs, scores, metrics = {}, {}, {}
@@ -77,7 +79,6 @@ train_layers, val_layers = networks.extract(l2softmax, x_train), networks.extrac
 layered = detectors.layered_lof(train_layers)
 layered.fit(detectors.side_by_side(train_layers), X_calibration=detectors.side_by_side(val_layers))
 print(f", {time.perf_counter() - fit_started:.0f} s; scoring", end="", flush=True)
-layers = {name: detectors.side_by_side(networks.extract(l2softmax, x)) for name, x in images.items()}
 p_values = {name: layered.p_values(x) for name, x in layers.items()}
 metrics["layered"] = {
     "normal_at_level": {

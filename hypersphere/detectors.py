@@ -152,8 +152,8 @@ def side_by_side(features):
     return np.hstack([features[name] for name in LAYERS])
 
 
-def layered_lof(features, level=0.01):
+def layered_lof(features):
     """Our detector, not fitted yet, for features of these widths: {name: (n, width)}."""
     widths = [features[name].shape[1] for name in LAYERS]
     measures, truncations = zip(*LAYERS.values(), strict=True)
-    return LayeredLOF(widths, measures, truncations, level=level)
+    return LayeredLOF(widths, measures, truncations)

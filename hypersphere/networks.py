@@ -114,6 +114,24 @@ def train(network, train_images, val_images, *, optimizer, epochs, batch_size, s
     return history.rows
 
 
+def train_unattended(network, x, y, *, epochs, batch_size, seed, arrange=lambda x, y: (x, y)):
+    """Train a compiled network in silence and keep nothing for resuming; returns each epoch's loss.
+
+    arrange : a function of a batch's images and labels, to what the network takes and what it is compared with.
+    """
+    epoch = tf.Variable(0)
+    batches = shuffled_batches(x, y, batch_size, seed, epoch).map(arrange)
+    count = keras.callbacks.LambdaCallback(on_epoch_begin=lambda number, logs: epoch.assign(number))
+    return network.fit(batches, epochs=epochs, callbacks=[count], shuffle=False, verbose=0).history["loss"]
+
+
+def outputs_of(network, outputs, x, batch_size):
+    """What layers give for images, {name: symbolic tensor} to {name: (n, d) array}."""
+    model = keras.Model(network.input, outputs)
+    batches = [model(x[start : start + batch_size], training=False) for start in range(0, len(x), batch_size)]
+    return {name: np.concatenate([keras.ops.convert_to_numpy(batch[name]) for batch in batches]) for name in outputs}
+
+
 def channel_statistics(x):
     """Mean, standard deviation and maximum of each channel: (n, height, width, c) to (n, 3 c)."""
     ops = keras.ops
@@ -128,20 +146,14 @@ def extract(network, x, batch_size=1000):
     blocks = {name: keras.ops.cast(network.get_layer(name).output, "float32") for name in ["block1", "block3"]}
     outputs = {name: channel_statistics(block) for name, block in blocks.items()}
     outputs |= {"embedding": network.get_layer("embedding").output, "logits": network.output}
-    extractor = keras.Model(network.input, outputs)
-    batches = [extractor(x[start : start + batch_size], training=False) for start in range(0, len(x), batch_size)]
-    return {name: np.concatenate([keras.ops.convert_to_numpy(batch[name]) for batch in batches]) for name in outputs}
+    return outputs_of(network, outputs, x, batch_size)
 
 
 def embed(network, x, batch_size=1000):
     """Outputs of the layer named "embedding", (n, d) float32, and the predicted classes, (n,) int64."""
-    both = keras.Model(network.input, [network.get_layer("embedding").output, network.output])
-    embeddings, predictions = [], []
-    for start in range(0, len(x), batch_size):
-        embedding, logits = both(x[start : start + batch_size], training=False)
-        embeddings.append(keras.ops.convert_to_numpy(embedding))
-        predictions.append(keras.ops.convert_to_numpy(logits).argmax(axis=1))
-    return np.concatenate(embeddings), np.concatenate(predictions)
+    layers = {"embedding": network.get_layer("embedding").output, "logits": network.output}
+    outputs = outputs_of(network, layers, x, batch_size)
+    return outputs["embedding"], outputs["logits"].argmax(axis=1)
 
 
 def save_network(network, path):

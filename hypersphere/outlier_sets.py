@@ -135,9 +135,9 @@ def load_article(folder=None, own_folder=None, strict=False, smoke=False):
     return smaller(outliers, smoke), missing
 
 
-def load_scoreboard(folder=None, strict=False, smoke=False):
+def load_scoreboard(folder=None, smoke=False):
     """As `load_article`, with letters, noise and turned digits too."""
-    outliers, missing = load_article(folder, strict=strict)
+    outliers, missing = load_article(folder)
     outliers |= {
         "printed letters": draw_letters(),
         "uniform noise": noise("uniform"),

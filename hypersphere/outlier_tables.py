@@ -25,20 +25,26 @@ def load_records(folder):
 
 def of_recipe(records, name, classes=None):
     """The records of one recipe, of networks of so many classes or of all."""
-    flags = [(record, record["flags"]) for record in records]
-    return [r for r, f in flags if f["recipe_name"] == name and classes in (None, f["classes"])]
+    of_name = [record for record in records if record["flags"]["recipe_name"] == name]
+    return [record for record in of_name if classes in (None, record["flags"]["classes"])]
 
 
-def outlier_sets(records):
-    """The outlier sets of the records, those of all digits first."""
+def outlier_sets(records, easy=False):
+    """The outlier sets of the records, those of `EASY` or the others; the sets that meet all digits first."""
     ordered = sorted(records, key=lambda record: -record["flags"]["classes"])
-    return list(dict.fromkeys(name for r in ordered for name in r["metrics"]["detectors"][OURS]["auroc"]))
+    names = dict.fromkeys(name for r in ordered for name in r["metrics"]["detectors"][OURS]["auroc"])
+    return [name for name in names if (name in EASY) == easy]
 
 
 def detectors(records):
     """The detectors of the records, ours last."""
     names = dict.fromkeys(name for record in records for name in record["metrics"]["detectors"])
     return [*(name for name in names if name != OURS), OURS]
+
+
+def verdicts_on(records, detector):
+    """What the records say of a detector; not every record has each."""
+    return [r["metrics"]["detectors"][detector] for r in records if detector in r["metrics"]["detectors"]]
 
 
 def separation_cells(verdicts, sets):
@@ -52,18 +58,18 @@ def separation_cells(verdicts, sets):
 
 def board(records, easy=False):
     """The scoreboard: detectors in rows, outlier sets in columns, those of `EASY` or the others."""
-    sets, rows = [name for name in outlier_sets(records) if (name in EASY) == easy], []
+    sets, rows = outlier_sets(records, easy), []
     for name in detectors(records):
-        verdicts = [r["metrics"]["detectors"][name] for r in records if name in r["metrics"]["detectors"]]
+        verdicts = verdicts_on(records, name)
         rows.append([name, *separation_cells(verdicts, sets)])
     return markdown(["AUROC / FPR95, %", *(TITLES.get(name, name) for name in sets)], rows)
 
 
 def judged_normal(records):
     """The share of each outlier set that passes where 1 % of the MNIST test images are turned away."""
-    sets, rows = [name for name in outlier_sets(records) if name not in EASY], []
+    sets, rows = outlier_sets(records), []
     for name in [ARTICLE, OURS]:
-        verdicts = [r["metrics"]["detectors"][name]["judged_normal"] for r in records]
+        verdicts = [verdict["judged_normal"] for verdict in verdicts_on(records, name)]
         rows.append([name, *(spread([v[of_set] for v in verdicts if of_set in v], 4) for of_set in sets)])
     return markdown(["share judged normal", *(TITLES.get(name, name) for name in sets)], rows)
 
@@ -72,7 +78,7 @@ def seconds(records):
     """Seconds of each detector's fit and of scoring the MNIST test images."""
     records, rows = [r for r in records if r["flags"]["classes"] == 10], []
     for name in detectors(records):
-        verdicts = [r["metrics"]["detectors"][name] for r in records if name in r["metrics"]["detectors"]]
+        verdicts = verdicts_on(records, name)
         rows.append([name, *(spread([v[key] for v in verdicts], 1) for key in ["fit_seconds", "score_seconds"])])
     header = ["detector", "fit to 50,000 images, s", "score 10,000 images, s"]
     return markdown(header, rows) + "\n\n" + cost(records)
@@ -80,12 +86,12 @@ def seconds(records):
 
 def parts(records):
     """What each part of our detector does: AUROC / FPR95."""
-    sets = [name for name in outlier_sets(records) if name not in EASY]
+    sets = outlier_sets(records)
     rows = [
         [title, *separation_cells([r["metrics"]["parts"][title] for r in records], sets)]
         for title in records[0]["metrics"]["parts"]
     ]
-    ours = [r["metrics"]["detectors"][OURS] for r in records]
+    ours = verdicts_on(records, OURS)
     rows.append(["all of it", *separation_cells(ours, sets)])
     return markdown(["AUROC / FPR95, %", *(TITLES.get(name, name) for name in sets)], rows)
 
@@ -99,8 +105,8 @@ def recipe_table(records):
     rows = []
     for name in sorted({record["flags"]["recipe_name"] for record in records}, key=test_accuracy, reverse=True):
         whole, near = of_recipe(records, name, 10), of_recipe(records, name, 5)
-        ours = [r["metrics"]["detectors"][OURS] for r in [*whole, *near]]
-        article = [r["metrics"]["detectors"][ARTICLE] for r in [*whole, *near]]
+        ours = verdicts_on([*whole, *near], OURS)
+        article = verdicts_on([*whole, *near], ARTICLE)
         rows.append(
             [
                 name,

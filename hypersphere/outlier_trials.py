@@ -10,7 +10,6 @@ from hypersphere.outlier_tables import ARTICLE, INPUT_SPACE, LEVELS, NEAR, OURS
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 HALVINGS = 100
 GALLERY = 12  # images a set
@@ -60,14 +59,12 @@ def train(trial, x, y):
     training_network, trained = recipes.build(recipe, trial.classes)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     training_network.compile(recipes.optimizer(recipe, len(x)), loss)
-    epoch = tf.Variable(0)
-    batches = networks.shuffled_batches(x, y, recipe.batch_size, trial.seed, epoch)
-    count = keras.callbacks.LambdaCallback(on_epoch_begin=lambda number, logs: epoch.assign(number))
-    history = training_network.fit(batches, epochs=recipe.epochs, callbacks=[count], shuffle=False, verbose=0)
+    settings = {"epochs": recipe.epochs, "batch_size": recipe.batch_size, "seed": trial.seed}
+    losses = networks.train_unattended(training_network, x, y, **settings)
     keras.config.set_dtype_policy("float32")
     _, network = recipes.build(recipe, trial.classes)
     network.set_weights(trained.get_weights())
-    return network, history.history["loss"]
+    return network, losses
 
 
 def calibration(known_scores, test_scores):

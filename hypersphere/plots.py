@@ -41,6 +41,12 @@ def learning_curves(history, title):
     return figure
 
 
+def draw_image(ax, image, caption):
+    """A grey image, (28, 28, 1), under its caption."""
+    ax.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
+    ax.set_title(caption, fontsize=8, pad=2)
+
+
 def image_grid(images, titles, title, columns=12):
     """A grid of images, each under its own title; images : (n, 28, 28, 1); says so if there is none."""
     rows = max(1, -(-len(images) // columns))
@@ -49,8 +55,7 @@ def image_grid(images, titles, title, columns=12):
     for ax in axes.flat:
         ax.axis("off")
     for ax, image, caption in zip(axes.flat, images, titles, strict=False):
-        ax.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
-        ax.set_title(caption, fontsize=8, pad=2)
+        draw_image(ax, image, caption)
     figure.suptitle(title if len(images) else f"{title}: none")
     return figure
 
@@ -67,8 +72,7 @@ def rows_of_images(rows, title):
         for ax in of_row:
             ax.axis("off")
         for ax, (image, caption) in zip(of_row, images, strict=False):
-            ax.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
-            ax.set_title(caption, fontsize=8, pad=2)
+            draw_image(ax, image, caption)
     figure.suptitle(title)
     return figure
 

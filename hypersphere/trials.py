@@ -1,6 +1,7 @@
 """Trials of the anomaly benchmark: one head on one draw of a pair; trained, scored and recorded."""
 
 import argparse
+import math
 import re
 import time
 from dataclasses import asdict, dataclass, replace
@@ -8,7 +9,6 @@ from dataclasses import asdict, dataclass, replace
 from hypersphere import backbones, data, heads, networks, novelty, pairs, runs, sweeps
 
 import keras
-import tensorflow as tf
 
 # The article's arguments; CosFace, which it does not have, gets ArcFace's.
 HEADS = {
@@ -78,15 +78,14 @@ def build(trial, image_shape):
 
 def train(network, x, y, trial):
     """Train a network of image and label by its backbone's recipe; returns each epoch's loss."""
-    epoch = tf.Variable(0)
-    batches = networks.shuffled_batches(x, y, trial.recipe.batch_size, trial.seed, epoch).map(lambda x, y: ((x, y), y))
+    batch_size = trial.recipe.batch_size
     network.compile(
-        optimizer=backbones.optimizer(trial.recipe, steps=trial.epochs * len(batches)),
+        optimizer=backbones.optimizer(trial.recipe, steps=trial.epochs * math.ceil(len(x) / batch_size)),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         jit_compile=False,  # XLA, Keras's choice on a GPU, leaves out the heads' check of labels
     )
-    count = keras.callbacks.LambdaCallback(on_epoch_begin=lambda number, logs: epoch.assign(number))
-    return network.fit(batches, epochs=trial.epochs, callbacks=[count], shuffle=False, verbose=0).history["loss"]
+    settings = {"epochs": trial.epochs, "batch_size": batch_size, "seed": trial.seed}
+    return networks.train_unattended(network, x, y, **settings, arrange=lambda x, y: ((x, y), y))
 
 
 def directions(network, x, mirrored):
