@@ -10,7 +10,8 @@ turned digits, and one on the digits 0-4, which meets the digits 5-9.
 
 Reads   data/mnist, data/fashion-mnist, cifar-10-batches-bin (downloaded once if absent)
 Writes  results/outliers/RECIPE/CLASSES-digits-seedN.json   a record a network, as it ends
-        models/outliers/best/CLASSES-digits-seed0.*         the networks of the first seed, and what passed them
+        models/outliers/RECIPE/CLASSES-digits-seedN.keras   the networks: to judge them anew, delete the records
+        models/outliers/best/CLASSES-digits-seed0-accepted.npz   what passed the first seed's detector
         figures/outliers_reliability.png                    the share of digits promised and turned away
         figures/outliers_accepted.png                       the outliers that got through
 Repeating the command continues with what is missing.
@@ -71,7 +72,7 @@ if whole:
 
 rows = {}
 for trial in planned:
-    if trial.is_kept:
+    if trial.is_shown:
         with np.load(args.out / "models" / f"{trial.name}-accepted.npz") as arrays:
             rows |= {name: [] for name in arrays["sets"]}
             for number, caption, image in zip(arrays["set"], arrays["caption"], arrays["image"], strict=True):

@@ -1,6 +1,7 @@
 """Trials of the scoreboard: a network trained on digits by a recipe, and detectors on what it sees."""
 
 import argparse
+import json
 import time
 from dataclasses import asdict, dataclass, replace
 
@@ -46,8 +47,8 @@ class Trial(sweeps.Trial):
         return self.recipe_name == "best" and (detector != INPUT_SPACE or self.seed == 0)
 
     @property
-    def is_kept(self):
-        """Whether its network is kept, and the outliers that get through."""
+    def is_shown(self):
+        """Whether the outliers that get through are kept for a figure."""
         return self.recipe_name == "best" and self.seed == 0
 
 
@@ -57,14 +58,33 @@ def train(trial, x, y):
     keras.utils.set_random_seed(trial.seed)
     keras.config.set_dtype_policy(sweeps.POLICIES[trial.precision])
     training_network, trained = recipes.build(recipe, trial.classes)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    training_network.compile(recipes.optimizer(recipe, len(x)), loss)
+    training_network.compile(recipes.optimizer(recipe, len(x)), recipes.loss(recipe))
     settings = {"epochs": recipe.epochs, "batch_size": recipe.batch_size, "seed": trial.seed}
     losses = networks.train_unattended(training_network, x, y, **settings)
     keras.config.set_dtype_policy("float32")
     _, network = recipes.build(recipe, trial.classes)
     network.set_weights(trained.get_weights())
     return network, losses
+
+
+def trained_network(trial, x, y, out):
+    """The trial's network and its training, {"flags", "loss", "seconds"}; both are kept, and read if they are there.
+
+    So a trial whose record is gone is judged anew without training: `models/NAME.keras` and `.json` under `out`.
+    """
+    path = out / "models" / f"{trial.name}.keras"
+    kept = path.with_suffix(".json")
+    if kept.is_file():
+        training = json.loads(kept.read_text())
+        if training["flags"] == trial.flags:
+            return networks.load_network(path, "benchmark_ood.py"), training
+    started = time.perf_counter()
+    network, loss = train(trial, x, y)
+    networks.save_network(network, path)
+    training = {"flags": trial.flags, "loss": loss, "seconds": time.perf_counter() - started}
+    with runs.replacing(kept) as beside:
+        beside.write_text(json.dumps(training))
+    return network, training
 
 
 def calibration(known_scores, test_scores):
@@ -140,10 +160,9 @@ def accepted(outliers, p_values, digits, level):
 def run(trial, folder, out):
     """Run a trial and write its record, `results/NAME.json` under `out`; returns the trial and its metrics.
 
-    folder : where data sets are looked for. Of the best recipe's seed 0 the network is kept, in
-    `models/NAME.keras`, and the outliers that get through, in `models/NAME-accepted.npz`.
+    folder : where data sets are looked for. The network is kept as `trained_network` says, and of the best recipe's
+    seed 0 the outliers that get through, in `models/NAME-accepted.npz`.
     """
-    started = time.perf_counter()
     splits, missing = data.load_mnist(folder, trial.smoke), ""
     learned = [(x[y < trial.classes], y[y < trial.classes]) for x, y in splits]
     (x_train, y_train), (x_val, y_val), (x_test, y_test) = learned
@@ -153,7 +172,10 @@ def run(trial, folder, out):
         x, y = splits[2]
         outliers = {NEAR: x[y >= trial.classes]}
 
-    network, loss = train(trial, x_train, y_train)
+    for name in ["models", "results"]:
+        runs.make_writable((out / name / trial.name).parent)
+    network, training = trained_network(trial, x_train, y_train, out)
+    started = time.perf_counter() - training["seconds"]  # a training counts, whichever run it was in
     known = scoreboard.Known(
         train=scoreboard.features(network, x_train),
         labels=y_train,
@@ -172,13 +194,10 @@ def run(trial, folder, out):
         },
         "parameters": network.count_params(),
         "detectors": {OURS: ours} | judged,
-        "parts": ablation(known, test, features, test_log_p, log_p),
+        "parts": ablation(known, test, features, test_log_p, log_p) if trial.recipe_name == "best" else {},
         "calibration": calibration(-detector.calibration_scores_, -detector.evidence(test_log_p)),
     }
-    for name in ["models", "results"]:
-        runs.make_writable((out / name / trial.name).parent)
-    if trial.is_kept:
-        networks.save_network(network, out / "models" / f"{trial.name}.keras")
+    if trial.is_shown:
         p_values = {
             name: conformal_p_values(-detector.calibration_scores_, -detector.evidence(of_set))
             for name, of_set in log_p.items()
@@ -187,6 +206,6 @@ def run(trial, folder, out):
         passing = accepted(outliers, p_values, digits, detector.level)
         runs.save_arrays(out / "models" / f"{trial.name}-accepted.npz", passing)
     keras.backend.clear_session()
-    more = {"loss": loss, "missing": missing, "cifar10_sha256": data.cifar10_sha256(folder)}
+    more = {"loss": training["loss"], "missing": missing, "cifar10_sha256": data.cifar10_sha256(folder)}
     runs.write_record(argparse.Namespace(out=out, **trial.flags), trial.name, metrics, started, **more)
     return trial, metrics
