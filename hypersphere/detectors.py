@@ -1,11 +1,13 @@
 """The layered detector: LOF on several layers, each one's evidence calibrated, and all of it together."""
 
+from hypersphere.neighbors import LOF, KthDistance
+
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+MEASURES = {"lof": LOF, "distance": KthDistance}
 TAIL = 0.05  # the share of the calibration scores that a tail is fitted to
 
 # What our detector looks at: {layer: (measure, the p-value above which the layer has no say)}. The first block sees
@@ -85,7 +87,7 @@ class LayeredLOF(OutlierMixin, BaseEstimator):
         truncations = np.ones(len(widths)) if self.truncations is None else np.asarray(self.truncations, float)
         if sum(widths) != X.shape[1] or min(widths) < 1:
             raise ValueError(f"widths {widths} do not add up to the {X.shape[1]} columns of X")
-        if len(measures) != len(widths) or not set(measures) <= {"lof", "distance"}:
+        if len(measures) != len(widths) or not set(measures) <= set(MEASURES):
             raise ValueError(f"measures {measures}: give each layer one, 'lof' or 'distance'")
         if len(truncations) != len(widths) or not np.all((truncations > 0) & (truncations <= 1)):
             raise ValueError(f"truncations {self.truncations}: give each layer one, above 0 and at most 1")
@@ -94,11 +96,11 @@ class LayeredLOF(OutlierMixin, BaseEstimator):
         self.starts_ = np.cumsum([0, *widths])
         self.log_truncations_ = np.log(truncations)
         self.scalers_ = [StandardScaler().fit(layer) for layer in self._layers(X)]
-        self.neighbors_ = []
-        for layer, scaler, measure in zip(self._layers(X), self.scalers_, measures, strict=True):
-            settings = {"n_neighbors": min(self.n_neighbors, len(X) - 1), "algorithm": "brute"}
-            kind = LocalOutlierFactor(novelty=True, **settings) if measure == "lof" else NearestNeighbors(**settings)
-            self.neighbors_.append(kind.fit(scaler.transform(layer)))
+        k = min(self.n_neighbors, len(X) - 1)
+        self.measures_ = [
+            MEASURES[measure](scaler.transform(layer), k)
+            for layer, scaler, measure in zip(self._layers(X), self.scalers_, measures, strict=True)
+        ]
         self.layer_calibration_scores_ = self.layer_scores(X_calibration)
         self.calibration_scores_ = self.score_samples(X_calibration)
         # The n_away lowest calibration scores have p-values of at most `level`.
@@ -110,12 +112,8 @@ class LayeredLOF(OutlierMixin, BaseEstimator):
         """Each layer's LOF or distance of new rows, (n, d) to (n, number of layers): higher for what is stranger."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False)
-        scores = []
-        for layer, scaler, neighbors in zip(self._layers(X), self.scalers_, self.neighbors_, strict=True):
-            layer = scaler.transform(layer)
-            by_lof = isinstance(neighbors, LocalOutlierFactor)
-            scores.append(-neighbors.score_samples(layer) if by_lof else neighbors.kneighbors(layer)[0][:, -1])
-        return np.column_stack(scores)
+        columns = zip(self._layers(X), self.scalers_, self.measures_, strict=True)
+        return np.column_stack([measure.score(scaler.transform(layer)) for layer, scaler, measure in columns])
 
     def layer_log_p_values(self, X):
         """The logarithm of each layer's p-value, (n, d) to (n, number of layers)."""

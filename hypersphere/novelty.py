@@ -112,6 +112,15 @@ def _labelled(normal_scores, anomaly_scores):
     return labels, np.concatenate([normal_scores, anomaly_scores])
 
 
+# What a saved detector may hold besides scikit-learn's and NumPy's own types.
+OWN_TYPES = [
+    "hypersphere.detectors.LayeredLOF",
+    "hypersphere.neighbors.KthDistance",
+    "hypersphere.neighbors.LOF",
+    "hypersphere.neighbors.Neighbors",
+]
+
+
 def save_detector(detector, path):
     """Write a fitted detector, LOF or `LayeredLOF`, without pickle."""
     with replacing(path) as beside:
@@ -127,7 +136,7 @@ def load_detector(path):
     if not path.is_file():
         raise InputError(f"{path}: missing; run anomaly_lof.py first")
     try:
-        detector = skops.io.load(path, trusted=["hypersphere.detectors.LayeredLOF"])
+        detector = skops.io.load(path, trusted=OWN_TYPES)
     except (zipfile.BadZipFile, KeyError, TypeError, skops.io.exceptions.UntrustedTypesFoundException):
         detector = None
     if not isinstance(detector, OutlierMixin):
