@@ -4,7 +4,9 @@
 # make seeds      the five seeds behind the README's tables, then the tables themselves
 # make heads      the comparison of heads behind the README's tables (--data: see DATA), hours
 # make outliers   the scoreboard of detectors behind the README's tables (--data: see DATA), an hour
+# make demo       the drawing demo on http://127.0.0.1:5000
 # make bench      seconds of each stage beside its plain alternative
+# make bench-demo the demo's latency, load and memory, and what it takes pictures for
 # make lint       what the code must pass besides the tests
 # make clean      delete what `make` made, and .venv
 #
@@ -24,7 +26,7 @@ COMMON := hypersphere/data.py hypersphere/errors.py hypersphere/runs.py
 MNIST := $(wildcard data/mnist/*.gz)
 RESULTS := $(OUT)/results
 
-.PHONY: all tables test test-slow seeds heads outliers readme bench lint clean
+.PHONY: all tables test test-slow seeds heads outliers demo readme bench bench-demo lint clean
 .DELETE_ON_ERROR:
 
 all: tables
@@ -74,7 +76,11 @@ outliers: $(VENV)/run
 	mkdir -p results/scoreboard
 	cp -r runs/outliers/results/outliers/* results/scoreboard/
 	cp runs/outliers/figures/outliers_*.png figures/
+	$(PY) -m demo.build --run runs/outliers
 	$(MAKE) readme
+
+demo: $(VENV)/run
+	$(PY) -m demo $(FLAGS)
 
 readme: $(VENV)/run
 	$(PY) -m hypersphere.readme
@@ -92,6 +98,11 @@ lint: $(VENV)/dev
 bench: $(RESULTS)/cnn.json
 	$(PY) -m benchmarks.speed --out $(OUT)
 
+bench-demo: $(VENV)/run
+	$(PY) -m benchmarks.demo --out runs/demo
+	cp runs/demo/results/demo.json results/benchmarks/
+	$(MAKE) readme
+
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 found; install one or give make PYTHON=..." >&2; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "error: $(PYTHON) -m venv failed; on Debian or Ubuntu: apt install python3-venv" >&2; exit 2; }
@@ -105,4 +116,4 @@ $(VENV)/dev: requirements-dev.txt requirements.txt | $(VENV)/bin/python
 	@touch $@ $(VENV)/run
 
 clean:
-	rm -rf $(VENV) runs models/*.keras models/*.npz models/*.skops models/.resume-* models/anomaly results/*.json results/anomaly results/outliers models/outliers
+	rm -rf $(VENV) runs models/*.keras models/*.npz models/*.skops models/.resume-* models/anomaly results/*.json results/anomaly results/outliers models/outliers models/demo/*.skops

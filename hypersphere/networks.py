@@ -125,11 +125,10 @@ def train_unattended(network, x, y, *, epochs, batch_size, seed, arrange=lambda 
     return network.fit(batches, epochs=epochs, callbacks=[count], shuffle=False, verbose=0).history["loss"]
 
 
-def outputs_of(network, outputs, x, batch_size):
-    """What layers give for images, {name: symbolic tensor} to {name: (n, d) array}."""
-    model = keras.Model(network.input, outputs)
+def outputs_of(model, x, batch_size):
+    """What a model with named outputs gives for images, {name: (n, d) array}."""
     batches = [model(x[start : start + batch_size], training=False) for start in range(0, len(x), batch_size)]
-    return {name: np.concatenate([keras.ops.convert_to_numpy(batch[name]) for batch in batches]) for name in outputs}
+    return {name: np.concatenate([keras.ops.convert_to_numpy(batch[name]) for batch in batches]) for name in batches[0]}
 
 
 def channel_statistics(x):
@@ -138,21 +137,26 @@ def channel_statistics(x):
     return ops.concatenate([ops.mean(x, (1, 2)), ops.std(x, (1, 2)), ops.max(x, (1, 2))], axis=1)
 
 
-def extract(network, x, batch_size=1000):
-    """What detectors look at, {name: (n, d) float32}.
+def feature_model(network):
+    """The network with what detectors look at as its outputs, {name: (n, d) float32}.
 
     Channel statistics of the layers named "block1" and "block3", the "embedding" and the "logits".
     """
     blocks = {name: keras.ops.cast(network.get_layer(name).output, "float32") for name in ["block1", "block3"]}
     outputs = {name: channel_statistics(block) for name, block in blocks.items()}
     outputs |= {"embedding": network.get_layer("embedding").output, "logits": network.output}
-    return outputs_of(network, outputs, x, batch_size)
+    return keras.Model(network.input, outputs)
+
+
+def extract(network, x, batch_size=1000):
+    """What `feature_model` gives for images, {name: (n, d) float32}."""
+    return outputs_of(feature_model(network), x, batch_size)
 
 
 def embed(network, x, batch_size=1000):
     """Outputs of the layer named "embedding", (n, d) float32, and the predicted classes, (n,) int64."""
     layers = {"embedding": network.get_layer("embedding").output, "logits": network.output}
-    outputs = outputs_of(network, layers, x, batch_size)
+    outputs = outputs_of(keras.Model(network.input, layers), x, batch_size)
     return outputs["embedding"], outputs["logits"].argmax(axis=1)
 
 

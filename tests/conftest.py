@@ -77,3 +77,11 @@ def smoke_run(tmp_path_factory, data_folder):
         assert done.returncode == 0, done.stderr
     assert not list(elsewhere.iterdir())
     return out
+
+
+@pytest.fixture(scope="session")
+def predictor():
+    """The demo's network and detector; the first use fits the detector, half a minute."""
+    from demo.predictor import Predictor
+
+    return Predictor()

@@ -1,0 +1,139 @@
+"""The trained network and its calibrated detector, ready to judge one image at a time."""
+
+import hashlib
+import json
+import time
+
+from hypersphere import data, detectors, networks, novelty
+from hypersphere.errors import InputError
+from hypersphere.runs import PROJECT, make_writable
+
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy.special import softmax
+
+FOLDER = PROJECT / "models" / "demo"
+MADE_BY = "make outliers"
+N_MAPPED = 5000  # validation images on the map, the first ones
+N_NEAREST = 5  # training digits shown
+N_PLACES = 10  # points of the map that a drawing's place is made of
+
+
+class Predictor:
+    """Names a digit, and says how strange it would be.
+
+    folder : has network.keras, network.json (its record on the scoreboard) and map.npz; the detector is fitted from
+    the network once and kept there. Raises InputError if one of the files is missing or damaged.
+    """
+
+    def __init__(self, folder=FOLDER, data_folder=None, log=print):
+        self.network_path = folder / "network.keras"
+        network = networks.load_network(self.network_path, MADE_BY)
+        self.sha256 = hashlib.sha256(self.network_path.read_bytes()).hexdigest()
+        (x_train, self.train_labels), (x_val, _), _ = data.load_mnist(data_folder)
+        self.train_images = np.round(x_train[..., 0] * 255).astype(np.uint8)
+        self.detector = self._detector(network, x_train, x_val, log)
+        self.record = _read(folder / "network.json", lambda path: json.loads(path.read_text()))
+        self.map = _read(folder / "map.npz", lambda path: dict(np.load(path, allow_pickle=False)))
+        self.map_embedding, _ = networks.embed(network, x_val[:N_MAPPED])
+        model = networks.feature_model(network)
+        # One traced function for one image: `predict`, and calling the model, prepare anew at each call.
+        self._extract = tf.function(model, input_signature=[tf.TensorSpec((1, 28, 28, 1), tf.float32)])
+        self.predict(x_val[0, ..., 0], explain=True)  # traced and warm before the first request
+
+    def _detector(self, network, x_train, x_val, log):
+        """The detector of this network: the one that was kept, or fitted anew."""
+        kind = hashlib.sha256(f"{self.sha256} {detectors.LAYERS}".encode()).hexdigest()[:12]
+        path = self.network_path.with_name(f"detector-{kind}.skops")
+        if path.is_file():
+            try:
+                return novelty.load_detector(path)
+            except InputError:
+                log(f"{path}: damaged, fitted anew")
+        make_writable(path.parent)
+        log("The detector is fitted, once: looking at the training digits", end="", flush=True)
+        started = time.perf_counter()
+        known, calibration = networks.extract(network, x_train), networks.extract(network, x_val)
+        log(f", {time.perf_counter() - started:.0f} s; comparing them with each other", end="", flush=True)
+        detector = detectors.layered_lof(known)
+        detector.fit(detectors.side_by_side(known), X_calibration=detectors.side_by_side(calibration))
+        log(f", {time.perf_counter() - started:.0f} s")
+        for stale in path.parent.glob("detector-*.skops"):
+            stale.unlink()
+        novelty.save_detector(detector, path)
+        return detector
+
+    def features(self, image):
+        """What `networks.extract` gives for one image, (28, 28)."""
+        tensors = self._extract(tf.constant(image[None, :, :, None], tf.float32))
+        return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+    def predict(self, image, explain=False):
+        """What a prepared image, (28, 28), 0 to 1, light on dark, is taken for: a dictionary for JSON.
+
+        explain : with the image, the nearest training digits and the place on the map.
+        """
+        features = self.features(image)
+        probabilities = softmax(features["logits"][0].astype(np.float64))
+        p_value = float(self.detector.p_values(detectors.side_by_side(features))[0])
+        result = {
+            "empty": False,
+            "digit": int(probabilities.argmax()),
+            "probabilities": [round(p, 6) for p in probabilities.tolist()],
+            "p_value": round(p_value, 6),
+            "level": self.detector.level,
+            "is_digit": p_value > self.detector.level,
+        }
+        return result | self._explanation(image, features["embedding"]) if explain else result
+
+    def _explanation(self, image, embedding):
+        nearest = self._nearest_training_digits(embedding)
+        return {
+            "pixels": np.round(image * 255).astype(int).tolist(),
+            "nearest": [
+                {"label": int(self.train_labels[row]), "pixels": self.train_images[row].tolist()} for row in nearest
+            ],
+            "place": self._place(embedding[0]),
+        }
+
+    def _nearest_training_digits(self, embedding):
+        """The rows of the training digits nearest to an embedding, (1, 64), the nearest first."""
+        layer = list(detectors.LAYERS).index("embedding")
+        scaler, measure = self.detector.scalers_[layer], self.detector.measures_[layer]
+        _, rows = measure.neighbors.nearest(scaler.transform(embedding), N_NEAREST)
+        return rows[0]
+
+    def _place(self, embedding):
+        """Where an embedding, (64,), falls on the map: the mean of its nearest points, the nearer the heavier."""
+        distances = np.linalg.norm(self.map_embedding - embedding, axis=1)
+        nearest = np.argsort(distances)[:N_PLACES]
+        weights = 1 / (distances[nearest] + 1e-6)
+        return np.average(self.map["place"][nearest], axis=0, weights=weights).round(4).tolist()
+
+    def about(self):
+        """Which model this is, how accurate, and how its detector is calibrated: a dictionary for JSON."""
+        metrics = self.record["metrics"]
+        return {
+            "network": self.network_path.name,
+            "sha256": self.sha256,
+            "parameters": metrics["parameters"],
+            "recipe": self.record["flags"]["recipe"],
+            "seed": self.record["flags"]["seed"],
+            "test_accuracy": metrics["accuracy"]["test"],
+            "detector": {
+                "layers": {name: {"measure": m, "truncation": t} for name, (m, t) in detectors.LAYERS.items()},
+                "n_neighbors": self.detector.n_neighbors,
+                "level": self.detector.level,
+                "calibration_images": len(self.detector.calibration_scores_),
+                "test_share_turned_away": metrics["calibration"]["at_1_percent"],
+            },
+            "versions": {"keras": keras.__version__, "tensorflow": tf.__version__},
+        }
+
+
+def _read(path, read):
+    try:
+        return read(path)
+    except (OSError, ValueError):
+        raise InputError(f"{path}: missing or damaged; take the committed one, or run {MADE_BY} again") from None

@@ -1,0 +1,219 @@
+"""The demo's HTTP interface."""
+
+import base64
+import io
+import json
+import threading
+import time
+
+from demo import MAX_BODY, create_app
+from hypersphere import data
+from test_demo_images import VARIANTS, bomb, enlarged, inverted, saved
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_image
+
+
+@pytest.fixture(scope="module")
+def client(predictor):
+    return create_app(predictor).test_client()
+
+
+@pytest.fixture(scope="module")
+def digit():
+    """A seven, (28, 28), 0 to 1."""
+    _, _, (x, y) = data.load_mnist()
+    assert y[0] == 7
+    return x[0, ..., 0]
+
+
+def data_url(content):
+    return "data:image/png;base64," + base64.b64encode(content).decode()
+
+
+WAYS = {
+    "body": lambda digit: {"data": saved(enlarged(digit)), "content_type": "image/png"},
+    "dark on light": lambda digit: {"data": saved(inverted(enlarged(digit))), "content_type": "image/png"},
+    "no type": lambda digit: {"data": saved(enlarged(digit))},
+    "data URL": lambda digit: {"data": data_url(saved(enlarged(digit))), "content_type": "text/plain"},
+    "JSON data URL": lambda digit: {"json": {"image": data_url(saved(enlarged(digit)))}},
+    "JSON array": lambda digit: {"json": {"pixels": np.uint8(255 * digit).tolist()}},
+    "form": lambda digit: {"data": {"image": (io.BytesIO(saved(enlarged(digit))), "seven.png")}},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_digit_is_named(way, client, digit):
+    response = client.post("/api/predict", **WAYS[way](digit))
+    assert response.status_code == 200, response.json
+    answer = response.json
+    assert answer["digit"] == 7 and answer["is_digit"] is True and answer["empty"] is False
+    assert answer["p_value"] > answer["level"] == 0.01
+    assert len(answer["probabilities"]) == 10 and sum(answer["probabilities"]) == pytest.approx(1, abs=1e-4)
+    assert np.argmax(answer["probabilities"]) == 7
+    assert set(answer) == {"empty", "digit", "probabilities", "p_value", "level", "is_digit"}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_kind_of_file_is_answered(variant, client, digit):
+    response = client.post("/api/predict", data=VARIANTS[variant](digit))
+    assert response.status_code == 200 and response.json["digit"] == 7
+
+
+def test_the_answer_says_why(client, digit):
+    answer = client.post("/api/predict?explain", data=saved(enlarged(digit))).json
+    assert np.shape(answer["pixels"]) == (28, 28) and np.max(answer["pixels"]) == 255
+    assert [near["label"] for near in answer["nearest"]] == [7] * 5
+    assert all(np.shape(near["pixels"]) == (28, 28) for near in answer["nearest"])
+    points = client.get("/api/map").json
+    places = np.array(points["place"])[np.array(points["label"]) == 7]
+    assert np.linalg.norm(np.median(places, axis=0) - answer["place"]) < 0.2
+
+
+def test_the_array_gives_what_the_network_gives(client, predictor, digit):
+    answer = client.post("/api/predict", json={"pixels": np.uint8(255 * digit).tolist()}).json
+    assert answer == predictor.predict(np.uint8(255 * digit).astype(np.float32) / 255)
+
+
+@pytest.mark.parametrize("picture", [Image.new("L", (280, 280)), Image.new("RGB", (40, 90), "white")])
+def test_nothing_drawn(picture, client):
+    answer = client.post("/api/predict", data=saved(picture)).json
+    assert answer["empty"] is True and "nothing drawn" in answer["message"] and "digit" not in answer
+
+
+def test_a_dot_and_a_photograph_are_no_digits(client):
+    dot = np.zeros((280, 280), np.uint8)
+    rows, columns = np.indices(dot.shape) - 140
+    dot[np.hypot(rows, columns) < 11] = 255
+    photograph = Image.fromarray(load_sample_image("china.jpg"))
+    for picture in [Image.fromarray(dot), photograph]:
+        answer = client.post("/api/predict", data=saved(picture)).json
+        assert answer["is_digit"] is False and answer["p_value"] <= 0.01
+
+
+BAD = {
+    "no picture": ({"data": b"seven"}, 415, "not a picture"),
+    "nothing": ({}, 415, "not a picture"),
+    "truncated": ({"data": saved(Image.effect_noise((99, 99), 90))[:2000]}, 400, "damaged"),
+    "bomb": ({"data": bomb(50_000, 50_000)}, 400, "pixels"),
+    "bad data URL": ({"data": "data:image/png,abc"}, 400, "data URL"),
+    "too long": ({"data": b"x" * (MAX_BODY + 1)}, 413, "exceeds"),
+    "no JSON": ({"data": "{", "content_type": "application/json"}, 400, ""),
+    "other JSON": ({"json": [1, 2]}, 400, "pixels"),
+    "JSON null": ({"data": "null", "content_type": "application/json"}, 400, "pixels"),
+    "deep JSON": ({"data": "[" * 100_000, "content_type": "application/json"}, 400, ""),
+    "wrong shape": ({"json": {"pixels": [[1, 2], [3, 4]]}}, 400, "(2, 2)"),
+    "NaN": (
+        {"data": json.dumps({"pixels": [[float("nan")] * 28] * 28}), "content_type": "application/json"},
+        400,
+        "0 to",
+    ),
+    "words": ({"json": {"pixels": "seven"}}, 400, "pixels"),
+    "picture is a number": ({"json": {"image": 7}}, 400, "image"),
+    "empty form file": ({"data": {"image": (io.BytesIO(), "a.png")}}, 415, "not a picture"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_a_sentence(case, client):
+    sent, code, words = BAD[case]
+    response = client.post("/api/predict", **sent)
+    assert response.status_code == code, response.data
+    assert words in response.json["error"]
+    assert "Traceback" not in response.text
+
+
+@pytest.mark.parametrize(("method", "path", "code"), [("get", "/api/predict", 405), ("get", "/nothing", 404)])
+def test_other_addresses_answer_in_json(method, path, code, client):
+    response = getattr(client, method)(path)
+    assert response.status_code == code and response.json["error"]
+
+
+def test_health_and_model(client):
+    assert client.get("/healthz").json == {"status": "ok"}
+    about = client.get("/api/model").json
+    assert about["test_accuracy"] >= 0.99 and about["parameters"] < 200_000 and len(about["sha256"]) == 64
+    assert about["detector"]["level"] == 0.01 and about["detector"]["calibration_images"] == 10_000
+
+
+def test_the_network_is_the_scoreboards(predictor):
+    """Its record says the accuracy that it has."""
+    _, _, (x, y) = data.load_mnist()
+    right = [predictor.predict(image[..., 0])["digit"] == label for image, label in zip(x[:1000], y, strict=False)]
+    assert np.mean(right) == pytest.approx(predictor.about()["test_accuracy"], abs=0.006)
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/static/demo.js", "/static/demo.css", "/static/icon.svg", "/api/map", "/nothing"]
+)
+def test_every_answer_is_protected(path, client):
+    response = client.get(path)
+    policy = response.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert b"http://" not in response.data.replace(b"http://www.w3.org/2000/svg", b"")
+    assert b"https://" not in response.data
+
+
+def test_uploads_stay_in_memory(client, digit, monkeypatch):
+    def fail(*args, **kwargs):
+        raise AssertionError("a file was written")
+
+    for name in ["SpooledTemporaryFile", "TemporaryFile", "NamedTemporaryFile", "mkstemp"]:
+        monkeypatch.setattr(f"tempfile.{name}", fail)
+    content = saved(enlarged(digit)) + b"\0" * 700_000  # Pillow ignores what follows the picture
+    response = client.post("/api/predict", data={"image": (io.BytesIO(content), "large.png")})
+    assert response.status_code == 200 and response.json["digit"] == 7
+
+
+class Slow:
+    """Stands for a predictor that takes its time."""
+
+    def __init__(self):
+        self.running = 0
+        self.most = 0
+
+    def predict(self, image, explain=False):
+        self.running += 1
+        self.most = max(self.most, self.running)
+        time.sleep(0.3)
+        self.running -= 1
+        return {"digit": 7}
+
+
+def test_requests_take_turns_and_too_many_are_told_so(digit):
+    slow = Slow()
+    app = create_app(slow, waiting=2, seconds=10)
+    codes, content = [], saved(enlarged(digit))
+
+    def post():
+        response = app.test_client().post("/api/predict", data=content)
+        codes.append(response.status_code)
+        if response.status_code == 503:
+            assert response.headers["Retry-After"] and "too many" in response.json["error"]
+
+    threads = [threading.Thread(target=post) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert slow.most == 1
+    assert codes.count(200) == 3 and codes.count(503) == 5
+    assert app.test_client().post("/api/predict", data=content).status_code == 200  # places are given back
+
+
+def test_waiting_has_an_end(digit):
+    app = create_app(Slow(), waiting=2, seconds=0.05)
+    content, codes = saved(enlarged(digit)), []
+
+    def post():
+        codes.append(app.test_client().post("/api/predict", data=content).status_code)
+
+    threads = [threading.Thread(target=post) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(codes) == [200, 503]

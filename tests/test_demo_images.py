@@ -1,0 +1,187 @@
+"""Pictures to MNIST's format."""
+
+import base64
+import io
+import struct
+import zlib
+
+from demo import images
+from hypersphere import data
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def digits():
+    _, _, (x, _) = data.load_mnist()
+    return x[:100, ..., 0]
+
+
+def enlarged(digit):
+    """A digit of 28x28 as a picture of 280x280, light on dark."""
+    return Image.fromarray(np.uint8(255 * digit)).resize((280, 280), Image.Resampling.NEAREST)
+
+
+def saved(picture, kind="PNG", **options):
+    content = io.BytesIO()
+    picture.save(content, kind, **options)
+    return content.getvalue()
+
+
+def inverted(picture):
+    return Image.fromarray(255 - np.asarray(picture))
+
+
+def prepared(content):
+    return images.prepare(images.read_image(content))
+
+
+def test_an_enlarged_digit_comes_back(digits):
+    differences = []
+    for digit in digits:
+        back = prepared(saved(enlarged(digit)))
+        assert back.shape == (28, 28) and back.dtype == np.float32
+        # The centre of mass may round to the next pixel, since the faintest ink is taken for background.
+        moved = [np.roll(back, (row, column), (0, 1)) for row in [-1, 0, 1] for column in [-1, 0, 1]]
+        differences.append(min(np.abs(image - digit).mean() for image in moved))
+    assert np.median(differences) < 0.005 and max(differences) < 0.05
+
+
+def test_ink_is_told_from_paper(digits):
+    expected = prepared(saved(enlarged(digits[0])))
+    paper = Image.fromarray(np.uint8(220 - 0.6 * np.asarray(enlarged(digits[0]))))
+    for picture in [inverted(enlarged(digits[0])), paper]:
+        np.testing.assert_allclose(prepared(saved(picture)), expected, atol=0.02)
+
+
+def colored(digit, ink, alpha):
+    """The digit as a transparent picture: ink of one colour where the digit is."""
+    mask = np.asarray(enlarged(digit))
+    return Image.merge(
+        "RGBA", [Image.fromarray(np.full_like(mask, value)) for value in ink] + [Image.fromarray(alpha(mask))]
+    )
+
+
+VARIANTS = {
+    "L": lambda digit: saved(enlarged(digit)),
+    "RGB": lambda digit: saved(enlarged(digit).convert("RGB")),
+    "palette": lambda digit: saved(enlarged(digit).convert("P")),
+    "16 bits": lambda digit: saved(Image.fromarray(np.asarray(enlarged(digit)).astype(np.uint16) * 257)),
+    "transparent, dark ink": lambda digit: saved(colored(digit, (20, 0, 60), lambda mask: mask)),
+    "transparent, light ink": lambda digit: saved(colored(digit, (255, 255, 200), lambda mask: mask)),
+    "grey with alpha": lambda digit: saved(enlarged(digit).convert("LA")),
+    "JPEG": lambda digit: saved(enlarged(digit), "JPEG", quality=95),
+    "CMYK JPEG": lambda digit: saved(enlarged(digit).convert("RGB").convert("CMYK"), "JPEG", quality=95),
+    "animated GIF": lambda digit: saved(
+        enlarged(digit), "GIF", save_all=True, append_images=[Image.new("L", (280, 280), 90)]
+    ),
+    "WebP": lambda digit: saved(enlarged(digit), "WEBP", lossless=True),
+    "BMP": lambda digit: saved(enlarged(digit), "BMP"),
+    "on its side in EXIF": lambda digit: saved(
+        enlarged(digit).transpose(Image.Transpose.ROTATE_90), exif=on_its_side()
+    ),
+}
+
+
+def on_its_side():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    return exif
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_kind_of_file_is_read(variant, digits):
+    expected = prepared(saved(enlarged(digits[1])))
+    np.testing.assert_allclose(prepared(VARIANTS[variant](digits[1])), expected, atol=0.12)
+
+
+@pytest.mark.parametrize("scale", [0.25, 0.5, 2, 4])
+def test_size_and_place_do_not_matter(scale, digits):
+    side = round(280 * scale)
+    picture = Image.new("L", (3 * side, 2 * side))
+    picture.paste(enlarged(digits[2]).resize((side, side), Image.Resampling.BICUBIC), (side, side // 3))
+    np.testing.assert_allclose(prepared(saved(picture)), prepared(saved(enlarged(digits[2]))), atol=0.4)
+    field = prepared(saved(picture))
+    ink = np.argwhere(field > 0.05)
+    assert max(np.ptp(ink, axis=0) + 1) == 20
+    np.testing.assert_allclose(np.average(np.indices((28, 28)).reshape(2, -1), 1, field.ravel()), 14, atol=0.6)
+
+
+@pytest.mark.parametrize("gray", [0, 128, 255])
+def test_an_empty_picture_is_none(gray):
+    assert prepared(saved(Image.new("L", (280, 280), gray))) is None
+    assert prepared(saved(Image.new("RGBA", (280, 280), (0, 0, 0, 0)))) is None
+    faint = Image.effect_noise((280, 280), 3)
+    assert prepared(saved(faint)) is None
+
+
+def test_a_dot_stays_small():
+    picture = np.zeros((280, 280), np.uint8)
+    picture[130:152, 130:152] = 255
+    assert np.count_nonzero(prepared(saved(Image.fromarray(picture)))) <= 12**2
+
+
+def bomb(width, height):
+    """A PNG file that promises many pixels and has one."""
+
+    def chunk(content):
+        return struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(header) + chunk(b"IDAT" + zlib.compress(b"\0\0")) + chunk(b"IEND")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "words"),
+    [
+        (b"", images.UnknownFormat, "not a picture"),
+        (b"seven", images.UnknownFormat, "not a picture"),
+        (saved(Image.new("L", (9, 9)), "TIFF"), images.UnknownFormat, "PNG"),
+        (bomb(50_000, 50_000), images.BadImage, "pixels"),
+        (bomb(5000, 5000), images.BadImage, "5000 x 5000"),
+        (bomb(20, 20), images.BadImage, "damaged"),
+        (saved(Image.effect_noise((99, 99), 90))[:2000], images.BadImage, "damaged"),
+    ],
+    ids=["empty", "text", "TIFF", "bomb", "too large", "no pixels", "truncated"],
+)
+def test_bad_files_are_named(content, kind, words):
+    with pytest.raises(kind, match=words):
+        images.read_image(content)
+
+
+def test_data_urls():
+    content = saved(Image.new("L", (5, 5), 9))
+    url = "data:image/png;base64," + base64.b64encode(content).decode()
+    assert images.decode_data_url(url) == content
+    for bad in ["", "data:image/png;base64", "data:,hello", "http://example.org/a.png", url + "?"]:
+        with pytest.raises(images.BadImage, match="data URL"):
+            images.decode_data_url(bad)
+
+
+def test_arrays_are_read_as_they_are(digits):
+    values = np.uint8(255 * digits[3])
+    np.testing.assert_allclose(images.read_array(values.tolist()), digits[3], atol=1e-2)
+    np.testing.assert_allclose(images.read_array((values / 255).tolist()), digits[3], atol=1e-2)
+    assert images.read_array(np.zeros((28, 28)).tolist()) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([], "shape"),
+        (np.zeros((27, 28)).tolist(), "27, 28"),
+        ([[1, 2], [3]], "differ in length"),
+        ([["a"] * 28] * 28, "28 numbers"),
+        ([[None] * 28] * 28, "28 numbers"),
+        ([[10**400] * 28] * 28, "28 numbers"),
+        ([[float("nan")] * 28] * 28, "outside"),
+        ([[-1] * 28] * 28, "outside"),
+        ([[256] * 28] * 28, "outside"),
+    ],
+    ids=["none", "rows", "ragged", "words", "nulls", "huge", "NaN", "negative", "too light"],
+)
+def test_bad_arrays_are_named(values, words):
+    with pytest.raises(images.BadImage, match=words):
+        images.read_array(values)

@@ -1,0 +1,122 @@
+"""The demo as a process of its own: start, limits, end."""
+
+import http.client
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+from conftest import PROJECT, assert_one_line_error
+
+import pytest
+
+SLOW = """
+import sys, time
+from demo import create_app
+from demo.server import serve
+from hypersphere import errors
+
+class Slow:
+    def predict(self, image, explain=False):
+        print("running", flush=True)
+        time.sleep(1)
+        return {"digit": 7}
+
+errors.show_in_one_line()
+serve(create_app(Slow()), "127.0.0.1", int(sys.argv[1]))
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def slow_server():
+    """A server whose predictions take a second: its process and its port."""
+    port = free_port()
+    command = [sys.executable, "-c", SLOW, str(port)]
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while "Open http" not in process.stdout.readline():
+            assert process.poll() is None
+        yield process, port
+        process.kill()
+
+
+def post_pixels(port):
+    """Post a drawing; returns the status and the body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    body = '{"pixels": [' + ",".join("[" + ",".join(["200"] * 28) + "]" for _ in range(28)) + "]}"
+    connection.request("POST", "/api/predict", body, {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    return response.status, response.read()
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
+def test_a_running_request_is_finished(slow_server, kind):
+    process, port = slow_server
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(post_pixels(port)))
+    thread.start()
+    assert process.stdout.readline() == "running\n"
+    process.send_signal(kind)
+    thread.join()
+    assert answers == [(200, b'{"digit":7}\n')]
+    assert process.wait(10) == 0
+    assert "Traceback" not in process.stderr.read()
+    with pytest.raises(ConnectionRefusedError):
+        post_pixels(port)
+
+
+def test_a_request_beyond_the_limits_is_refused(slow_server):
+    _, port = slow_server
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("POST", "/api/predict", b"x" * 1_500_000)
+    response = connection.getresponse()
+    assert response.status == 413 and b'"error"' in response.read()
+    with socket.create_connection(("127.0.0.1", port)) as raw:  # the length alone is enough
+        raw.sendall(b"POST /api/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
+        assert raw.recv(100).startswith(b"HTTP/1.1 413")
+
+
+def test_a_taken_port_is_named():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-c", SLOW, str(port)], cwd=PROJECT, capture_output=True, text=True, timeout=60
+        )
+    assert_one_line_error(done, str(port), "--port")
+
+
+def test_the_commands_serve_the_page(predictor):
+    """`python -m demo`, and Flask's own server."""
+    port = free_port()
+    for command in [["demo", "--port", port], ["flask", "--app", "demo", "run", "--port", port]]:
+        process = subprocess.Popen([sys.executable, "-m", *map(str, command)], cwd=PROJECT, stdout=subprocess.DEVNULL)
+        try:
+            for _ in range(240):
+                try:
+                    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+                    connection.request("GET", "/")
+                    response = connection.getresponse()
+                    break
+                except ConnectionRefusedError:
+                    assert process.poll() is None
+                    time.sleep(0.5)
+            assert response.status == 200 and b"A digit, or none?" in response.read()
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(20)
+
+
+def test_bad_flags_are_named():
+    done = subprocess.run(
+        [sys.executable, "-m", "demo", "--port", "x"], cwd=PROJECT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2 and "--port" in done.stderr and "Traceback" not in done.stderr
