@@ -11,7 +11,7 @@ FORMATS = ["PNG", "JPEG", "GIF", "WEBP", "BMP"]
 MAX_PIXELS = 16 * 10**6
 WORKING_SIZE = 560  # larger pictures are shrunk to this first
 LEAST_CONTRAST = 0.1  # of black to white: below it nothing is drawn
-LEAST_INK = 0.4  # of the darkest ink: what is fainter is background, or the blur of an enlarged picture
+LEAST_INK = 0.3  # of the darkest ink: what is fainter is background, or the blur of an enlarged picture
 LEAST_SHARE = 1 / 7  # of the picture's longer side: what is smaller, as a dot, does not fill the box
 BOX, SIZE, CENTER = 20, 28, 14  # pixels: the digit's box, the image, the row and column of its centre of mass
 

@@ -46,7 +46,7 @@ def test_an_enlarged_digit_comes_back(digits):
         # The centre of mass may round to the next pixel, since the faintest ink is taken for background.
         moved = [np.roll(back, (row, column), (0, 1)) for row in [-1, 0, 1] for column in [-1, 0, 1]]
         differences.append(min(np.abs(image - digit).mean() for image in moved))
-    assert np.median(differences) < 0.005 and max(differences) < 0.05
+    assert np.median(differences) < 0.015 and max(differences) < 0.08
 
 
 def test_ink_is_told_from_paper(digits):
