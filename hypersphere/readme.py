@@ -2,12 +2,13 @@
 
 import re
 
-from hypersphere import comparison, errors, outlier_tables, tables
+from hypersphere import comparison, demo_tables, errors, outlier_tables, tables
 from hypersphere.errors import InputError
 from hypersphere.runs import PROJECT, read_record, replacing
 
 README = PROJECT / "README.md"
 SPEED_RECORD = PROJECT / "results" / "benchmarks" / "speed.json"
+DEMO_RECORD = PROJECT / "results" / "benchmarks" / "demo.json"
 SCOREBOARD_FOLDER = PROJECT / "results" / "scoreboard"
 HEADS_FOLDERS = {
     "sneaker": PROJECT / "results" / "article2" / "fashion_mnist-sneaker-ankle_boot",
@@ -20,6 +21,8 @@ def readme_tables():
     result = tables.all_tables(tables.load_seeds()) | {
         "speed": tables.speed(read_record(SPEED_RECORD, "run `make bench`"))
     }
+    demo = read_record(DEMO_RECORD, "run `make bench-demo`")
+    result |= {"demo_pictures": demo_tables.pictures(demo), "demo_latency": demo_tables.latency(demo)}
     result |= outlier_tables.all_tables(outlier_tables.load_records(SCOREBOARD_FOLDER))
     records = {name: comparison.load_records(folder / "cnn") for name, folder in HEADS_FOLDERS.items()}
     result |= {"heads": comparison.summary(records.values()), "heads_cost": comparison.cost(records.values())}
