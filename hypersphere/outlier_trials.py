@@ -11,6 +11,8 @@ from hypersphere.outlier_tables import ARTICLE, INPUT_SPACE, LEVELS, NEAR, OURS
 
 import keras
 import numpy as np
+from scipy.special import softmax
+from sklearn.metrics import log_loss
 
 HALVINGS = 100
 GALLERY = 12  # images a set
@@ -192,6 +194,7 @@ def run(trial, folder, out):
             name: float((of_split["logits"].argmax(axis=1) == label).mean())
             for name, of_split, label in [("val", known.calibration, y_val), ("test", test, y_test)]
         },
+        "validation_loss": float(log_loss(y_val, softmax(known.calibration["logits"].astype(float), axis=1))),
         "parameters": network.count_params(),
         "detectors": {OURS: ours} | judged,
         "parts": ablation(known, test, features, test_log_p, log_p) if trial.recipe_name == "best" else {},

@@ -35,8 +35,8 @@ def test_every_network_is_small_and_lies_on_the_sphere(name):
     features = networks.extract(network, x)
     np.testing.assert_allclose(np.linalg.norm(features["embedding"], axis=1), recipe.alpha, rtol=1e-5)
     assert {name: of_layer.shape for name, of_layer in features.items()} == {
-        "block1": (4, 3 * 32),
-        "block3": (4, 3 * 128),
+        "block1": (4, 3 * recipe.width),
+        "block3": (4, 3 * 4 * recipe.width),
         "embedding": (4, 64),
         "logits": (4, 5),
     }
@@ -74,6 +74,13 @@ def test_warp_moves_as_far_as_it_says(arguments, farthest):
     np.testing.assert_allclose(moved, farthest, atol=0.15)
     again = recipes.RandomWarp.from_config(warp.get_config())
     assert (again.rotation, again.zoom, again.shift) == tuple(arguments.values())
+
+
+def test_a_warp_leaves_a_share_unchanged():
+    x = np.random.default_rng(0).random((1000, 28, 28, 1), dtype=np.float32)
+    warped = recipes.RandomWarp(unchanged=0.3)(x, training=True).numpy()
+    stayed = [np.allclose(image, before, atol=1e-6) for image, before in zip(warped, x, strict=True)]
+    assert np.mean(stayed) == pytest.approx(0.3, abs=0.05)
 
 
 def test_a_warp_of_nothing_changes_nothing():
