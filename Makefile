@@ -4,7 +4,7 @@
 # make seeds      the five seeds behind the README's tables, then the tables themselves
 # make heads      the comparison of heads behind the README's tables (--data: see DATA), hours
 # make outliers   the scoreboard of detectors behind the README's tables (--data: see DATA), an hour
-# make demo       the drawing demo on http://127.0.0.1:5000
+# make demo       the drawing demo on http://127.0.0.1:8000
 # make bench      seconds of each stage beside its plain alternative
 # make bench-demo the demo's latency, load and memory, and what it takes pictures for
 # make lint       what the code must pass besides the tests

@@ -1,6 +1,6 @@
 """Measure the demo: what pictures are taken for, latency, a minute of load, and memory.
 
-    make bench-demo                          # about 6 minutes on two cores
+    make bench-demo                          # about 5 minutes on two cores
     python -m benchmarks.demo --smoke        # few requests
 
 Reads   models/demo, data/mnist, data/fashion-mnist
@@ -43,6 +43,7 @@ class Server:
         command = [sys.executable, "-m", "demo", "--port", str(self.port)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         if not any("Open http" in line for line in self.process.stdout):
+            self.process.wait()
             raise InputError("the demo did not start; run `python -m demo` to see why")
         return self
 

@@ -1,11 +1,12 @@
 """The demo: a web page and an HTTP interface that name a drawn digit, or say that it is none.
 
-python -m demo                       # http://127.0.0.1:5000
-python -m flask --app demo run       # the same, by Flask's own server
+python -m demo                       # http://127.0.0.1:8000
+python -m flask --app demo run       # http://127.0.0.1:5000, by Flask's own server
 """
 
 import contextlib
 import io
+import json
 import threading
 import time
 
@@ -13,11 +14,11 @@ from demo import images
 from demo.predictor import Predictor
 
 from flask import Flask, Request, abort, jsonify, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException, ServiceUnavailable
 
 MAX_BODY = 10**6  # bytes
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
@@ -34,10 +35,10 @@ class Turns:
     def take(self):
         """Wait for the turn; 503 if too many wait already, or it takes too long."""
         if not self.places.acquire(blocking=False):
-            abort(503, "too many requests at once; try again in a second")
+            raise ServiceUnavailable("too many requests at once; try again in a second", retry_after=1)
         try:
             if not self.turn.acquire(timeout=self.seconds):
-                abort(503, f"no turn within {self.seconds} seconds; try again")
+                raise ServiceUnavailable(f"no turn within {self.seconds} seconds; try again", retry_after=1)
             try:
                 yield
             finally:
@@ -49,7 +50,7 @@ class Turns:
 class InMemory(Request):
     """A request whose uploaded files never touch the disk."""
 
-    max_content_length = MAX_BODY
+    max_content_length = max_form_memory_size = MAX_BODY
 
     def _get_file_stream(self, *args, **kwargs):
         return io.BytesIO()
@@ -81,14 +82,13 @@ def create_app(predictor=None, waiting=12, seconds=5):
 
     @app.post("/api/predict")
     def predict():
+        content = sent_content()  # a slow sender keeps nobody else waiting
         with turns.take():
             started = time.perf_counter()
-            try:
-                image = sent_image()
-            except images.UnknownFormat as error:
-                abort(415, str(error))
-            except images.BadImage as error:
-                abort(400, str(error))
+            if isinstance(content, bytes):
+                image = images.prepare(images.read_image(content))
+            else:
+                image = images.read_array(content)
             if image is None:
                 answer = {"empty": True, "message": "nothing drawn yet"}
             else:
@@ -96,9 +96,16 @@ def create_app(predictor=None, waiting=12, seconds=5):
             milliseconds = 1000 * (time.perf_counter() - started)
         return jsonify(answer), {"Server-Timing": f"predict;dur={milliseconds:.2f}"}
 
+    @app.errorhandler(images.BadImage)
+    def bad_image(error):
+        return jsonify(error=str(error)), 415 if isinstance(error, images.UnknownFormat) else 400
+
     @app.errorhandler(HTTPException)
     def in_json(error):
-        return jsonify(error=error.description), error.code, {"Retry-After": "1"} if error.code == 503 else {}
+        response = error.get_response()
+        response.data = json.dumps({"error": error.description})
+        response.content_type = "application/json"
+        return response
 
     @app.after_request
     def protect(response):
@@ -111,24 +118,25 @@ def create_app(predictor=None, waiting=12, seconds=5):
     return app
 
 
-def sent_image():
-    """The request's image in MNIST's format, (28, 28), or None if nothing is drawn on it.
+def sent_content():
+    """What the request holds: a picture file's bytes, or a list, the array of pixels.
 
-    It is the body, a form's file, or in JSON {"image": data URL} or {"pixels": 28x28 array}. Raises BadImage.
+    The file is the body, the body as a data URL, a form's first file, or in JSON {"image": data URL}; the array is in
+    JSON {"pixels": [[...], ...]}. Raises BadImage.
     """
-    if request.files:
-        return images.prepare(images.read_image(next(iter(request.files.values())).read()))
-    content = request.get_data()
+    if request.mimetype == "multipart/form-data":
+        for file in request.files.values():
+            return file.read()
+        abort(400, "the form has no file; with curl, write --form image=@digit.png")
     if not request.is_json:
-        if content.startswith(b"data:"):
-            content = images.decode_data_url(content.decode("ascii", "replace").strip())
-        return images.prepare(images.read_image(content))
+        content = request.get_data()
+        return images.decode_data_url(content.decode("ascii", "replace")) if content[:5] == b"data:" else content
     try:
         sent = request.get_json()
-    except RecursionError:
-        abort(400, "the JSON is nested too deeply")
+    except (BadRequest, RecursionError):
+        abort(400, "the JSON is damaged or nested too deeply")
     if isinstance(sent, dict) and isinstance(sent.get("image"), str):
-        return images.prepare(images.read_image(images.decode_data_url(sent["image"])))
+        return images.decode_data_url(sent["image"])
     if isinstance(sent, dict) and isinstance(sent.get("pixels"), list):
-        return images.read_array(sent["pixels"])
+        return sent["pixels"]
     abort(400, 'send {"image": "data:image/png;base64,..."} or {"pixels": [[...], ...]}')

@@ -9,6 +9,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMATS = ["PNG", "JPEG", "GIF", "WEBP", "BMP"]
 MAX_PIXELS = 16 * 10**6
+MAX_SCANS = 100  # of a progressive JPEG, which usually has about ten; each costs a pass over all pixels
 WORKING_SIZE = 560  # larger pictures are shrunk to this first
 LEAST_CONTRAST = 0.1  # of black to white: below it nothing is drawn
 LEAST_INK = 0.3  # of the darkest ink: what is fainter is background, or the blur of an enlarged picture
@@ -27,10 +28,11 @@ class UnknownFormat(BadImage):
 def decode_data_url(text):
     """The bytes in a base64 data URL; raises BadImage if it is none."""
     header, comma, content = text.partition(",")
+    header = header.strip().lower()
     if not (header.startswith("data:") and header.endswith(";base64") and comma):
         raise BadImage("not a base64 data URL: it starts with data:image/png;base64,")
     try:
-        return base64.b64decode(content, validate=True)
+        return base64.b64decode("".join(content.split()), validate=True)
     except (binascii.Error, ValueError):
         raise BadImage("the data URL's base64 is damaged") from None
 
@@ -44,6 +46,8 @@ def read_image(content):
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise BadImage(f"{image.width} x {image.height} pixels; send at most {MAX_PIXELS // 10**6} million")
+            if image.format == "JPEG" and content.count(b"\xff\xda") > MAX_SCANS:
+                raise BadImage(f"more than {MAX_SCANS} scans in a JPEG; save it anew")
             return _brightness(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
         raise UnknownFormat(f"not a picture; send one of {', '.join(FORMATS)}") from None
@@ -121,9 +125,11 @@ def read_array(values):
     try:
         array = np.asarray(values)
     except ValueError:
-        raise BadImage("pixels is not a 28x28 array: its rows differ in length") from None
-    if array.shape != (SIZE, SIZE) or array.dtype.kind not in "iuf":
-        raise BadImage(f"pixels has the shape {array.shape}; send 28 rows of 28 numbers")
+        raise BadImage("pixels is no 28x28 array; send 28 rows of 28 numbers") from None
+    if array.shape != (SIZE, SIZE):
+        raise BadImage(f"pixels has the shape {array.shape[:4]}; send 28 rows of 28 numbers")
+    if array.dtype.kind not in "iuf":
+        raise BadImage("pixels holds what is no number from 0 to 255")
     if not np.all(np.isfinite(array)) or array.min() < 0 or array.max() > 255:
         raise BadImage("pixels has values outside 0 to 255")
     array = array.astype(np.float32) / (255 if array.max() > 1 else 1)

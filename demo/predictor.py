@@ -3,13 +3,16 @@
 import hashlib
 import json
 import time
+import zipfile
+from pathlib import Path
 
-from hypersphere import data, detectors, networks, novelty
+from hypersphere import data, detectors, neighbors, networks, novelty
 from hypersphere.errors import InputError
 from hypersphere.runs import PROJECT, make_writable
 
 import keras
 import numpy as np
+import sklearn
 import tensorflow as tf
 from scipy.special import softmax
 
@@ -30,12 +33,12 @@ class Predictor:
     def __init__(self, folder=FOLDER, data_folder=None, log=print):
         self.network_path = folder / "network.keras"
         network = networks.load_network(self.network_path, MADE_BY)
+        self.record = _read(folder / "network.json", lambda path: json.loads(path.read_text()))
+        self.map = _read(folder / "map.npz", lambda path: dict(np.load(path, allow_pickle=False)))
         self.sha256 = hashlib.sha256(self.network_path.read_bytes()).hexdigest()
         (x_train, self.train_labels), (x_val, _), _ = data.load_mnist(data_folder)
         self.train_images = np.round(x_train[..., 0] * 255).astype(np.uint8)
         self.detector = self._detector(network, x_train, x_val, log)
-        self.record = _read(folder / "network.json", lambda path: json.loads(path.read_text()))
-        self.map = _read(folder / "map.npz", lambda path: dict(np.load(path, allow_pickle=False)))
         self.map_embedding, _ = networks.embed(network, x_val[:N_MAPPED])
         model = networks.feature_model(network)
         # One traced function for one image: `predict`, and calling the model, prepare anew at each call.
@@ -44,7 +47,8 @@ class Predictor:
 
     def _detector(self, network, x_train, x_val, log):
         """The detector of this network: the one that was kept, or fitted anew."""
-        kind = hashlib.sha256(f"{self.sha256} {detectors.LAYERS}".encode()).hexdigest()[:12]
+        code = b"".join(Path(module.__file__).read_bytes() for module in [detectors, neighbors])
+        kind = hashlib.sha256(self.sha256.encode() + code + sklearn.__version__.encode()).hexdigest()[:12]
         path = self.network_path.with_name(f"detector-{kind}.skops")
         if path.is_file():
             try:
@@ -59,9 +63,9 @@ class Predictor:
         detector = detectors.layered_lof(known)
         detector.fit(detectors.side_by_side(known), X_calibration=detectors.side_by_side(calibration))
         log(f", {time.perf_counter() - started:.0f} s")
-        for stale in path.parent.glob("detector-*.skops"):
-            stale.unlink()
         novelty.save_detector(detector, path)
+        for stale in set(path.parent.glob("detector-*.skops")) - {path}:
+            stale.unlink(missing_ok=True)
         return detector
 
     def features(self, image):
@@ -135,5 +139,5 @@ class Predictor:
 def _read(path, read):
     try:
         return read(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         raise InputError(f"{path}: missing or damaged; take the committed one, or run {MADE_BY} again") from None

@@ -1,22 +1,37 @@
 """Serving with waitress."""
 
+import socket
+
 from hypersphere.errors import InputError
 
 import waitress
 
 THREADS = 16  # more than may wait for their turn, so that the others hear at once that they may not
-MEMORY = 2**24  # bytes of a request that are held in memory; a longer one is refused before the application sees it
+MEMORY = 2**22  # bytes of a request that are held in memory; a longer one is refused before the application sees it
 
 
-def serve(app, host, port):
-    """Serve until Ctrl-C or SIGTERM; requests that run then are finished first.
-
-    Raises InputError if the address cannot be listened on.
-    """
-    limits = {"max_request_body_size": MEMORY, "inbuf_overflow": MEMORY, "threads": THREADS}
+def listen(host, port):
+    """A socket on the address; raises InputError if it cannot be had."""
     try:
-        server = waitress.create_server(app, host=host, port=port, ident=None, **limits)
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
     except OSError as error:
         raise InputError(f"{host}:{port}: cannot listen there ({error.strerror}); choose another --port") from None
+
+
+def serve(app, listener):
+    """Serve on a socket until Ctrl-C or SIGTERM; requests that run then have five seconds to finish."""
+    server = waitress.create_server(
+        app,
+        sockets=[listener],
+        threads=THREADS,
+        max_request_body_size=MEMORY,
+        inbuf_overflow=MEMORY,
+        connection_limit=1000,
+        channel_timeout=20,
+        ident=None,
+    )
+    host, port = listener.getsockname()[:2]
+    host = "localhost" if host in ["0.0.0.0", "::"] else f"[{host}]" if ":" in host else host
     print(f"Open http://{host}:{port} in a browser; Ctrl-C ends the demo", flush=True)
     server.run()

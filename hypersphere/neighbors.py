@@ -23,7 +23,7 @@ def k_smallest(values, k):
 
 
 class Neighbors:
-    """The nearest rows of a fixed set, (n, d), n > k.
+    """The nearest rows of a fixed set, (n, d).
 
     Candidates come from one matrix product in float32, where rows far from the origin would lose digits (standardised
     ones do not); their distances are then computed again from differences.
@@ -37,7 +37,12 @@ class Neighbors:
         self.n_rows = len(rows)
 
     def nearest(self, x, k):
-        """The k nearest rows of each of x, (m, d): their distances and their indices, (m, k), the nearest first."""
+        """The k nearest rows of each of x, (m, d): their distances and their indices, (m, k), the nearest first.
+
+        Raises ValueError if there are fewer rows than k.
+        """
+        if k > self.n_rows:
+            raise ValueError(f"{k} neighbours of {self.n_rows} rows")
         x = np.asarray(x, np.float32)
         n_candidates = min(k + SPARE, self.n_rows)
         distances, indices = np.empty((len(x), k), np.float32), np.empty((len(x), k), np.int64)

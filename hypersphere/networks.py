@@ -177,7 +177,8 @@ def load_network(path, made_by):
         raise InputError(f"{path}: missing; run {made_by} first")
     try:
         network = keras.saving.load_model(path, compile=False)
-        network.get_layer("embedding")
+        for name in ["block1", "block3", "embedding"]:
+            network.get_layer(name)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile):
         raise InputError(f"{path}: not a network of this project; run {made_by} again") from None
     return network

@@ -5,6 +5,7 @@ scikit-learn's opposite sign is turned in `score` and `contamination_threshold` 
 """
 
 import zipfile
+import zlib
 from pathlib import Path
 
 from hypersphere.errors import InputError
@@ -137,7 +138,10 @@ def load_detector(path):
         raise InputError(f"{path}: missing; run anomaly_lof.py first")
     try:
         detector = skops.io.load(path, trusted=OWN_TYPES)
-    except (zipfile.BadZipFile, KeyError, TypeError, skops.io.exceptions.UntrustedTypesFoundException):
+    except (
+        *(zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, TypeError, ValueError, AttributeError),
+        skops.io.exceptions.UntrustedTypesFoundException,
+    ):
         detector = None
     if not isinstance(detector, OutlierMixin):
         raise InputError(f"{path}: not a detector of this project; run anomaly_lof.py again")

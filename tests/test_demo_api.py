@@ -36,6 +36,10 @@ def data_url(content):
 WAYS = {
     "body": lambda digit: {"data": saved(enlarged(digit)), "content_type": "image/png"},
     "dark on light": lambda digit: {"data": saved(inverted(enlarged(digit))), "content_type": "image/png"},
+    "as curl sends it": lambda digit: {
+        "data": saved(enlarged(digit)),
+        "content_type": "application/x-www-form-urlencoded",
+    },
     "no type": lambda digit: {"data": saved(enlarged(digit))},
     "data URL": lambda digit: {"data": data_url(saved(enlarged(digit))), "content_type": "text/plain"},
     "JSON data URL": lambda digit: {"json": {"image": data_url(saved(enlarged(digit)))}},
@@ -93,6 +97,12 @@ def test_a_dot_and_a_photograph_are_no_digits(client):
         assert answer["is_digit"] is False and answer["p_value"] <= 0.01
 
 
+def many_scans():
+    """A JPEG file with more scans than a decoder should follow."""
+    content = saved(Image.effect_noise((64, 64), 90), "JPEG", progressive=True)
+    return content[:-2] + b"\xff\xda\x00\x06\x01\x01\x00\x00\x3f\x00" * 200 + content[-2:]
+
+
 BAD = {
     "no picture": ({"data": b"seven"}, 415, "not a picture"),
     "nothing": ({}, 415, "not a picture"),
@@ -100,10 +110,12 @@ BAD = {
     "bomb": ({"data": bomb(50_000, 50_000)}, 400, "pixels"),
     "bad data URL": ({"data": "data:image/png,abc"}, 400, "data URL"),
     "too long": ({"data": b"x" * (MAX_BODY + 1)}, 413, "exceeds"),
-    "no JSON": ({"data": "{", "content_type": "application/json"}, 400, ""),
+    "no JSON": ({"data": "{", "content_type": "application/json"}, 400, "JSON is damaged"),
     "other JSON": ({"json": [1, 2]}, 400, "pixels"),
     "JSON null": ({"data": "null", "content_type": "application/json"}, 400, "pixels"),
-    "deep JSON": ({"data": "[" * 100_000, "content_type": "application/json"}, 400, ""),
+    "deep JSON": ({"data": "[" * 100_000, "content_type": "application/json"}, 400, "JSON is damaged"),
+    "form without a file": ({"data": {"image": "data:"}, "content_type": "multipart/form-data"}, 400, "no file"),
+    "many scans": ({"data": many_scans()}, 400, "scans"),
     "wrong shape": ({"json": {"pixels": [[1, 2], [3, 4]]}}, 400, "(2, 2)"),
     "NaN": (
         {"data": json.dumps({"pixels": [[float("nan")] * 28] * 28}), "content_type": "application/json"},
@@ -129,6 +141,7 @@ def test_bad_input_gets_a_sentence(case, client):
 def test_other_addresses_answer_in_json(method, path, code, client):
     response = getattr(client, method)(path)
     assert response.status_code == code and response.json["error"]
+    assert code != 405 or "POST" in response.headers["Allow"]
 
 
 def test_health_and_model(client):
@@ -169,7 +182,7 @@ def test_uploads_stay_in_memory(client, digit, monkeypatch):
 
 
 class Slow:
-    """Stands for a predictor that takes its time."""
+    """Stands for a predictor that takes its time; it can do no more than predict."""
 
     def __init__(self):
         self.running = 0

@@ -155,6 +155,7 @@ def test_data_urls():
     content = saved(Image.new("L", (5, 5), 9))
     url = "data:image/png;base64," + base64.b64encode(content).decode()
     assert images.decode_data_url(url) == content
+    assert images.decode_data_url(f"DATA:image/png;BASE64,{url[22:40]}\n{url[40:]}\n") == content
     for bad in ["", "data:image/png;base64", "data:,hello", "http://example.org/a.png", url + "?"]:
         with pytest.raises(images.BadImage, match="data URL"):
             images.decode_data_url(bad)
@@ -172,10 +173,10 @@ def test_arrays_are_read_as_they_are(digits):
     [
         ([], "shape"),
         (np.zeros((27, 28)).tolist(), "27, 28"),
-        ([[1, 2], [3]], "differ in length"),
-        ([["a"] * 28] * 28, "28 numbers"),
-        ([[None] * 28] * 28, "28 numbers"),
-        ([[10**400] * 28] * 28, "28 numbers"),
+        ([[1, 2], [3]], "28 rows"),
+        ([["a"] * 28] * 28, "no number"),
+        ([[None] * 28] * 28, "no number"),
+        ([[10**400] * 28] * 28, "no number"),
         ([[float("nan")] * 28] * 28, "outside"),
         ([[-1] * 28] * 28, "outside"),
         ([[256] * 28] * 28, "outside"),

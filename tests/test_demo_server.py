@@ -15,7 +15,7 @@ import pytest
 SLOW = """
 import sys, time
 from demo import create_app
-from demo.server import serve
+from demo.server import listen, serve
 from hypersphere import errors
 
 class Slow:
@@ -25,7 +25,7 @@ class Slow:
         return {"digit": 7}
 
 errors.show_in_one_line()
-serve(create_app(Slow()), "127.0.0.1", int(sys.argv[1]))
+serve(create_app(Slow()), listen("127.0.0.1", int(sys.argv[1])))
 """
 
 
@@ -83,15 +83,24 @@ def test_a_request_beyond_the_limits_is_refused(slow_server):
         assert raw.recv(100).startswith(b"HTTP/1.1 413")
 
 
-def test_a_taken_port_is_named():
+def run_demo(*flags):
+    command = [sys.executable, "-m", "demo", *map(str, flags)]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120)
+
+
+def test_an_address_that_cannot_be_had_is_named():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = subprocess.run(
-            [sys.executable, "-c", SLOW, str(port)], cwd=PROJECT, capture_output=True, text=True, timeout=60
-        )
-    assert_one_line_error(done, str(port), "--port")
+        assert_one_line_error(run_demo("--port", port), port, "--port")
+    assert_one_line_error(run_demo("--host", "nosuch.invalid"), "nosuch.invalid")
+
+
+@pytest.mark.parametrize("port", ["x", "0", "99999"])
+def test_a_bad_port_is_named(port):
+    done = run_demo("--port", port)
+    assert done.returncode == 2 and "--port" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_the_commands_serve_the_page(predictor):
@@ -113,10 +122,3 @@ def test_the_commands_serve_the_page(predictor):
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(20)
-
-
-def test_bad_flags_are_named():
-    done = subprocess.run(
-        [sys.executable, "-m", "demo", "--port", "x"], cwd=PROJECT, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 2 and "--port" in done.stderr and "Traceback" not in done.stderr

@@ -8,12 +8,18 @@ const LEAST_P = 1e-4; // left end of the scale
 
 const byId = (id) => document.getElementById(id);
 const pad = byId("pad");
+const TYPES = ["image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"]; // sent as they are, up to a size
+const LARGEST = 900000; // bytes
+const REDUCED = 1120; // pixels a side of a picture that is sent otherwise
+
 let strokes = []; // lists of points, [x, y] from 0 to 1
+let stroke = null; // the one being drawn
+let pointer = null; // that draws it
 let picture = null; // {file, bitmap}: what was chosen instead of drawn
-let pointer = null; // the one that draws
+let drawings = 0; // begun so far, by clearing or choosing a picture: what belongs to an earlier one is not shown
+let changes = 0; // so far
 let timer = null; // of the question to come
-let running = null; // AbortController of the request under way
-let changes = 0; // so far; an answer to an earlier state is not shown
+let asking = false;
 let answer = null;
 let points = null; // the map
 
@@ -26,6 +32,8 @@ function paint(canvas, side) {
   context.fillRect(0, 0, side, side);
   if (picture && picture.bitmap) {
     const { width, height } = picture.bitmap;
+    context.fillStyle = "#808080"; // both inks are seen on it, where a picture is transparent
+    context.fillRect(0, 0, side, side);
     const scale = side / Math.max(width, height);
     context.drawImage(picture.bitmap, (side - width * scale) / 2, (side - height * scale) / 2, width * scale, height * scale);
   }
@@ -56,52 +64,61 @@ pad.addEventListener("pointerdown", (event) => {
   if (pointer !== null || event.button !== 0) return;
   pointer = event.pointerId;
   pad.setPointerCapture(pointer);
-  picture = null;
-  strokes.push([place(event)]);
+  if (picture || !strokes.length) begin();
+  stroke = [place(event)];
+  strokes.push(stroke);
   changed();
 });
 
 pad.addEventListener("pointermove", (event) => {
-  if (event.pointerId !== pointer) return;
+  if (event.pointerId !== pointer || !stroke) return;
   const events = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
-  strokes[strokes.length - 1].push(...(events.length ? events : [event]).map(place));
+  stroke.push(...(events.length ? events : [event]).map(place));
   changed();
 });
 
 for (const kind of ["pointerup", "pointercancel"]) {
   pad.addEventListener(kind, (event) => {
-    if (event.pointerId === pointer) pointer = null;
+    if (event.pointerId === pointer) pointer = stroke = null;
   });
 }
 
+function begin() {
+  drawings += 1;
+  strokes = [];
+  stroke = picture = null;
+}
+
 function undo() {
-  if (picture) picture = null;
+  if (picture) begin();
   else strokes.pop();
+  stroke = null;
   changed();
 }
 
 function clear() {
-  strokes = [];
-  picture = null;
+  begin();
   changed();
 }
 
 byId("undo").addEventListener("click", undo);
 byId("clear").addEventListener("click", clear);
-document.addEventListener("keydown", (event) => {
-  if (event.target.matches("input") && event.target.type !== "checkbox") return;
+pad.addEventListener("keydown", (event) => {
+  if (event.altKey || event.shiftKey) return;
   const key = event.key.toLowerCase();
-  const plain = !event.altKey && !event.metaKey && !event.ctrlKey;
-  if (key === "z" && !event.altKey && !event.shiftKey) undo();
-  else if (key === "c" && plain) clear();
+  if (key === "z") undo();
+  else if (key === "c" && !event.ctrlKey && !event.metaKey) clear();
 });
 
 // Pictures
 
 async function take(file) {
   if (!file) return;
-  strokes = [];
+  const mine = ++drawings;
+  byId("answer").setAttribute("aria-busy", "true");
   const bitmap = await createImageBitmap(file).catch(() => null);
+  if (mine !== drawings) return;
+  begin();
   picture = { file, bitmap };
   changed();
 }
@@ -125,37 +142,52 @@ document.addEventListener("drop", (event) => {
 
 // Asking
 
+function asBlob(canvas, type) {
+  return new Promise((resolve) => canvas.toBlob(resolve, type));
+}
+
 async function content() {
-  if (picture) return picture.file;
-  const sent = document.createElement("canvas");
-  paint(sent, SENT);
-  return new Promise((resolve) => sent.toBlob(resolve, "image/png"));
+  const canvas = document.createElement("canvas");
+  if (!picture) {
+    paint(canvas, SENT);
+    return asBlob(canvas, "image/png");
+  }
+  const { file, bitmap } = picture;
+  if (!bitmap || (file.size <= LARGEST && TYPES.includes(file.type))) return file;
+  const scale = Math.min(1, REDUCED / Math.max(bitmap.width, bitmap.height));
+  canvas.width = Math.max(1, bitmap.width * scale);
+  canvas.height = Math.max(1, bitmap.height * scale);
+  canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  const whole = await asBlob(canvas, "image/png"); // keeps what is transparent
+  return whole.size <= LARGEST ? whole : asBlob(canvas, "image/jpeg");
+}
+
+// The answer to what is drawn; its `retry` says after how many milliseconds to ask again.
+async function fetchAnswer() {
+  if (!picture && !strokes.length) return { empty: true };
+  const isPicture = picture !== null;
+  try {
+    const body = await content();
+    const headers = { "Content-Type": body.type || "application/octet-stream" };
+    const response = await fetch("api/predict?explain", { method: "POST", body, headers });
+    if (response.status === 503) return { retry: 500 };
+    return { ...(await response.json()), isPicture };
+  } catch {
+    return { unreachable: true, retry: 2000 };
+  }
 }
 
 async function ask() {
   timer = null;
-  if (running) running.abort();
-  const mine = (running = new AbortController());
-  const asked = changes;
-  let result = { empty: true };
-  try {
-    if (picture || strokes.length) {
-      const body = await content();
-      const headers = { "Content-Type": body.type || "application/octet-stream" };
-      const response = await fetch("api/predict?explain", { method: "POST", body, headers, signal: mine.signal });
-      if (response.status === 503) {
-        timer ??= setTimeout(ask, 500);
-        return;
-      }
-      result = await response.json();
-    }
-  } catch (error) {
-    if (error.name === "AbortError") return;
-    result = { error: "The server does not answer." };
-  }
-  if (mine !== running) return;
-  show(result);
-  if (asked === changes) byId("answer").setAttribute("aria-busy", "false");
+  if (asking) return; // it looks for changes when it has its answer
+  asking = true;
+  const [asked, drawing] = [changes, drawings];
+  const result = await fetchAnswer();
+  asking = false;
+  if (drawing === drawings && (!result.retry || result.unreachable)) show(result);
+  if (asked !== changes) timer ??= setTimeout(ask, 0);
+  else if (result.retry) timer ??= setTimeout(ask, result.retry);
+  else byId("answer").setAttribute("aria-busy", "false");
 }
 
 // Showing
@@ -177,20 +209,25 @@ function aDigit(digit) {
 }
 
 function say(verdict, kind, reason) {
-  byId("verdict").textContent = verdict;
   byId("verdict").className = `verdict ${kind}`;
-  byId("reason").textContent = reason;
+  for (const [id, text] of [["verdict", verdict], ["reason", reason]]) {
+    if (byId(id).textContent !== text) byId(id).textContent = text; // a screen reader hears changes alone
+  }
 }
 
 function show(result) {
   answer = result;
-  const known = !result.empty && !result.error;
-  byId("details").hidden = !known;
-  if (result.error) say("Cannot read this", "quiet", result.error);
-  else if (result.empty) say("Nothing drawn yet", "quiet", "Draw a digit in the dark square.");
+  const known = "digit" in result;
+  byId("details").hidden = byId("pictures").hidden = !known;
+  if (result.unreachable) say("No answer", "quiet", "The server cannot be reached; trying again.");
+  else if (result.error) say("Cannot read this", "quiet", result.error);
+  else if (result.empty && result.isPicture) say("An empty picture", "quiet", "There is no contrast in it.");
+  else if (result.empty) say("Nothing drawn yet", "quiet", "Draw a digit in the black square.");
   else showVerdict(result);
-  pixels(byId("seen"), known ? result.pixels : [[0]]);
-  byId("nearest").replaceChildren(...(known ? result.nearest.map(neighbor) : []));
+  if (known) {
+    pixels(byId("seen"), result.pixels);
+    byId("nearest").replaceChildren(...result.nearest.map(neighbor));
+  }
   drawMap();
 }
 
@@ -203,12 +240,17 @@ function showVerdict(result) {
 
   byId("strangeness").classList.toggle("faded", !detect);
   const p = result.p_value;
-  const words = p < 1.5 * LEAST_P ? "stranger than all 10,000" : `p = ${p.toPrecision(2)}`;
-  byId("p-value").textContent = words;
+  byId("p-value").textContent = p < 1.5 * LEAST_P ? "Stranger than all of them" : `p = ${p.toPrecision(2)}`;
   byId("scale").setAttribute("aria-label", `p-value ${p.toPrecision(2)}; not a digit at ${result.level} or less`);
-  byId("marker").style.left = `${100 * (1 - Math.log(Math.max(p, LEAST_P)) / Math.log(LEAST_P))}%`;
+  byId("level").textContent = result.level;
+  byId("marker").style.left = onScale(p);
+  byId("threshold").style.left = byId("away").style.width = onScale(result.level);
 
   byId("bars").replaceChildren(...result.probabilities.map((share, digit) => bar(share, digit, digit === result.digit)));
+}
+
+function onScale(p) {
+  return `${100 * (1 - Math.log(Math.max(p, LEAST_P)) / Math.log(LEAST_P))}%`;
 }
 
 function element(name, className, text = "") {
@@ -261,7 +303,10 @@ function drawMap() {
     context.strokeText(digit, x, y);
     context.fillText(digit, x, y);
   }
-  if (!answer || !answer.place) return;
+  const known = answer && answer.place;
+  const falls = known ? `; the drawing falls nearest to a ${answer.nearest[0].label}` : "";
+  map.setAttribute("aria-label", `Map of ${points.place.length} digits on the sphere${falls}`);
+  if (!known) return;
   const [x, y] = at(answer.place);
   for (const [color, width] of [[style.backgroundColor, side / 60], [style.color, side / 120]]) {
     context.strokeStyle = color;
@@ -283,7 +328,10 @@ new ResizeObserver(() => {
   paint(pad, Math.round(pad.clientWidth * window.devicePixelRatio));
   drawMap();
 }).observe(document.body);
-fetch("api/map").then((response) => response.json()).then((sent) => {
-  points = sent;
-  drawMap();
-});
+fetch("api/map")
+  .then((response) => response.json())
+  .then((sent) => {
+    points = sent;
+    drawMap();
+  })
+  .catch(() => {}); // the page works without its map
