@@ -29,6 +29,18 @@ serve(create_app(Slow()), listen("127.0.0.1", int(sys.argv[1])))
 """
 
 
+def start(*command, **options):
+    """Start Python in a process of its own that Ctrl-C ends, also where the tests run in the background."""
+    return subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **options,
+    )
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -39,8 +51,7 @@ def free_port():
 def slow_server():
     """A server whose predictions take a second: its process and its port."""
     port = free_port()
-    command = [sys.executable, "-c", SLOW, str(port)]
-    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with start("-c", SLOW, port, stderr=subprocess.PIPE) as process:
         while "Open http" not in process.stdout.readline():
             assert process.poll() is None
         yield process, port
@@ -107,7 +118,7 @@ def test_the_commands_serve_the_page(predictor):
     """`python -m demo`, and Flask's own server."""
     port = free_port()
     for command in [["demo", "--port", port], ["flask", "--app", "demo", "run", "--port", port]]:
-        process = subprocess.Popen([sys.executable, "-m", *map(str, command)], cwd=PROJECT, stdout=subprocess.DEVNULL)
+        process = start("-m", *command)
         try:
             for _ in range(240):
                 try:
@@ -121,4 +132,4 @@ def test_the_commands_serve_the_page(predictor):
             assert response.status == 200 and b"A digit, or none?" in response.read()
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(20)
+            process.communicate(timeout=20)

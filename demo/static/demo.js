@@ -37,7 +37,7 @@ function paint(canvas, side) {
     const scale = side / Math.max(width, height);
     context.drawImage(picture.bitmap, (side - width * scale) / 2, (side - height * scale) / 2, width * scale, height * scale);
   }
-  context.strokeStyle = context.fillStyle = "#fff";
+  context.strokeStyle = "#fff";
   context.lineWidth = BRUSH * side;
   context.lineCap = context.lineJoin = "round";
   for (const stroke of strokes) {
