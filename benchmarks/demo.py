@@ -100,10 +100,11 @@ started = time.perf_counter()
 n = 50 if args.smoke else 1000
 (x_train, _), _, (x_test, y_test) = data.load_mnist(args.data)
 digits, labels = x_test[::10][:n, ..., 0], y_test[::10][:n]
-outliers, _ = outlier_sets.load_scoreboard(args.data)
-strangers = {"Fashion-MNIST": outliers["Fashion-MNIST"][::10][:n, ..., 0]}
-letters = outliers["printed letters"]
-strangers["printed letters"] = letters[:: len(letters) // 520][: min(520, n), ..., 0]
+clothes, letters = data.load_labelled("fashion-mnist", "t10k", args.data)[0], outlier_sets.draw_letters()
+strangers = {
+    "Fashion-MNIST": clothes[::10][:n, ..., 0],
+    "printed letters": letters[:: len(letters) // 520][: min(520, n), ..., 0],
+}
 
 # %% In this process: ours beside the alternatives
 predictor = Predictor()

@@ -102,7 +102,7 @@ class LayeredLOF(OutlierMixin, BaseEstimator):
             for layer, scaler, measure in zip(self._layers(X), self.scalers_, measures, strict=True)
         ]
         self.layer_calibration_scores_ = self.layer_scores(X_calibration)
-        self.calibration_scores_ = self.score_samples(X_calibration)
+        self.calibration_scores_ = self.evidence(self._log_p_values(self.layer_calibration_scores_))
         # The n_away lowest calibration scores have p-values of at most `level`.
         n_away = int(self.level * (len(X_calibration) + 1)) - 1
         self.offset_ = np.nextafter(np.sort(self.calibration_scores_)[n_away], np.inf) if n_away >= 0 else -np.inf
@@ -117,9 +117,7 @@ class LayeredLOF(OutlierMixin, BaseEstimator):
 
     def layer_log_p_values(self, X):
         """The logarithm of each layer's p-value, (n, d) to (n, number of layers)."""
-        scores = self.layer_scores(X)
-        columns = zip(self.layer_calibration_scores_.T, scores.T, strict=True)
-        return np.column_stack([log_p_values(*both) for both in columns])
+        return self._log_p_values(self.layer_scores(X))
 
     def evidence(self, log_p):
         """All layers' evidence from their log p-values, (n, number of layers) to (n,): at most 0, lower if stranger."""
@@ -140,6 +138,10 @@ class LayeredLOF(OutlierMixin, BaseEstimator):
     def predict(self, X):
         """1 for normal rows, -1 for those with a p-value of at most `level`."""
         return np.where(self.decision_function(X) >= 0, 1, -1)
+
+    def _log_p_values(self, layer_scores):
+        columns = zip(self.layer_calibration_scores_.T, layer_scores.T, strict=True)
+        return np.column_stack([log_p_values(*both) for both in columns])
 
     def _layers(self, X):
         return np.split(X, self.starts_[1:-1], axis=1)

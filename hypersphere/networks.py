@@ -17,6 +17,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+BLOCKS = ["block1", "block3"]  # the layers, besides the embedding, that detectors look at
+
 
 @keras.saving.register_keras_serializable(package="hypersphere")
 def l2_constrain(x, alpha):
@@ -140,9 +142,9 @@ def channel_statistics(x):
 def feature_model(network):
     """The network with what detectors look at as its outputs, {name: (n, d) float32}.
 
-    Channel statistics of the layers named "block1" and "block3", the "embedding" and the "logits".
+    Channel statistics of the layers in `BLOCKS`, the "embedding" and the "logits".
     """
-    blocks = {name: keras.ops.cast(network.get_layer(name).output, "float32") for name in ["block1", "block3"]}
+    blocks = {name: keras.ops.cast(network.get_layer(name).output, "float32") for name in BLOCKS}
     outputs = {name: channel_statistics(block) for name, block in blocks.items()}
     outputs |= {"embedding": network.get_layer("embedding").output, "logits": network.output}
     return keras.Model(network.input, outputs)
@@ -177,7 +179,7 @@ def load_network(path, made_by):
         raise InputError(f"{path}: missing; run {made_by} first")
     try:
         network = keras.saving.load_model(path, compile=False)
-        for name in ["block1", "block3", "embedding"]:
+        for name in [*BLOCKS, "embedding"]:
             network.get_layer(name)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile):
         raise InputError(f"{path}: not a network of this project; run {made_by} again") from None

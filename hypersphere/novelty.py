@@ -121,6 +121,19 @@ OWN_TYPES = [
     "hypersphere.neighbors.Neighbors",
 ]
 
+# What loading anything else than a saved detector raises.
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    skops.io.exceptions.UntrustedTypesFoundException,
+)
+
 
 def save_detector(detector, path):
     """Write a fitted detector, LOF or `LayeredLOF`, without pickle."""
@@ -138,10 +151,7 @@ def load_detector(path):
         raise InputError(f"{path}: missing; run anomaly_lof.py first")
     try:
         detector = skops.io.load(path, trusted=OWN_TYPES)
-    except (
-        *(zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, TypeError, ValueError, AttributeError),
-        skops.io.exceptions.UntrustedTypesFoundException,
-    ):
+    except DAMAGED:
         detector = None
     if not isinstance(detector, OutlierMixin):
         raise InputError(f"{path}: not a detector of this project; run anomaly_lof.py again")

@@ -48,10 +48,14 @@ function paint(canvas, side) {
   }
 }
 
+function paintPad() {
+  paint(pad, Math.round(pad.clientWidth * window.devicePixelRatio));
+}
+
 function changed() {
   changes += 1;
   byId("answer").setAttribute("aria-busy", "true");
-  paint(pad, Math.round(pad.clientWidth * window.devicePixelRatio));
+  paintPad();
   timer ??= setTimeout(ask, PAUSE);
 }
 
@@ -325,7 +329,7 @@ function middle(list) {
 byId("detect").addEventListener("change", () => answer && show(answer));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawMap);
 new ResizeObserver(() => {
-  paint(pad, Math.round(pad.clientWidth * window.devicePixelRatio));
+  paintPad();
   drawMap();
 }).observe(document.body);
 fetch("api/map")
