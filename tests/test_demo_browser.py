@@ -140,21 +140,24 @@ def test_the_answer_says_why(page):
     assert page.eval_on_selector("#map", drawn) and page.eval_on_selector("#seen", drawn)
 
 
-def test_a_chosen_and_a_dropped_file(page, tmp_path):
-    _, _, (x, _) = data.load_mnist()  # a seven, then a two
+def test_a_chosen_a_dropped_and_a_pasted_file(page, tmp_path):
+    _, _, (x, _) = data.load_mnist()  # a seven, a two, a one
     (tmp_path / "seven.png").write_bytes(saved(inverted(enlarged(x[0, ..., 0]))))
     page.set_input_files("#file", tmp_path / "seven.png")
     settle(page)
     assert verdict(page) == "7"
-    content = list(saved(enlarged(x[1, ..., 0])))
-    transfer = page.evaluate_handle(
-        "content => { const t = new DataTransfer();"
-        " t.items.add(new File([new Uint8Array(content)], 'two.png', {type: 'image/png'})); return t; }",
-        content,
-    )
-    page.dispatch_event("#pad", "drop", {"dataTransfer": transfer})
-    settle(page)
-    assert verdict(page) == "2"
+    hand_over = """(pad, [event, kind, key, content]) => {
+        const held = new DataTransfer();
+        held.items.add(new File([new Uint8Array(content)], "digit.png", {type: "image/png"}));
+        pad.dispatchEvent(new window[kind](event, {[key]: held, bubbles: true, cancelable: true}));
+    }"""
+    for image, *event, digit in [
+        (x[1], "drop", "DragEvent", "dataTransfer", "2"),
+        (x[2], "paste", "ClipboardEvent", "clipboardData", "1"),
+    ]:
+        page.eval_on_selector("#pad", hand_over, [*event, list(saved(enlarged(image[..., 0])))])
+        settle(page)
+        assert verdict(page) == digit
 
 
 def test_a_file_that_is_no_picture_is_explained(browser, address, tmp_path):
