@@ -19,7 +19,7 @@ Writes  figures/lof_histograms.png   novelty scores with the thresholds
 # %% Settings
 import time
 
-from hypersphere import data, detectors, networks, novelty, outlier_sets, plots, runs, tables
+from hypersphere import data, detectors, neighbors, networks, novelty, outlier_sets, plots, runs, tables
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -65,9 +65,9 @@ lofs, scores, metrics = {}, {}, {}
 for space, x in train_points.items():
     print(f"LOF on {tables.SPACES[space]}: fitting {len(x)} training images", end="", flush=True)
     fit_started = time.perf_counter()
-    lofs[space] = novelty.fit_lof(x, args.n_neighbors)
+    lofs[space] = neighbors.LOF(args.n_neighbors).fit(x)
     print(f", {time.perf_counter() - fit_started:.0f} s; scoring", end="", flush=True)
-    scores[space] = {name: novelty.score(lofs[space], points) for name, points in new_points[space].items()}
+    scores[space] = {name: lofs[space].strangeness(points) for name, points in new_points[space].items()}
     seconds = time.perf_counter() - fit_started
     metrics[space] = novelty.evaluate(lofs[space], scores[space], normal="MNIST test") | {"seconds": seconds}
     print(f", {seconds:.0f} s")

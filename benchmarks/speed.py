@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from hypersphere import data, maps, networks, novelty, runs, tables
+from hypersphere import data, maps, neighbors, networks, runs, tables
 
 import keras
 from sklearn.manifold import TSNE
@@ -67,7 +67,7 @@ stages = {
     },
     "t-SNE": {"ours": lambda: maps.tsne(new, perplexity=30, seed=0), "TSNE()": lambda: TSNE().fit_transform(new)},
     "LOF": {
-        "ours": lambda: novelty.score(novelty.fit_lof(embedding), new),
+        "ours": lambda: neighbors.LOF().fit(embedding).strangeness(new),
         "LocalOutlierFactor(novelty=True)": lambda: LocalOutlierFactor(novelty=True).fit(embedding).score_samples(new),
     },
 }

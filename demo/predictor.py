@@ -105,8 +105,7 @@ class Predictor:
         """The rows of the training digits nearest to an embedding, (1, 64), the nearest first."""
         layer = list(detectors.LAYERS).index("embedding")
         scaler, measure = self.detector.scalers_[layer], self.detector.measures_[layer]
-        _, rows = measure.neighbors.nearest(scaler.transform(embedding), N_NEAREST)
-        return rows[0]
+        return measure.kneighbors(scaler.transform(embedding), N_NEAREST, return_distance=False)[0]
 
     def _place(self, embedding):
         """Where an embedding, (64,), falls on the map: the mean of its nearest points, the nearer the heavier."""

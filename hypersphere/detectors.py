@@ -98,7 +98,7 @@ class LayeredLOF(OutlierMixin, BaseEstimator):
         self.scalers_ = [StandardScaler().fit(layer) for layer in self._layers(X)]
         k = min(self.n_neighbors, len(X) - 1)
         self.measures_ = [
-            MEASURES[measure](scaler.transform(layer), k)
+            MEASURES[measure](k).fit(scaler.transform(layer))
             for layer, scaler, measure in zip(self._layers(X), self.scalers_, measures, strict=True)
         ]
         self.layer_calibration_scores_ = self.layer_scores(X_calibration)
@@ -113,7 +113,7 @@ class LayeredLOF(OutlierMixin, BaseEstimator):
         check_is_fitted(self)
         X = validate_data(self, X, reset=False)
         columns = zip(self._layers(X), self.scalers_, self.measures_, strict=True)
-        return np.column_stack([measure.score(scaler.transform(layer)) for layer, scaler, measure in columns])
+        return np.column_stack([measure.strangeness(scaler.transform(layer)) for layer, scaler, measure in columns])
 
     def layer_log_p_values(self, X):
         """The logarithm of each layer's p-value, (n, d) to (n, number of layers)."""

@@ -1,97 +1,85 @@
-"""Nearest neighbours and LOF by brute force in float32: scikit-learn's numbers, sooner, above all for one row."""
+"""Nearest neighbours and LOF: scikit-learn's, searched by oneDAL where scikit-learn-intelex is installed."""
 
 import numpy as np
+from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
-BLOCK = 2**23  # distances at a time
-GROUP = 16  # columns
-SPARE = 4  # candidates more than neighbours, for those that float32 cannot tell apart
+try:
+    from sklearnex.neighbors import NearestNeighbors as Engine
+except ImportError:
+    Engine = None
 
-
-def k_smallest(values, k):
-    """The columns of the k smallest values of each row, (m, n) to (m, k), in no order; n is a multiple of `GROUP`.
-
-    They lie in the k groups of columns whose smallest values are smallest, so that few columns are compared.
-    """
-    groups = values.reshape(len(values), GROUP, -1)
-    n_groups = groups.shape[2]
-    if k < n_groups:
-        nearest_groups = np.argpartition(groups.min(axis=1), k - 1, axis=1)[:, :k]
-        columns = (nearest_groups[:, None] + n_groups * np.arange(GROUP)[:, None]).reshape(len(values), -1)
-        best = np.argpartition(np.take_along_axis(values, columns, axis=1), k - 1, axis=1)[:, :k]
-        return np.take_along_axis(columns, best, axis=1)
-    return np.argpartition(values, k - 1, axis=1)[:, :k]
+SPARE = 4  # candidates more than neighbours, for those whose distances rounding cannot tell apart
+TOLERANCE = 1e-4  # of a squared distance
+ROWS = 100  # measured anew at a time
 
 
-class Neighbors:
-    """The nearest rows of a fixed set, (n, d).
+class Search:
+    """For scikit-learn's brute-force estimators with Euclidean distances: `kneighbors`, sooner.
 
-    Candidates come from one matrix product in float32, where rows far from the origin would lose digits (standardised
-    ones do not); their distances are then computed again from differences.
+    The engine computes |a|² - 2ab + |b|², which loses digits where rows are much nearer to each other than to their
+    centre. Where that would show, or where rounding decides who is the last neighbour, the distances are measured
+    again, from differences.
     """
 
-    def __init__(self, rows):
-        filling = -len(rows) % GROUP  # rows farther than any other
-        self.rows = np.pad(np.asarray(rows, np.float32), [(0, filling), (0, 0)])
-        self.squared_norms = np.einsum("ij,ij->i", self.rows, self.rows)
-        self.squared_norms[len(rows) :] = np.inf
-        self.n_rows = len(rows)
+    def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
+        """scikit-learn's: the nearest fitted rows of each of X, (m, d); without X, of each fitted row but itself."""
+        if Engine is None:
+            return super().kneighbors(X, n_neighbors, return_distance)
+        k = self.n_neighbors if n_neighbors is None else n_neighbors
+        available = len(self._fit_X) - (X is None)
+        engine, center = self._engine()
+        rows = self._fit_X if X is None else np.asarray(X, self._fit_X.dtype)
+        centered = rows - center
+        distances, indices = engine.kneighbors(None if X is None else centered, max(k, min(k + SPARE, available)))
+        squared = distances**2
+        rounding = (4 + np.sqrt(rows.shape[1])) * np.finfo(rows.dtype).eps * np.einsum("ij,ij->i", centered, centered)
+        doubtful = rounding > TOLERANCE * squared[:, 0]
+        doubtful |= np.any(squared[:, k : k + 1] - squared[:, k - 1 : k] <= rounding[:, None], axis=1)
+        doubtful = np.flatnonzero(doubtful)
+        for start in range(0, len(doubtful), ROWS):
+            some = doubtful[start : start + ROWS]
+            exact = np.linalg.norm(rows[some, None].astype(float) - self._fit_X[indices[some]], axis=2)
+            order = np.lexsort((indices[some], exact))
+            distances[some] = np.take_along_axis(exact, order, axis=1)
+            indices[some] = np.take_along_axis(indices[some], order, axis=1)
+        return (distances[:, :k], indices[:, :k]) if return_distance else indices[:, :k]
 
-    def nearest(self, x, k):
-        """The k nearest rows of each of x, (m, d): their distances and their indices, (m, k), the nearest first.
+    def _engine(self):
+        """The engine, fitted, and the centre of the fitted rows, which it takes for the origin."""
+        if "_fitted_engine" not in vars(self):
+            center = self._fit_X.mean(axis=0)
+            self._fitted_engine = Engine(algorithm="brute").fit(self._fit_X - center), center
+        return self._fitted_engine
 
-        Raises ValueError if there are fewer rows than k.
-        """
-        if k > self.n_rows:
-            raise ValueError(f"{k} neighbours of {self.n_rows} rows")
-        x = np.asarray(x, np.float32)
-        n_candidates = min(k + SPARE, self.n_rows)
-        distances, indices = np.empty((len(x), k), np.float32), np.empty((len(x), k), np.int64)
-        step = max(1, BLOCK // len(self.rows))
-        for start in range(0, len(x), step):
-            block = x[start : start + step]
-            relative = (-2 * block) @ self.rows.T
-            relative += self.squared_norms  # the squared distance less the block's own squared norm
-            candidates = k_smallest(relative, n_candidates)
-            exact = np.linalg.norm(block[:, None] - self.rows[candidates], axis=2)
-            order = np.argsort(exact, axis=1)[:, :k]
-            distances[start : start + step] = np.take_along_axis(exact, order, axis=1)
-            indices[start : start + step] = np.take_along_axis(candidates, order, axis=1)
-        return distances, indices
-
-
-class KthDistance:
-    """The distance to the k-th nearest of the known rows, (n, d)."""
-
-    def __init__(self, rows, k):
-        self.neighbors, self.k = Neighbors(rows), k
-
-    def score(self, x):
-        """New rows, (m, d) to (m,): higher for what is stranger."""
-        return self.neighbors.nearest(x, self.k)[0][:, -1]
+    def __getstate__(self):
+        """What is saved: the engine is fitted again when it is needed."""
+        return {name: value for name, value in super().__getstate__().items() if name != "_fitted_engine"}
 
 
-class LOF:
-    """The local outlier factor of new rows among known ones, (n, d), with k neighbours.
+class LOF(Search, LocalOutlierFactor):
+    """The local outlier factor of new rows among the fitted ones.
 
     Source: Breunig, Kriegel, Ng, Sander 2000, https://doi.org/10.1145/335191.335388
     """
 
-    def __init__(self, rows, k):
-        self.neighbors, self.k = Neighbors(rows), k
-        distances, indices = self.neighbors.nearest(rows, k + 1)
-        # A row is no neighbour of itself. Among its duplicates it may be missing: then the farthest is one too many.
-        itself = indices == np.arange(len(rows))[:, None]
-        itself[~itself.any(axis=1), -1] = True
-        distances, indices = (values[~itself].reshape(-1, k) for values in [distances, indices])
-        self.kth_distances = distances[:, -1]
-        self.densities = self._density(distances, indices)
+    def __init__(self, n_neighbors=20):
+        # "brute" is what scikit-learn picks by itself above 15 dimensions.
+        super().__init__(n_neighbors=n_neighbors, algorithm="brute", novelty=True)
 
-    def _density(self, distances, indices):
-        """The inverse of the mean reachability distance, which is at least the neighbour's own k-th distance."""
-        reachability = np.maximum(distances, self.kth_distances[indices])
-        return 1 / (reachability.mean(axis=1) + 1e-10)
+    def strangeness(self, x):
+        """The LOF of new rows, (m, d) to (m,): about 1 inside, higher for what is stranger.
 
-    def score(self, x):
-        """New rows, (m, d) to (m,): the neighbours' density by the row's own, about 1 inside, higher if stranger."""
-        distances, indices = self.neighbors.nearest(x, self.k)
-        return self.densities[indices].mean(axis=1) / self._density(distances, indices)
+        Never of the fitted rows: each would be its own nearest neighbour.
+        """
+        return -self.score_samples(x)
+
+
+class KthDistance(Search, NearestNeighbors):
+    """The distance of new rows to the k-th nearest of the fitted ones."""
+
+    def __init__(self, n_neighbors=20):
+        super().__init__(n_neighbors=n_neighbors, algorithm="brute")
+
+    def strangeness(self, x):
+        """The distance, (m, d) to (m,): higher for what is stranger."""
+        return self.kneighbors(x)[0][:, -1]

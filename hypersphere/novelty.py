@@ -1,7 +1,7 @@
 """Novelty detection: LOF on embeddings, its thresholds, and how well scores separate.
 
 One sign everywhere: a novelty score is higher for what is more anomalous, label 1 is the anomaly.
-scikit-learn's opposite sign is turned in `score` and `contamination_threshold` alone.
+scikit-learn's opposite sign is turned in `contamination_threshold` and in `neighbors.py` alone.
 """
 
 import zipfile
@@ -15,7 +15,6 @@ import numpy as np
 import skops.io
 from sklearn.base import OutlierMixin
 from sklearn.metrics import roc_auc_score, roc_curve
-from sklearn.neighbors import LocalOutlierFactor
 
 
 def directions(embedding):
@@ -27,22 +26,6 @@ def directions(embedding):
 def cosine_score(train_directions, x_directions):
     """Minus the largest cosine of each new image to a training image, (n, d) and (m, d) to (m,)."""
     return -(x_directions @ train_directions.T).max(axis=1)
-
-
-def fit_lof(x_train, n_neighbors=20):
-    """scikit-learn's LOF, fitted on normal data x_train : (n, d) to judge new data.
-
-    `algorithm="brute"` is what scikit-learn picks by itself above 15 dimensions; saying it keeps
-    Python-only tree objects out of the saved file.
-    Source: Breunig, Kriegel, Ng, Sander 2000, https://doi.org/10.1145/335191.335388
-    """
-    return LocalOutlierFactor(n_neighbors=n_neighbors, novelty=True, algorithm="brute").fit(x_train)
-
-
-def score(lof, x):
-    """Novelty scores of *new* data, (n, d) to (n,). Never the training data: each point would be
-    its own nearest neighbour."""
-    return -lof.score_samples(x)
 
 
 def contamination_threshold(lof, contamination):
@@ -118,7 +101,6 @@ OWN_TYPES = [
     "hypersphere.detectors.LayeredLOF",
     "hypersphere.neighbors.KthDistance",
     "hypersphere.neighbors.LOF",
-    "hypersphere.neighbors.Neighbors",
 ]
 
 # What loading anything else than a saved detector raises.

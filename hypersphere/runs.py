@@ -20,7 +20,7 @@ from hypersphere.errors import InputError
 import numpy as np
 
 PROJECT = Path(__file__).resolve().parent.parent
-PACKAGES = ["tensorflow", "keras", "scikit-learn", "numpy", "scipy", "matplotlib", "pillow"]
+PACKAGES = ["tensorflow", "keras", "scikit-learn", "scikit-learn-intelex", "numpy", "scipy", "matplotlib", "pillow"]
 LEAST_FREE = 300 * 10**6  # bytes; a whole run writes about 180 MB
 PLACES = ["data", "out", "outliers"]  # flags that say where, not what: kept out of the records
 
@@ -175,8 +175,7 @@ def write_record(args, name, metrics, started, **more):
         "metrics": metrics,
         "seconds": round(time.perf_counter() - started, 1),
         "peak_memory_mb": peak_memory_mb(),
-        "versions": {"python": platform.python_version()}
-        | {package: importlib.metadata.version(package) for package in PACKAGES},
+        "versions": versions(),
         "machine": {"cpu": cpu_name(), "cores": os.cpu_count(), "system": platform.system()},
     } | more
     path = args.out / "results" / f"{name}.json"
@@ -184,6 +183,15 @@ def write_record(args, name, metrics, started, **more):
         beside.write_text(json.dumps(record, indent=1) + "\n")
     shutil.rmtree(resume_folder(args, name), ignore_errors=True)
     return path
+
+
+def versions():
+    """Python's version and those of `PACKAGES`, as far as they are installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
 
 
 def read_record(path, remedy):

@@ -7,14 +7,13 @@ score, (n,), higher for what is stranger. Features are the dictionary that `feat
 import time
 from dataclasses import dataclass
 
-from hypersphere import networks, novelty
+from hypersphere import neighbors, networks, novelty
 from hypersphere.detectors import side_by_side
 from hypersphere.outlier_tables import ARTICLE, INPUT_SPACE
 
 import numpy as np
 from scipy.special import log_softmax, logsumexp
 from sklearn.covariance import EmpiricalCovariance
-from sklearn.neighbors import NearestNeighbors
 
 
 @dataclass(frozen=True)
@@ -69,16 +68,16 @@ def mahalanobis(known):
 
 def nearest_neighbors(known):
     """Distance of the embedding's direction to the 50th nearest training one. Source: https://arxiv.org/abs/2204.06507"""
-    neighbors = NearestNeighbors(n_neighbors=50, algorithm="brute").fit(novelty.directions(known.train["embedding"]))
-    return lambda new: neighbors.kneighbors(novelty.directions(new["embedding"]))[0][:, -1]
+    distance = neighbors.KthDistance(50).fit(novelty.directions(known.train["embedding"]))
+    return lambda new: distance.strangeness(novelty.directions(new["embedding"]))
 
 
 def lof_on(layer):
     """The detector of article 1, LOF with 20 neighbours, on a layer or on the pixels."""
 
     def fit(known):
-        lof = novelty.fit_lof(known.train[layer])
-        return lambda new: novelty.score(lof, new[layer])
+        lof = neighbors.LOF().fit(known.train[layer])
+        return lambda new: lof.strangeness(new[layer])
 
     return fit
 

@@ -6,7 +6,7 @@ import re
 import time
 from dataclasses import asdict, dataclass, replace
 
-from hypersphere import backbones, data, heads, networks, novelty, pairs, runs, sweeps
+from hypersphere import backbones, data, heads, neighbors, networks, novelty, pairs, runs, sweeps
 
 import keras
 
@@ -106,8 +106,8 @@ def auroc_by_scorer(train, normal, anomaly):
     """
     scorers = {"cosine": lambda x: novelty.cosine_score(train, x)}
     for n_neighbors in [5, 20]:
-        lof = novelty.fit_lof(train, n_neighbors)
-        scorers[f"lof{n_neighbors}"] = lambda x, lof=lof: novelty.score(lof, x)
+        lof = neighbors.LOF(n_neighbors).fit(train)
+        scorers[f"lof{n_neighbors}"] = lof.strangeness
     return {name: novelty.auroc(scorer(normal), scorer(anomaly)) for name, scorer in scorers.items()}
 
 

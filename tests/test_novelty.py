@@ -1,7 +1,7 @@
 """The LOF wrapper against scikit-learn called directly, and the measures at known values."""
 
 from conftest import run_python
-from hypersphere import novelty
+from hypersphere import neighbors, novelty
 from hypersphere.errors import InputError
 
 import numpy as np
@@ -20,9 +20,9 @@ def points():
 def test_decisions_equal_scikit_learns(points, contamination):
     x_train, x_new = points
     direct = LocalOutlierFactor(n_neighbors=20, novelty=True, contamination=contamination).fit(x_train)
-    lof = novelty.fit_lof(x_train)
-    score = novelty.score(lof, x_new)
-    np.testing.assert_array_equal(score, -direct.score_samples(x_new))
+    lof = neighbors.LOF().fit(x_train)
+    score = lof.strangeness(x_new)
+    np.testing.assert_allclose(score, -direct.score_samples(x_new), rtol=1e-5)
     abnormal = score > novelty.contamination_threshold(lof, contamination)
     np.testing.assert_array_equal(abnormal, direct.predict(x_new) == -1)
     assert 0 < abnormal.mean() < 1
@@ -30,7 +30,7 @@ def test_decisions_equal_scikit_learns(points, contamination):
 
 def test_outliers_score_higher(points):
     x_train, x_new = points
-    score = novelty.score(novelty.fit_lof(x_train), x_new)
+    score = neighbors.LOF().fit(x_train).strangeness(x_new)
     assert score[300:].mean() > score[:300].mean()
 
 
@@ -44,8 +44,8 @@ def test_measures_at_known_values():
 
 def test_evaluate(points):
     x_train, x_new = points
-    lof = novelty.fit_lof(x_train)
-    scores = {"normal": novelty.score(lof, x_new[:300]), "odd": novelty.score(lof, x_new[300:])}
+    lof = neighbors.LOF().fit(x_train)
+    scores = {"normal": lof.strangeness(x_new[:300]), "odd": lof.strangeness(x_new[300:])}
     result = novelty.evaluate(lof, scores, normal="normal")
     direct = LocalOutlierFactor(n_neighbors=20, novelty=True, contamination=0.01).fit(x_train)
     assert result["normal_at_contamination"]["0.01"]["odd"] == np.mean(direct.predict(x_new[300:]) == 1)
@@ -55,16 +55,16 @@ def test_evaluate(points):
 
 def test_a_saved_detector_scores_the_same_in_a_fresh_process(points, tmp_path):
     x_train, x_new = points
-    lof = novelty.fit_lof(x_train)
+    lof = neighbors.LOF().fit(x_train)
     novelty.save_detector(lof, tmp_path / "lof.skops")
     np.save(tmp_path / "x.npy", x_new)
     code = (
         "import sys, numpy as np\n"
         "from hypersphere import novelty\n"
-        "np.save(sys.argv[3], novelty.score(novelty.load_detector(sys.argv[1]), np.load(sys.argv[2])))"
+        "np.save(sys.argv[3], novelty.load_detector(sys.argv[1]).strangeness(np.load(sys.argv[2])))"
     )
     run_python(code, tmp_path / "lof.skops", tmp_path / "x.npy", tmp_path / "scores.npy")
-    np.testing.assert_array_equal(np.load(tmp_path / "scores.npy"), novelty.score(lof, x_new))
+    np.testing.assert_array_equal(np.load(tmp_path / "scores.npy"), lof.strangeness(x_new))
 
 
 def test_arrays_alone_do_not_load_keras():

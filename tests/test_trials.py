@@ -8,7 +8,7 @@ import sys
 import time
 
 from conftest import PROJECT, assert_one_line_error, run_script
-from hypersphere import backbones, novelty, pairs, trials
+from hypersphere import backbones, neighbors, novelty, pairs, trials
 from hypersphere.errors import InputError
 
 import keras
@@ -201,5 +201,5 @@ def test_scorers_against_numpy():
     wins = np.mean([[a < b for b in scores[1]] for a in scores[0]])
     assert auroc["cosine"] == pytest.approx(wins)
     for n_neighbors in [5, 20]:
-        lof = novelty.fit_lof(known, n_neighbors)
-        assert auroc[f"lof{n_neighbors}"] == novelty.auroc(novelty.score(lof, normal), novelty.score(lof, anomaly))
+        lof = neighbors.LOF(n_neighbors).fit(known)
+        assert auroc[f"lof{n_neighbors}"] == novelty.auroc(lof.strangeness(normal), lof.strangeness(anomaly))
