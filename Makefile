@@ -21,7 +21,6 @@ endif
 VENV := .venv
 PY := $(VENV)/bin/python
 OUT ?= .
-SEEDS := 0 1 2 3 4
 COMMON := hypersphere/data.py hypersphere/errors.py hypersphere/runs.py
 MNIST := $(wildcard data/mnist/*.gz)
 RESULTS := $(OUT)/results
@@ -49,19 +48,14 @@ $(RESULTS)/lof.json: anomaly_lof.py hypersphere/novelty.py hypersphere/detectors
 tables: $(RESULTS)/tsne.json $(RESULTS)/lof.json
 	@$(PY) -m hypersphere.tables $(OUT)
 
-# Each seed is a run of its own; make is called again because OUT and FLAGS differ.
-# The detector in the input space knows no seed: it is measured with the first one alone.
-seeds:
-	for seed in $(SEEDS); do \
-		test $$seed = 0 && skip= || skip=--skip-input; \
-		$(MAKE) $(addprefix runs/seed$$seed/results/, tsne.json lof.json) \
-			OUT=runs/seed$$seed FLAGS="--seed $$seed" LOF_FLAGS=$$skip || exit; \
-		mkdir -p results/article1/seed$$seed || exit; \
-		cp runs/seed$$seed/results/*.json results/article1/seed$$seed/ || exit; \
-	done
+# An interrupted sweep continues, here and below.
+seeds: $(VENV)/run
+	$(PY) benchmark_seeds.py --out runs/seeds $(FLAGS)
+	mkdir -p results/article1
+	cp -r runs/seeds/results/article1/* results/article1/
 	$(MAKE) readme
 
-# An interrupted comparison continues; --legacy runs the control on three of the ten draws.
+# --legacy runs the control on three of the ten draws.
 heads: | $(VENV)/run
 	$(PY) benchmark_anomaly.py --out runs/heads $(FLAGS)
 	$(PY) benchmark_anomaly.py --out runs/heads --legacy --heads l2softmax arcface adacos --seeds 3 $(FLAGS)
@@ -70,7 +64,6 @@ heads: | $(VENV)/run
 	cp runs/heads/figures/anomaly_*_cnn.png figures/
 	$(MAKE) readme
 
-# An interrupted scoreboard continues.
 outliers: $(VENV)/run
 	$(PY) benchmark_ood.py --recipes best article --out runs/outliers $(FLAGS)
 	mkdir -p results/scoreboard

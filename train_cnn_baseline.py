@@ -29,17 +29,21 @@ parser.add_argument("--epochs", type=runs.positive_int, default=10, help="passes
 parser.add_argument("--batch-size", type=runs.positive_int, default=128, help="images a step, %(default)s")
 parser.add_argument("--learning-rate", type=runs.positive_float, default=0.05, help="the highest, %(default)s")
 parser.add_argument("--weight-decay", type=runs.non_negative_float, default=1e-3, help="L2 penalty, %(default)s")
+runs.add_precision(parser)
+parser.add_argument("--devices", type=runs.positive_int, default=1, help="that share each batch, %(default)s")
 args = parser.parse()
 
 started = time.perf_counter()
 keras.utils.set_random_seed(args.seed)
+keras.config.set_dtype_policy(networks.POLICIES[args.precision])
+networks.use_devices(args.devices)
 
 # %% Data: 50,000 training, 10,000 validation and 10,000 test images
 (x_train, y_train), (x_val, y_val), (x_test, y_test) = data.load_mnist(args.data, smoke=args.smoke)
 
 # %% Network
 # The article gives three convolutions and a fully connected layer of 64; widths, pooling, penalty and
-# the linear (not rectified) layer of 64 are our choice, explained in the README.
+# the linear (not rectified) layer of 64 are our choice, explained in the README. After the convolutions all is float32.
 penalty = keras.regularizers.L2(args.weight_decay)
 image = keras.Input((28, 28, 1))
 x = image
@@ -47,9 +51,9 @@ for number, filters in enumerate([32, 64, 128], 1):
     x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu", kernel_regularizer=penalty)(x)
     x = keras.layers.MaxPooling2D(2, name=f"block{number}")(x)  # 28 -> 14 -> 7 -> 3
 x = keras.layers.Flatten()(x)  # (n, 3 * 3 * 128)
-embedding = keras.layers.Dense(64, kernel_regularizer=penalty, name="embedding")(x)  # (n, 64)
+embedding = keras.layers.Dense(64, kernel_regularizer=penalty, dtype="float32", name="embedding")(x)  # (n, 64)
 # Logits: the softmax is part of the loss, where it cannot saturate.
-logits = keras.layers.Dense(10, kernel_regularizer=penalty, name="logits")(embedding)  # (n, 10)
+logits = keras.layers.Dense(10, kernel_regularizer=penalty, dtype="float32", name="logits")(embedding)  # (n, 10)
 network = keras.Model(image, logits, name=NAME)
 network.summary()
 
@@ -67,7 +71,8 @@ history = networks.train(
     resume_folder=runs.resume_folder(args, NAME),
 )
 
-# %% Results
+# %% Results, in float32
+network = networks.in_float32(network)
 splits = {"train": (x_train, y_train), "val": (x_val, y_val), "test": (x_test, y_test)}
 arrays = networks.save_embeddings(args.out / "models" / f"{NAME}.npz", network, splits, args.seed)
 accuracy = {name: float((arrays[f"prediction_{name}"] == y).mean()) for name, (_, y) in splits.items()}

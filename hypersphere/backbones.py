@@ -15,19 +15,21 @@ MOBILENET_WIDTH = 0.5
 MOBILENET_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.5_96_no_top.h5"
 
 
-def cnn(image, width):
+def cnn(image, width, seeds):
     """The project's small network at the images' own size: (n, h, w, 1 or 3) to (n, 256), from scratch.
 
     width : filters of the first convolution; the next two have twice and four times as many.
     """
     x = image
     for filters in [width, 2 * width, 4 * width]:
-        x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+        start = keras.initializers.HeNormal(next(seeds))
+        x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer=start)(x)
         x = keras.layers.MaxPooling2D(2)(x)  # before the next two, which then cost a quarter
         x = keras.layers.BatchNormalization(momentum=0.9)(x)
         x = keras.layers.ReLU()(x)
     x = keras.layers.Flatten()(x)
-    x = keras.layers.Dense(256, use_bias=False, dtype="float32")(x)
+    start = keras.initializers.GlorotUniform(next(seeds))
+    x = keras.layers.Dense(256, use_bias=False, kernel_initializer=start, dtype="float32")(x)
     return keras.layers.BatchNormalization(momentum=0.9, dtype="float32", name="embedding")(x)
 
 
@@ -88,19 +90,20 @@ def recipe(backbone, dataset):
     return RECIPES[dataset] if backbone == "cnn" else ARTICLE_RECIPE
 
 
-def build(backbone, image, weights, width):
-    """Embeddings of images, (n, h, w, 1 or 3) to (n, d)."""
-    return cnn(image, width) if backbone == "cnn" else mobilenetv2(image, weights)
+def build(backbone, image, weights, width, seeds):
+    """Embeddings of images, (n, h, w, 1 or 3) to (n, d); seeds : as `networks.seeds_of` gives them."""
+    return cnn(image, width, seeds) if backbone == "cnn" else mobilenetv2(image, weights)
 
 
-def augment(image, recipe):
+def augment(image, recipe, seeds):
     """Images as a training sees them, (n, h, w, c) to the same: mirrored and shifted anew in each epoch."""
     x = image
     if recipe.mirror:
-        x = keras.layers.RandomFlip("horizontal")(x)
+        x = keras.layers.RandomFlip("horizontal", seed=next(seeds))(x)
     if recipe.shift:
         share = recipe.shift / image.shape[1]
-        x = keras.layers.RandomTranslation(share, share, fill_mode="nearest", interpolation="nearest")(x)
+        moves = {"fill_mode": "nearest", "interpolation": "nearest", "seed": next(seeds)}
+        x = keras.layers.RandomTranslation(share, share, **moves)(x)
     return x
 
 

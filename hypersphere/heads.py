@@ -34,20 +34,23 @@ class Head(keras.layers.Layer):
     and each class's: the fault of the article's published code, kept as a control.
     """
 
-    def __init__(self, classes, legacy=False, dtype="float32", least_classes=2, positive=None, **kwargs):
+    def __init__(self, classes, legacy=False, seed=None, dtype="float32", least_classes=2, positive=None, **kwargs):
         super().__init__(dtype=dtype, **kwargs)
         if classes < least_classes:
             raise ValueError(f"{type(self).__name__}: {classes} classes, but it needs at least {least_classes}")
-        self.classes, self.legacy, self.positive = classes, legacy, positive or {}
+        self.classes, self.legacy, self.seed, self.positive = classes, legacy, seed, positive or {}
         for name, value in self.positive.items():
             if not 0 < value < math.inf:
                 raise ValueError(f"{type(self).__name__}: {name} is {value}, but it must be positive")
 
     def get_config(self):
-        return super().get_config() | {"classes": self.classes, "legacy": self.legacy} | self.positive
+        return (
+            super().get_config() | {"classes": self.classes, "legacy": self.legacy, "seed": self.seed} | self.positive
+        )
 
     def build(self, embedding_shape, label_shape=None):
-        self.kernel = self.add_weight(name="kernel", shape=(embedding_shape[-1], self.classes))  # (d, classes)
+        start = keras.initializers.GlorotUniform(self.seed)
+        self.kernel = self.add_weight(name="kernel", shape=(embedding_shape[-1], self.classes), initializer=start)
 
     def call(self, embedding, label=None, training=False):
         """Logits, (n, classes) float32, of embedding : (n, d) and label : (n,) whole numbers from 0.

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import random
 import shutil
 import sys
 import time
@@ -17,6 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # Keras's names
 BLOCKS = ["block1", "block3"]  # the layers, besides the embedding, that detectors look at
 
 
@@ -29,6 +31,16 @@ def l2_constrain(x, alpha):
     Source: Ranjan, Castillo, Chellappa 2017, https://arxiv.org/abs/1703.09507
     """
     return alpha * unit(x, axis=-1)
+
+
+def seeds_of(seed):
+    """Seeds for a network's layers, one after the other: the same for the same seed, in any thread or process.
+
+    A layer without one would draw its own from Python's generator, from which a cluster's worker draws as well.
+    """
+    generator = random.Random(seed)
+    while True:
+        yield generator.randint(1, 10**9)
 
 
 def one_cycle(peak, steps, warmup_share=0.3):
@@ -125,6 +137,36 @@ def train_unattended(network, x, y, *, epochs, batch_size, seed, arrange=lambda 
     batches = shuffled_batches(x, y, batch_size, seed, epoch).map(arrange)
     count = keras.callbacks.LambdaCallback(on_epoch_begin=lambda number, logs: epoch.assign(number))
     return network.fit(batches, epochs=epochs, callbacks=[count], shuffle=False, verbose=0).history["loss"]
+
+
+def in_float32(network):
+    """The same network with the same weights, computing in float32, as from now on Keras does."""
+    keras.config.set_dtype_policy("float32")
+
+    def copy(layer):
+        return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
+
+    network_in_float32 = keras.models.clone_model(network, clone_function=copy)
+    network_in_float32.set_weights(network.get_weights())
+    return network_in_float32
+
+
+def use_devices(count):
+    """Build and train from now on with each batch shared among several devices.
+
+    They are GPUs or, on a machine without any, logical CPUs, which gain nothing but show that it works. Raises
+    InputError if there are GPUs, but fewer.
+    """
+    if count == 1:
+        return
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus and len(gpus) < count:
+        raise InputError(f"--devices {count}: this machine has {len(gpus)} GPUs; give at most as many")
+    if not gpus:
+        (cpu,) = tf.config.list_physical_devices("CPU")
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+    names = [f"{'GPU' if gpus else 'CPU'}:{number}" for number in range(count)]
+    tf.distribute.experimental_set_strategy(tf.distribute.MirroredStrategy(names))
 
 
 def outputs_of(model, x, batch_size):

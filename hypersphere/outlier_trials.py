@@ -57,16 +57,12 @@ class Trial(sweeps.Trial):
 def train(trial, x, y):
     """Train a network in the trial's precision; returns it in float32, and each epoch's loss."""
     recipe = trial.recipe
-    keras.utils.set_random_seed(trial.seed)
-    keras.config.set_dtype_policy(sweeps.POLICIES[trial.precision])
-    training_network, trained = recipes.build(recipe, trial.classes)
+    keras.config.set_dtype_policy(networks.POLICIES[trial.precision])
+    training_network, trained = recipes.build(recipe, trial.classes, trial.seed)
     training_network.compile(recipes.optimizer(recipe, len(x)), recipes.loss(recipe))
     settings = {"epochs": recipe.epochs, "batch_size": recipe.batch_size, "seed": trial.seed}
     losses = networks.train_unattended(training_network, x, y, **settings)
-    keras.config.set_dtype_policy("float32")
-    _, network = recipes.build(recipe, trial.classes)
-    network.set_weights(trained.get_weights())
-    return network, losses
+    return networks.in_float32(trained), losses
 
 
 def trained_network(trial, x, y, out):

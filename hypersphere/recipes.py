@@ -1,5 +1,6 @@
 """Recipes that teach the L2-constrained network its digits: the article's, ours, and ours less one choice."""
 
+import functools
 import math
 from dataclasses import dataclass, replace
 
@@ -66,16 +67,16 @@ class RandomWarp(keras.layers.Layer):
     since bfloat16 would round the coordinates to eighths of a pixel.
 
     rotation : degrees; zoom : share, drawn for height and width apart; shift : pixels. Each is the largest, both ways.
-    unchanged : the share of the images that stay as they are.
+    unchanged : the share of the images that stay as they are. seed : of what is drawn.
     """
 
-    def __init__(self, rotation=10.0, zoom=0.1, shift=2.0, unchanged=0.0, dtype="float32", **kwargs):
+    def __init__(self, rotation=10.0, zoom=0.1, shift=2.0, unchanged=0.0, seed=None, dtype="float32", **kwargs):
         super().__init__(dtype=dtype, **kwargs)
-        self.rotation, self.zoom, self.shift, self.unchanged = rotation, zoom, shift, unchanged
-        self.seed_generator = keras.random.SeedGenerator()
+        self.rotation, self.zoom, self.shift, self.unchanged, self.seed = rotation, zoom, shift, unchanged, seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
 
     def get_config(self):
-        names = ["rotation", "zoom", "shift", "unchanged"]
+        names = ["rotation", "zoom", "shift", "unchanged", "seed"]
         return super().get_config() | {name: getattr(self, name) for name in names}
 
     def call(self, images, training=False):
@@ -120,13 +121,17 @@ def loss(recipe):
     return lambda labels, logits: smoothed(ops.one_hot(ops.reshape(labels, (-1,)), logits.shape[-1]), logits)
 
 
-def build(recipe, classes=10, name=None):
+def build(recipe, classes=10, seed=None, name=None):
     """The network to train and the network to use: images, (n, 28, 28, 1), to logits; both share their layers.
+
+    seed : of the weights and of what the augmentation draws.
 
     The network to use has layers named "block1" to "embedding". The other changes its images first, if the recipe
     augments: were that a part of the network to use, it would happen wherever `training=False` is forgotten.
     """
     penalty = keras.regularizers.L2(recipe.weight_decay) if recipe.optimizer == "sgd" else None
+    seeds = networks.seeds_of(seed)
+    start = keras.initializers.HeNormal if recipe.batch_norm else keras.initializers.GlorotUniform
     image = keras.Input((28, 28, 1), name="image")
     x = image
     for number, filters in enumerate([recipe.width, 2 * recipe.width, 4 * recipe.width], 1):
@@ -135,7 +140,7 @@ def build(recipe, classes=10, name=None):
             3,
             padding="same",
             use_bias=not recipe.batch_norm,
-            kernel_initializer="he_normal" if recipe.batch_norm else "glorot_uniform",
+            kernel_initializer=start(next(seeds)),
             kernel_regularizer=penalty,
         )
         x = keras.layers.MaxPooling2D(2)(convolution(x))  # before the next two, which then cost a quarter
@@ -143,14 +148,16 @@ def build(recipe, classes=10, name=None):
             x = keras.layers.BatchNormalization(momentum=0.9)(x)
         x = keras.layers.ReLU(name=f"block{number}")(x)
     x = keras.layers.Flatten()(x)
-    x = keras.layers.Dense(64, use_bias=not recipe.batch_norm, kernel_regularizer=penalty, dtype="float32")(x)
+    dense = functools.partial(keras.layers.Dense, kernel_regularizer=penalty, dtype="float32")
+    x = dense(64, use_bias=not recipe.batch_norm, kernel_initializer=keras.initializers.GlorotUniform(next(seeds)))(x)
     if recipe.batch_norm:
         x = keras.layers.BatchNormalization(momentum=0.9, dtype="float32")(x)
     arguments = {"alpha": recipe.alpha}
     embedding = keras.layers.Lambda(networks.l2_constrain, arguments=arguments, dtype="float32", name="embedding")(x)
-    logits = keras.layers.Dense(classes, kernel_regularizer=penalty, dtype="float32", name="logits")(embedding)
+    start = keras.initializers.GlorotUniform(next(seeds))
+    logits = dense(classes, kernel_initializer=start, name="logits")(embedding)
     network = keras.Model(image, logits, name=name)
     if not recipe.augment:
         return network, network
     seen = keras.Input((28, 28, 1), name="image")
-    return keras.Model(seen, network(RandomWarp(unchanged=recipe.unchanged)(seen))), network
+    return keras.Model(seen, network(RandomWarp(unchanged=recipe.unchanged, seed=next(seeds))(seen))), network

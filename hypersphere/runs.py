@@ -220,6 +220,12 @@ def fastest_precision():
     return "float32"
 
 
+def add_precision(parser):
+    """The flag --precision, that of a training."""
+    help = "of the convolutions in training, on this machine %(default)s"
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default=fastest_precision(), help=help)
+
+
 def cpu_name():
     """The processor's name as the system tells it."""
     if sys.platform == "darwin":

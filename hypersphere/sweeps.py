@@ -1,17 +1,22 @@
-"""Sweeps: independent trainings, several at a time, each with a record of its own."""
+"""Sweeps: independent trainings, several at a time, here or on a cluster, each with a record of its own."""
 
 import contextlib
 import os
+import tempfile
 import time
 import warnings
 from dataclasses import asdict
+from pathlib import Path
 
 from hypersphere import runs
 from hypersphere.errors import InputError
 
 import joblib
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # Keras's names
+ATTEMPTS = 3  # at a sweep whose workers die
+# A trial is one core's work, so that its result depends neither on --jobs nor on the machine's number of cores.
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
 
 class Trial:
@@ -46,30 +51,93 @@ class Trial:
 
 
 def add_flags(parser):
-    """The flags of every sweep: --precision and --jobs."""
-    parser.add_argument(
-        "--precision", choices=list(POLICIES), default=runs.fastest_precision(), help="on this machine %(default)s"
-    )
+    """The flags of every sweep: --precision, --jobs and --dask."""
+    runs.add_precision(parser)
     parser.add_argument("--jobs", type=runs.positive_int, default=min(os.cpu_count(), 4), help="at a time, %(default)s")
+    parser.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler, whose workers run the trials instead")
 
 
 def run(function, planned, args, describe):
-    """Run the trials that have no record yet, each in a process, --jobs at a time, and print each one's end.
+    """Run the trials that have no record yet, each in a process, several at a time, and print each one's end.
 
-    function : called with a trial, args.data and args.out; returns the trial and its metrics.
+    function : called with a trial, args.data and a folder to write to; returns the trial and its metrics.
     describe : metrics to the words of the progress line.
+    The processes are --jobs on this machine, or the workers of the scheduler --dask. A trial whose worker dies runs
+    again; InputError if that goes on.
     """
-    todo = [trial for trial in planned if not trial.is_recorded(args.out)]
-    print(f"{len(planned)} trials, {len(todo)} of them to run, {args.jobs} at a time", flush=True)
-    # A trial is one core's work, so its result does not depend on --jobs. Worker processes inherit this.
-    os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+    for _ in range(ATTEMPTS):
+        todo = [trial for trial in planned if not trial.is_recorded(args.out)]
+        where = f"on {args.dask}" if args.dask else f"{args.jobs} at a time"
+        print(f"{len(planned)} trials, {len(todo)} of them to run, {where}", flush=True)
+        started, done = time.perf_counter(), len(planned) - len(todo)
+        finished = _on_cluster(function, todo, args) if args.dask else _on_this_machine(function, todo, args)
+        try:
+            with contextlib.closing(finished):
+                for number, (trial, metrics) in enumerate(finished, 1):
+                    minutes = (time.perf_counter() - started) / number * (len(todo) - number) / 60
+                    progress = f"{done + number} of {len(planned)}: {trial.name}: {describe(metrics)}"
+                    print(f"{progress}; {minutes:.0f} minutes left", flush=True)
+            return
+        except TerminatedWorkerError:
+            print("a worker was killed; what it was at runs again", flush=True)
+    raise InputError(f"workers were killed {ATTEMPTS} times: give fewer --jobs, or this machine more memory")
+
+
+def _on_this_machine(function, todo, args):
+    os.environ |= ONE_THREAD  # worker processes inherit it
     # TensorFlow keeps about 40 MB of every trial; joblib, with psutil, replaces a worker that has grown by 300 MB.
     warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
-    started = time.perf_counter()
-    calls = (joblib.delayed(function)(trial, args.data, args.out) for trial in todo)
     # With one worker joblib would run the trials in this process: there are at least two, of which --jobs are busy.
     parallel = joblib.Parallel(max(2, args.jobs), return_as="generator_unordered", pre_dispatch=args.jobs)
-    with contextlib.closing(parallel(calls)) as finished:  # closing ends the workers of an interrupted run
-        for number, (trial, metrics) in enumerate(finished, 1):
-            left = (time.perf_counter() - started) / number * (len(todo) - number) / 60
-            print(f"{number} of {len(todo)}: {trial.name}: {describe(metrics)}; {left:.0f} minutes left", flush=True)
+    with contextlib.closing(parallel(joblib.delayed(function)(trial, args.data, args.out) for trial in todo)) as ended:
+        yield from ended  # closing ends the workers of an interrupted run
+
+
+def _on_cluster(function, todo, args):
+    # Not through joblib's backend for Dask, which waits forever for a trial whose workers die again and again.
+    client, distributed = _client(args.dask)
+    with client:
+        futures = [client.submit(_bring_back, function, trial, args.data, pure=False) for trial in todo]
+        for future in distributed.as_completed(futures):  # a trial whose worker dies has gone to another one
+            try:
+                trial, metrics, files = future.result()
+            except distributed.KilledWorker:
+                trial = todo[futures.index(future)]
+                raise InputError(
+                    f"--dask {args.dask}: {trial.name} killed every worker; look at a worker's log"
+                ) from None
+            # The record comes last: it says that the rest is there.
+            for name in sorted(files, key=lambda name: args.out / name == trial.record_path(args.out)):
+                (args.out / name).parent.mkdir(parents=True, exist_ok=True)
+                with runs.replacing(args.out / name) as beside:
+                    beside.write_bytes(files[name])
+            future.release()
+            yield trial, metrics
+
+
+def _client(address):
+    """A client of a Dask scheduler whose workers have one thread each, and Dask; InputError if there is none."""
+    try:
+        import distributed
+    except ImportError:
+        raise InputError("--dask: Dask is not installed; pip install distributed") from None
+    try:
+        client = distributed.Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--dask {address}: no scheduler answers ({error}); start one with: dask scheduler") from None
+    threads = client.nthreads()
+    if set(threads.values()) != {1}:
+        client.close()
+        found = f"workers with {sorted(set(threads.values()))} threads" if threads else "no worker"
+        raise InputError(f"--dask {address}: {found}; start them with: dask worker {address} --nthreads 1")
+    return client, distributed
+
+
+def _bring_back(function, trial, folder):
+    """Run a trial on a worker: the trial, its metrics and the files that it wrote, {path under its folder: bytes}."""
+    os.environ |= ONE_THREAD
+    with tempfile.TemporaryDirectory() as out:
+        out = Path(out)
+        _, metrics = function(trial, folder, out)
+        files = {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    return trial, metrics, files

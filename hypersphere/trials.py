@@ -67,11 +67,12 @@ def build(trial, image_shape):
     without `training=False`, Keras's random layers would change the images that it is given.
     """
     image, label = keras.Input(image_shape, name="image"), keras.Input((), dtype="int64", name="label")
-    augmented = backbones.augment(image, trial.recipe)
+    seeds = networks.seeds_of(trial.seed)
+    augmented = backbones.augment(image, trial.recipe, seeds)
     plain = keras.Input(image_shape, name="image")
-    embedding = backbones.build(trial.backbone, plain, trial.weights, trial.recipe.width)
+    embedding = backbones.build(trial.backbone, plain, trial.weights, trial.recipe.width, seeds)
     kind, arguments = HEADS[trial.head]
-    head = kind(pairs.N_CLASSES, legacy=trial.legacy, name="head", **arguments)
+    head = kind(pairs.N_CLASSES, legacy=trial.legacy, seed=next(seeds), name="head", **arguments)
     encoder = keras.Model(plain, embedding)
     return keras.Model([image, label], head(encoder(augmented), label)), keras.Model(plain, head(embedding))
 
@@ -120,8 +121,8 @@ def run(trial, folder, out):
     drawn = pairs.draw(
         pairs.Pair(trial.dataset, trial.normal, trial.anomaly), trial.seed, trial.legacy, trial.smoke, folder
     )
-    keras.utils.set_random_seed(trial.seed)
-    keras.config.set_dtype_policy(sweeps.POLICIES[trial.precision])
+    keras.utils.set_random_seed(trial.seed)  # of MobileNetV2 without weights: the other layers have seeds of their own
+    keras.config.set_dtype_policy(networks.POLICIES[trial.precision])
     training_network, network = build(trial, drawn.x_train.shape[1:])
     loss = train(training_network, drawn.x_train, drawn.y_train, trial)
     images = [drawn.x_train[drawn.is_normal], drawn.x_normal, drawn.x_anomaly]

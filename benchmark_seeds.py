@@ -1,0 +1,39 @@
+"""Article 1 with several seeds: the accuracies, the maps' separation and LOF's tables, with their spread.
+
+    python benchmark_seeds.py                    # five seeds
+    python benchmark_seeds.py --data FOLDER      # the folder that holds cifar-10-batches-bin/
+    python benchmark_seeds.py --smoke            # a try on small slices, a minute
+
+Each seed runs train_cnn_baseline.py, train_l2softmax.py, visualize_tsne.py and anomaly_lof.py.
+
+Reads   data/mnist, data/fashion-mnist, cifar-10-batches-bin (downloaded once if absent)
+Writes  results/article1/seedN/{cnn,l2softmax,tsne,lof}.json
+Repeating the command continues with the seeds that are missing.
+"""
+
+# %% Settings
+from hypersphere import data, runs, seeds, sweeps, tables
+
+parser = runs.Parser(__doc__)
+parser.add_argument("--seeds", type=runs.positive_int, metavar="N", default=5, help="%(default)s")
+sweeps.add_flags(parser)
+args = parser.parse()
+
+# %% Trials
+planned = [seeds.Trial(seed, args.precision, args.smoke) for seed in range(args.seeds)]
+try:
+    data.find_cifar10(args.data)  # downloaded now, before several trials do it at once
+except data.DownloadError as error:
+    print(f"{error}; its columns are left out")
+
+
+def in_words(metrics):
+    """A trial's metrics in the words of the progress line."""
+    accuracies = {name: metrics[name]["accuracy"]["test"] for name in ["cnn", "l2softmax"]}
+    return "test accuracy " + ", ".join(f"{name} {accuracy:.2%}" for name, accuracy in accuracies.items())
+
+
+sweeps.run(seeds.run, planned, args, in_words)
+
+# %% Results
+print("\n\n".join(tables.all_tables(tables.load_seeds(args.out / "results" / "article1")).values()))

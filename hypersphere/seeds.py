@@ -1,0 +1,58 @@
+"""Article 1 with one seed as a trial: its four scripts, one after the other, each in a process of its own."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from hypersphere import runs, sweeps
+from hypersphere.errors import InputError
+
+SCRIPTS = ["train_cnn_baseline.py", "train_l2softmax.py", "visualize_tsne.py", "anomaly_lof.py"]
+RECORDS = ["cnn.json", "l2softmax.json", "tsne.json", "lof.json"]
+
+
+@dataclass(frozen=True)
+class Trial(sweeps.Trial):
+    """One seed."""
+
+    seed: int
+    precision: str
+    smoke: bool
+
+    @property
+    def name(self):
+        """The name of the record that decides whether it is done, that of the sphere's network."""
+        return f"article1/seed{self.seed}/l2softmax"
+
+    def flags_of(self, script):
+        """The flags that a script is given."""
+        flags = ["--smoke"] if self.smoke else []
+        if script.startswith("train"):
+            return [*flags, "--seed", str(self.seed), "--precision", self.precision]
+        # The input space knows no seed: LOF there is measured with the first one alone.
+        return [*flags, "--skip-input"] if script == "anomaly_lof.py" and self.seed > 0 else flags
+
+
+def run(trial, folder, out):
+    """Run a seed and write its records, `results/article1/seedN/*.json` under `out`; returns the trial and its metrics.
+
+    folder : where data sets are looked for. Networks and figures are not kept. InputError if a script fails.
+    """
+    with tempfile.TemporaryDirectory() as run_folder:
+        for script in SCRIPTS:
+            command = [sys.executable, runs.PROJECT / script, "--out", run_folder, *trial.flags_of(script)]
+            if folder:
+                command += ["--data", folder]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                raise InputError(f"{trial.name}: {script} failed: {done.stderr.strip().splitlines()[-1]}")
+        records = {name: runs.read_record(Path(run_folder) / "results" / name, "run again") for name in RECORDS}
+        target = trial.record_path(out).parent
+        runs.make_writable(target)
+        for name in sorted(RECORDS, key=lambda name: target / name == trial.record_path(out)):
+            with runs.replacing(target / name) as beside:
+                shutil.copy(Path(run_folder) / "results" / name, beside)
+    return trial, {name.removesuffix(".json"): record["metrics"] for name, record in records.items()}
