@@ -25,15 +25,7 @@ try:
     data.find_cifar10(args.data)  # downloaded now, before several trials do it at once
 except data.DownloadError as error:
     print(f"{error}; its columns are left out")
-
-
-def in_words(metrics):
-    """A trial's metrics in the words of the progress line."""
-    accuracies = {name: metrics[name]["accuracy"]["test"] for name in ["cnn", "l2softmax"]}
-    return "test accuracy " + ", ".join(f"{name} {accuracy:.2%}" for name, accuracy in accuracies.items())
-
-
-sweeps.run(seeds.run, planned, args, in_words)
+sweeps.run(seeds.run, planned, args, seeds.in_words)
 
 # %% Results
 print("\n\n".join(tables.all_tables(tables.load_seeds(args.out / "results" / "article1")).values()))

@@ -56,3 +56,9 @@ def run(trial, folder, out):
             with runs.replacing(target / name) as beside:
                 shutil.copy(Path(run_folder) / "results" / name, beside)
     return trial, {name.removesuffix(".json"): record["metrics"] for name, record in records.items()}
+
+
+def in_words(metrics):
+    """A trial's metrics in the words of the progress line."""
+    accuracies = {name: metrics[name]["accuracy"]["test"] for name in ["cnn", "l2softmax"]}
+    return "test accuracy " + ", ".join(f"{name} {accuracy:.2%}" for name, accuracy in accuracies.items())

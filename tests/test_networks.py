@@ -1,6 +1,7 @@
 """The L2 constraint, training that continues, and networks that load in a fresh process."""
 
 import json
+import random
 import zipfile
 
 from conftest import run_python
@@ -40,6 +41,26 @@ def test_l2_constrain_against_numpy(alpha):
 def test_l2_constrain_at_known_values():
     result = keras.ops.convert_to_numpy(networks.l2_constrain(np.float32([[3, 4], [0, -2]]), 10))
     np.testing.assert_allclose(result, [[6, 8], [0, -10]], rtol=1e-6)
+
+
+def test_in_float32_has_the_same_weights_and_computes_in_float32():
+    keras.config.set_dtype_policy(networks.POLICIES["bfloat16"])
+    mixed = small_network()
+    x = np.random.default_rng(0).random((50, 28, 28, 1), dtype=np.float32)
+    network = networks.in_float32(mixed)
+    assert keras.config.dtype_policy().name == "float32"
+    assert network.output.dtype == "float32" and mixed.output.dtype == "bfloat16"
+    embedding, _ = networks.embed(network, x)
+    np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 16, rtol=1e-5)
+    np.testing.assert_allclose(network(x), tf.cast(mixed(x), "float32"), atol=0.3)
+
+
+def test_seeds_are_those_of_their_number_whatever_else_draws():
+    draws = networks.seeds_of(7)
+    first = next(draws)
+    random.seed(0)
+    again = networks.seeds_of(7)
+    assert [first, next(draws)] == [next(again), next(again)] and next(networks.seeds_of(8)) != first
 
 
 def test_gradient_of_l2_constrain():

@@ -159,6 +159,20 @@ def test_a_killed_training_continues(tmp_path):
     assert not list(tmp_path.glob("models/.*"))
 
 
+def test_two_devices_train_the_weights_of_one(tmp_path):
+    weights = []
+    for devices in ["1", "2"]:
+        out = tmp_path / devices
+        flags = ["--smoke", "--epochs", 1, "--precision", "float32", "--devices", devices, "--out", out]
+        done = run_script("train_l2softmax.py", *flags)
+        assert done.returncode == 0, done.stderr
+        trained = networks.load_network(out / "models" / "l2softmax.keras", "train_l2softmax.py")
+        weights.append(trained.get_weights())
+    for one, two in zip(*weights, strict=True):
+        np.testing.assert_allclose(two, one, rtol=1e-3, atol=1e-5)
+    assert any(np.any(one != two) for one, two in zip(*weights, strict=True))  # sums in another order
+
+
 @pytest.mark.parametrize("flags", [["--alfa", "3"], ["--alpha", "0"], ["--epochs", "0"]])
 def test_bad_flags(flags, tmp_path):
     done = run_script("train_l2softmax.py", *flags, "--out", tmp_path / "new")
