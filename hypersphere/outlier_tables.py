@@ -111,13 +111,14 @@ def recipe_table(records):
             [
                 name,
                 str(whole[0]["flags"]["epochs"]),
+                str(len(whole)),
                 spread([r["metrics"]["accuracy"]["test"] for r in whole], 2, 100),
                 spread([r["metrics"]["accuracy"]["val"] for r in whole], 2, 100),
                 *separation_cells(ours, ["Fashion-MNIST", "printed letters", NEAR]),
                 *separation_cells(article, ["Fashion-MNIST", NEAR]),
             ]
         )
-    header = ["recipe", "epochs", "test accuracy, %", "validation accuracy, %"]
+    header = ["recipe", "epochs", "seeds", "test accuracy, %", "validation accuracy, %"]
     header += [f"ours: {name}" for name in ["Fashion-MNIST", "printed letters", NEAR]]
     return markdown([*header, *(f"article's LOF: {name}" for name in ["Fashion-MNIST", NEAR])], rows)
 
