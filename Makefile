@@ -5,12 +5,12 @@
 # make heads      the comparison of heads behind the README's tables (--data: see DATA), hours
 # make outliers   the scoreboard of detectors behind the README's tables (--data: see DATA), an hour
 # make demo       the drawing demo on http://127.0.0.1:8000
-# make bench      seconds of each stage beside its plain alternative
-# make bench-demo the demo's latency, load and memory, and what it takes pictures for
+# make bench      every benchmark: each stage beside its alternatives, LOF's growth, make itself, the demo; an hour
+# make bench-demo the demo's alone: latency, load and memory, and what it takes pictures for
 # make lint       what the code must pass besides the tests
 # make clean      delete what `make` made, and .venv
 #
-# PYTHON names an interpreter (3.10 to 3.13); DATA names a folder with more data sets.
+# PYTHON names an interpreter (3.10 to 3.13); DATA names a folder with more data sets; ALPHA is the sphere's radius.
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
@@ -24,6 +24,9 @@ OUT ?= .
 COMMON := hypersphere/data.py hypersphere/errors.py hypersphere/runs.py
 MNIST := $(wildcard data/mnist/*.gz)
 RESULTS := $(OUT)/results
+# Its time stamp is that of the last change of ALPHA.
+LAST_ALPHA := $(OUT)/models/.alpha
+$(shell mkdir -p $(dir $(LAST_ALPHA)); echo "$(ALPHA)" | cmp -s - $(LAST_ALPHA) || echo "$(ALPHA)" > $(LAST_ALPHA))
 
 .PHONY: all tables test test-slow seeds heads outliers demo readme bench bench-demo lint clean
 .DELETE_ON_ERROR:
@@ -35,13 +38,13 @@ $(RESULTS)/cnn.json: train_cnn_baseline.py hypersphere/networks.py hypersphere/h
 	$(PY) train_cnn_baseline.py --out $(OUT) $(FLAGS)
 
 $(RESULTS)/l2softmax.json: train_l2softmax.py hypersphere/recipes.py hypersphere/networks.py hypersphere/heads.py $(COMMON) $(MNIST) \
-		| $(VENV)/run
-	$(PY) train_l2softmax.py --out $(OUT) $(FLAGS)
+		$(LAST_ALPHA) | $(VENV)/run
+	$(PY) train_l2softmax.py --out $(OUT) $(if $(ALPHA),--alpha $(ALPHA)) $(FLAGS)
 
 $(RESULTS)/tsne.json: visualize_tsne.py hypersphere/maps.py $(COMMON) $(RESULTS)/cnn.json $(RESULTS)/l2softmax.json
 	$(PY) visualize_tsne.py --out $(OUT) $(FLAGS)
 
-$(RESULTS)/lof.json: anomaly_lof.py hypersphere/novelty.py hypersphere/detectors.py hypersphere/outlier_sets.py $(COMMON) \
+$(RESULTS)/lof.json: anomaly_lof.py hypersphere/neighbors.py hypersphere/novelty.py hypersphere/detectors.py hypersphere/outlier_sets.py $(COMMON) \
 		$(RESULTS)/cnn.json $(RESULTS)/l2softmax.json $(wildcard data/fashion-mnist/*.gz)
 	$(PY) anomaly_lof.py --out $(OUT) $(LOF_FLAGS)
 
@@ -88,8 +91,12 @@ lint: $(VENV)/dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-bench: $(RESULTS)/cnn.json
+bench: $(RESULTS)/l2softmax.json
 	$(PY) -m benchmarks.speed --out $(OUT)
+	$(PY) -m benchmarks.growth --out $(OUT)
+	$(PY) -m benchmarks.whole --out $(OUT)
+	cp $(addprefix $(RESULTS)/, speed.json growth.json whole.json) results/benchmarks/
+	$(MAKE) bench-demo
 
 bench-demo: $(VENV)/run
 	$(PY) -m benchmarks.demo --out runs/demo
@@ -109,4 +116,4 @@ $(VENV)/dev: requirements-dev.txt requirements.txt | $(VENV)/bin/python
 	@touch $@ $(VENV)/run
 
 clean:
-	rm -rf $(VENV) runs models/*.keras models/*.npz models/*.skops models/.resume-* models/anomaly results/*.json results/anomaly results/outliers models/outliers models/demo/*.skops
+	rm -rf $(VENV) runs models/*.keras models/*.npz models/*.skops models/.resume-* models/.alpha models/anomaly results/*.json results/anomaly results/outliers models/outliers models/demo/*.skops

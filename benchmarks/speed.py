@@ -1,40 +1,64 @@
-"""Time each stage beside its plain alternative, in alternation; prints medians, spread and ratios.
+"""Time each stage beside what one would take instead, in alternation, and beside the machine's own limit.
 
-    make bench                                  # about 6 minutes on two cores
+    make bench                                  # all benchmarks
+    python -m benchmarks.speed                  # this one, about 20 minutes on two cores
     python -m benchmarks.speed --repeats 1      # quicker, without a spread
 
-Reads   data/mnist, models/cnn.keras, models/cnn.npz
-Writes  results/speed.json           seconds of every repeat, versions, machine
+Reads   data/mnist, models/{cnn,l2softmax}.{keras,npz}
+Writes  results/speed.json     seconds of every repeat, the machine's rates, versions, machine
 
-The alternatives are what a user would write first: Keras's `fit` on arrays with its own batch
-size or with ours, scikit-learn's TSNE() and LocalOutlierFactor(novelty=True) as they are.
+PyTorch, PyOD and openTSNE are in requirements-bench.txt; what is not installed is left out.
 """
 
 # %% Settings
-import json
+import importlib.util
 import tempfile
 import time
 from pathlib import Path
 
-from hypersphere import data, maps, neighbors, networks, runs, tables
+from benchmarks import limits
+from hypersphere import data, maps, neighbors, networks, runs, speed_tables
 
 import keras
-from sklearn.manifold import TSNE
+import numpy as np
 from sklearn.neighbors import LocalOutlierFactor
 
-
-def plain_fit(network, x, y, **arguments):
-    """One epoch of Keras's `fit` on arrays, with nothing but a compiled network."""
-    network.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
-    network.fit(x, y, verbose=0, **arguments)
+BATCH_SIZE = 128
 
 
-def our_fit(network, x, y, x_val, y_val, batch_size):
-    """One epoch as the training scripts do it, with validation and the state kept for resuming."""
+def optimizer():
+    """The training scripts', at a constant rate."""
+    return keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True)
+
+
+def plain_fit(network, train, val):
+    """One epoch of Keras's `fit` on arrays."""
+    copy = keras.models.clone_model(network)
+    copy.compile(optimizer(), keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    copy.fit(*train, batch_size=BATCH_SIZE, validation_data=val, verbose=0)
+
+
+def our_fit(network, train, val, precision):
+    """One epoch as the training scripts do it, with the state kept for resuming."""
+    keras.config.set_dtype_policy(networks.POLICIES[precision])
     with tempfile.TemporaryDirectory() as folder:
-        optimizer = keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True)
-        settings = {"optimizer": optimizer, "epochs": 1, "batch_size": batch_size, "seed": 0}
-        networks.train(network, (x, y), (x_val, y_val), **settings, resume_folder=Path(folder))
+        copy = keras.models.clone_model(network, clone_function=lambda layer: in_policy(layer, precision))
+        settings = {"optimizer": optimizer(), "epochs": 1, "batch_size": BATCH_SIZE, "seed": 0}
+        networks.train(copy, train, val, **settings, resume_folder=Path(folder))
+    keras.config.set_dtype_policy("float32")
+
+
+def in_policy(layer, precision):
+    """A copy of a layer that computes as in the training scripts: convolutions and pooling in the precision given."""
+    kinds = (keras.layers.Conv2D, keras.layers.MaxPooling2D)
+    dtype = networks.POLICIES[precision] if isinstance(layer, kinds) else "float32"
+    return type(layer).from_config(layer.get_config() | {"dtype": dtype})
+
+
+def lof(estimator, known, new):
+    """Fit on known rows and score new ones."""
+    estimator.fit(known)
+    return estimator.score_samples(new)
 
 
 def seconds_of(call):
@@ -49,39 +73,91 @@ parser = runs.Parser(__doc__)
 parser.add_argument("--repeats", type=runs.positive_int, default=3)
 args = parser.parse()
 started = time.perf_counter()
-(x_train, y_train), (x_val, y_val), (x_test, y_test) = data.load_mnist(args.data, smoke=args.smoke)
-trained = networks.load_network(args.out / "models" / "cnn.keras", "train_cnn_baseline.py")
-arrays = runs.load_embeddings(args.out / "models" / "cnn.npz", "train_cnn_baseline.py", y_test)
-embedding, new = arrays["embedding_train"], arrays["embedding_test"]
+train, val, (x_test, y_test) = data.load_mnist(args.data, smoke=args.smoke)
+network = networks.load_network(args.out / "models" / "l2softmax.keras", "train_l2softmax.py")
+arrays = runs.load_embeddings(args.out / "models" / "l2softmax.npz", "train_l2softmax.py", y_test)
+sphere, new = arrays["embedding_train"], arrays["embedding_test"]
+pixels, new_pixels = train[0].reshape(len(train[0]), -1), x_test.reshape(len(x_test), -1)
+fastest = runs.fastest_precision()
+have = {name: bool(importlib.util.find_spec(name)) for name in ["torch", "pyod", "openTSNE"]}
+for name in [name for name, found in have.items() if not found]:
+    print(f"{name} is not installed and left out: pip install -r requirements-bench.txt")
 
-# %% Stages: {name: {variant: call}}; the last variant is the plain alternative
+# %% Stages: {name: {variant: call}}; the first variant is ours
 stages = {
     "training epoch": {
-        "ours, batch 128": lambda: our_fit(keras.models.clone_model(trained), x_train, y_train, x_val, y_val, 128),
-        "fit on arrays, batch 128": lambda: plain_fit(
-            keras.models.clone_model(trained), x_train, y_train, batch_size=128, validation_data=(x_val, y_val)
-        ),
-        "fit on arrays, as it is": lambda: plain_fit(
-            keras.models.clone_model(trained), x_train, y_train, validation_data=(x_val, y_val)
-        ),
+        f"ours, {fastest}": lambda: our_fit(network, train, val, fastest),
+        "ours, float32": lambda: our_fit(network, train, val, "float32"),
+        "Keras, fit on arrays": lambda: plain_fit(network, train, val),
     },
-    "t-SNE": {"ours": lambda: maps.tsne(new, perplexity=30, seed=0), "TSNE()": lambda: TSNE().fit_transform(new)},
-    "LOF": {
-        "ours": lambda: neighbors.LOF().fit(embedding).strangeness(new),
-        "LocalOutlierFactor(novelty=True)": lambda: LocalOutlierFactor(novelty=True).fit(embedding).score_samples(new),
+    "embedding 10,000 images": {
+        "ours": lambda: networks.embed(network, x_test),
+        "Keras, predict": lambda: network.predict(x_test, verbose=0),
     },
+    "LOF, 64 dimensions": {
+        "ours": lambda: lof(neighbors.LOF(), sphere, new),
+        "scikit-learn": lambda: lof(LocalOutlierFactor(novelty=True), sphere, new),
+    },
+    "LOF, 784 dimensions": {
+        "ours": lambda: lof(neighbors.LOF(), pixels, new_pixels),
+        "scikit-learn": lambda: lof(LocalOutlierFactor(novelty=True), pixels, new_pixels),
+    },
+    "t-SNE of 10,000 images": {"ours, scikit-learn's": lambda: maps.tsne(new, perplexity=30, seed=0)},
 }
+if have["torch"]:
+    from benchmarks import pytorch
+
+    as_tensors = [pytorch.tensors(*split) for split in [train, val]]
+    torch_network, torch_images = pytorch.Network(), pytorch.tensors(x_test, y_test)[0]
+    for precision in dict.fromkeys(["float32", fastest]):
+        stages["training epoch"][f"PyTorch loop, {precision}"] = lambda precision=precision: pytorch.train_epoch(
+            *as_tensors, BATCH_SIZE, precision == "bfloat16"
+        )
+    stages["embedding 10,000 images"]["PyTorch"] = lambda: pytorch.embed(torch_network, torch_images)
+if have["pyod"]:
+    from pyod.models.lof import LOF as PyodLOF
+
+    for name, known, unseen in [("64", sphere, new), ("784", pixels, new_pixels)]:
+        stages[f"LOF, {name} dimensions"]["PyOD"] = lambda known=known, unseen=unseen: (
+            PyodLOF(novelty=True).fit(known).decision_function(unseen)
+        )
+if have["openTSNE"]:
+    from openTSNE import TSNE
+
+    stages["t-SNE of 10,000 images"]["openTSNE"] = lambda: TSNE(n_jobs=-1, random_state=0).fit(new)
 
 # %% Measure: the variants take turns, so that a slower spell of the machine meets them all
-metrics = {}
+seconds = {}
 for stage, variants in stages.items():
-    seconds = {name: [] for name in variants}
+    seconds[stage] = {name: [] for name in variants}
     for repeat in range(args.repeats):
         for name, call in variants.items():
-            seconds[name].append(seconds_of(call))
-            print(f"{stage}, {name}, repeat {repeat + 1}: {seconds[name][-1]:.1f} s", flush=True)
-    metrics[stage] = seconds
+            seconds[stage][name].append(seconds_of(call))
+            print(f"{stage}, {name}, repeat {repeat + 1}: {seconds[stage][name][-1]:.1f} s", flush=True)
+
+# %% Are the scores the same?
+ours, reference = lof(neighbors.LOF(), sphere, new), lof(LocalOutlierFactor(novelty=True), sphere, new)
+pixel_scores = [lof(estimator, pixels, new_pixels) for estimator in [neighbors.LOF(), LocalOutlierFactor(novelty=True)]]
+difference = {"64": float(np.abs(ours - reference).max()), "784": float(np.abs(np.subtract(*pixel_scores)).max())}
+
+# %% The machine's rates, and the operations of each stage
+layers = [layer for layer in network.layers if hasattr(layer, "kernel")]
+rates = {
+    "matrix product": {dtype: limits.product_rate(dtype) for dtype in ["float32", "bfloat16"]},
+    "the network's convolutions": {
+        dtype: limits.convolutions_rate(network, dtype, BATCH_SIZE) for dtype in ["float32", "bfloat16"]
+    },
+}
+validation = len(val[0]) * sum(limits.forward_operations(layers))
+operations = {
+    "training epoch": len(train[0]) * limits.training_operations(layers) + validation,
+    "embedding 10,000 images": len(x_test) * sum(limits.forward_operations(layers)),
+    "LOF, 64 dimensions": 2 * len(sphere) * (len(sphere) + len(new)) * sphere.shape[1],
+    "LOF, 784 dimensions": 2 * len(pixels) * (len(pixels) + len(new_pixels)) * pixels.shape[1],
+}
 
 # %% Results
+metrics = {"seconds": seconds, "difference": difference, "rates": rates, "operations": operations}
 path = runs.write_record(args, "speed", metrics, started)
-print(tables.speed(json.loads(path.read_text())))
+record = runs.read_record(path, "run again")
+print(speed_tables.stages(record), speed_tables.floors(record), sep="\n\n")
