@@ -1,7 +1,7 @@
 """Time each stage beside what one would take instead, in alternation, and beside the machine's own limit.
 
     make bench                                  # all benchmarks
-    python -m benchmarks.speed                  # this one, about 20 minutes on two cores
+    python -m benchmarks.speed                  # this one, about 25 minutes on two cores
     python -m benchmarks.speed --repeats 1      # quicker, without a spread
 
 Reads   data/mnist, models/{cnn,l2softmax}.{keras,npz}
@@ -12,6 +12,8 @@ PyTorch, PyOD and openTSNE are in requirements-bench.txt; what is not installed 
 
 # %% Settings
 import importlib.util
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -61,6 +63,15 @@ def lof(estimator, known, new):
     return estimator.score_samples(new)
 
 
+def sweep(jobs):
+    """Four short trainings of the comparison of heads."""
+    heads = ["softmax", "l2softmax", "cosface", "arcface"]
+    flags = ["--dataset", "fashion-mnist", "--seeds", "1", "--epochs", "3", "--jobs", jobs, "--heads", *heads]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, runs.PROJECT / "benchmark_anomaly.py", *flags, "--out", folder]
+        subprocess.run(command + ["--smoke"] * args.smoke, check=True, capture_output=True)
+
+
 def seconds_of(call):
     """Seconds that a call takes."""
     started = time.perf_counter()
@@ -77,6 +88,7 @@ train, val, (x_test, y_test) = data.load_mnist(args.data, smoke=args.smoke)
 network = networks.load_network(args.out / "models" / "l2softmax.keras", "train_l2softmax.py")
 arrays = runs.load_embeddings(args.out / "models" / "l2softmax.npz", "train_l2softmax.py", y_test)
 sphere, new = arrays["embedding_train"], arrays["embedding_test"]
+every = np.concatenate([sphere, arrays["embedding_val"], new])
 pixels, new_pixels = train[0].reshape(len(train[0]), -1), x_test.reshape(len(x_test), -1)
 fastest = runs.fastest_precision()
 have = {name: bool(importlib.util.find_spec(name)) for name in ["torch", "pyod", "openTSNE"]}
@@ -102,8 +114,11 @@ stages = {
         "ours": lambda: lof(neighbors.LOF(), pixels, new_pixels),
         "scikit-learn": lambda: lof(LocalOutlierFactor(novelty=True), pixels, new_pixels),
     },
+    "sweep of four trainings": {"--jobs 2": lambda: sweep("2"), "--jobs 1": lambda: sweep("1")},
     "t-SNE of 10,000 images": {"ours, scikit-learn's": lambda: maps.tsne(new, perplexity=30, seed=0)},
+    "t-SNE of 70,000 images": {"ours, scikit-learn's": lambda: maps.tsne(every, perplexity=30, seed=0)},
 }
+once = ["t-SNE of 70,000 images"]
 if have["torch"]:
     from benchmarks import pytorch
 
@@ -125,12 +140,13 @@ if have["openTSNE"]:
     from openTSNE import TSNE
 
     stages["t-SNE of 10,000 images"]["openTSNE"] = lambda: TSNE(n_jobs=-1, random_state=0).fit(new)
+    stages["t-SNE of 70,000 images"]["openTSNE"] = lambda: TSNE(n_jobs=-1, random_state=0).fit(every)
 
 # %% Measure: the variants take turns, so that a slower spell of the machine meets them all
 seconds = {}
 for stage, variants in stages.items():
     seconds[stage] = {name: [] for name in variants}
-    for repeat in range(args.repeats):
+    for repeat in range(1 if stage in once else args.repeats):
         for name, call in variants.items():
             seconds[stage][name].append(seconds_of(call))
             print(f"{stage}, {name}, repeat {repeat + 1}: {seconds[stage][name][-1]:.1f} s", flush=True)

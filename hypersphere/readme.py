@@ -2,13 +2,12 @@
 
 import re
 
-from hypersphere import comparison, demo_tables, errors, outlier_tables, tables
+from hypersphere import comparison, demo_tables, errors, outlier_tables, speed_tables, tables
 from hypersphere.errors import InputError
 from hypersphere.runs import PROJECT, read_record, replacing
 
 README = PROJECT / "README.md"
-SPEED_RECORD = PROJECT / "results" / "benchmarks" / "speed.json"
-DEMO_RECORD = PROJECT / "results" / "benchmarks" / "demo.json"
+BENCHMARKS_FOLDER = PROJECT / "results" / "benchmarks"
 SCOREBOARD_FOLDER = PROJECT / "results" / "scoreboard"
 HEADS_FOLDERS = {
     "sneaker": PROJECT / "results" / "article2" / "fashion_mnist-sneaker-ankle_boot",
@@ -18,10 +17,11 @@ HEADS_FOLDERS = {
 
 def readme_tables():
     """The README's tables, {marker name: Markdown}, from the committed records."""
-    result = tables.all_tables(tables.load_seeds()) | {
-        "speed": tables.speed(read_record(SPEED_RECORD, "run `make bench`"))
-    }
-    demo = read_record(DEMO_RECORD, "run `make bench-demo`")
+    result = tables.all_tables(tables.load_seeds())
+    names = ["speed", "growth", "whole", "demo"]
+    speed, growth, whole, demo = (read_record(BENCHMARKS_FOLDER / f"{name}.json", "run `make bench`") for name in names)
+    result |= {"stages": speed_tables.stages(speed), "floors": speed_tables.floors(speed)}
+    result |= {"growth": speed_tables.growth(growth), "cost": speed_tables.cost(whole)}
     result |= {"demo_pictures": demo_tables.pictures(demo), "demo_latency": demo_tables.latency(demo)}
     result |= outlier_tables.all_tables(outlier_tables.load_records(SCOREBOARD_FOLDER))
     records = {name: comparison.load_records(folder / "cnn") for name, folder in HEADS_FOLDERS.items()}

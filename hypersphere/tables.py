@@ -220,33 +220,11 @@ def tsne(metrics):
     return markdown(["t-SNE of", *columns.values()], rows)
 
 
-def speed(record):
-    """The benchmark's seconds, and their ratio to the last variant of each stage, the plain one."""
-    rows = []
-    for stage, variants in record["metrics"].items():
-        plain = np.median(list(variants.values())[-1])
-        for name, seconds in variants.items():
-            median, span = np.median(seconds), f"{min(seconds):.1f} to {max(seconds):.1f}"
-            rows.append([stage, name, f"{median:.1f}", span, f"{median / plain:.2f}"])
-    header = ["stage", "variant", "seconds (median)", "range", "ratio to the plain one"]
-    return markdown(header, rows) + "\n\n" + machine_line(record)
-
-
 def machine_line(record):
     """A sentence on the machine and the versions that a record was made with."""
     machine, versions = record["machine"], record["versions"]
     named = ", ".join(f"{package} {versions[package]}" for package in ["python", "tensorflow", "keras", "scikit-learn"])
     return f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; {named}."
-
-
-def cost(seeds):
-    """Seconds and peak memory of each script's whole work, and the machine."""
-    rows = []
-    for name, script in SCRIPTS.items():
-        whole = [records[name] for records in seeds if not records[name]["flags"].get("skip_input")]
-        seconds, memory = ([record[key] for record in whole] for key in ["seconds", "peak_memory_mb"])
-        rows.append([f"`{script}`", spread(seconds, 0), spread(memory, 0)])
-    return markdown(["script", "seconds", "peak memory, MB"], rows) + "\n\n" + machine_line(seeds[0]["cnn"])
 
 
 def all_tables(seeds):
@@ -261,7 +239,7 @@ def all_tables(seeds):
         metrics = [records["lof"]["metrics"] for records in seeds]
         tables |= {"lof": lof(metrics), "separation": separation(metrics), "calibrated": calibrated(metrics)}
     if all(complete.values()):
-        tables |= {"summary": summary(seeds), "cost": cost(seeds)}
+        tables["summary"] = summary(seeds)
     return tables
 
 
