@@ -17,7 +17,8 @@ HEADS_FOLDERS = {
 
 def readme_tables():
     """The README's tables, {marker name: Markdown}, from the committed records."""
-    result = tables.all_tables(tables.load_seeds())
+    seeds, in_float32 = tables.load_seeds(), tables.load_seeds(tables.FLOAT32_FOLDER)
+    result = tables.all_tables(seeds) | {"precision": tables.summary(seeds, **{"ours in float32": in_float32})}
     names = ["speed", "growth", "whole", "demo"]
     speed, growth, whole, demo = (read_record(BENCHMARKS_FOLDER / f"{name}.json", "run `make bench`") for name in names)
     result |= {"stages": speed_tables.stages(speed), "floors": speed_tables.floors(speed)}

@@ -17,6 +17,7 @@ import numpy as np
 from scipy import stats
 
 SEEDS_FOLDER = PROJECT / "results" / "article1"
+FLOAT32_FOLDER = PROJECT / "results" / "article1_float32"
 SCRIPTS = {
     "cnn": "train_cnn_baseline.py",
     "l2softmax": "train_l2softmax.py",
@@ -85,19 +86,25 @@ def percent(share):
     return f"{100 * float(share):g} %"
 
 
-def summary(seeds):
-    """The article's main numbers beside ours."""
+def summary(seeds, **others):
+    """The article's main numbers beside ours, and beside those of other seeds' records, {column: seeds}."""
+    columns = {"ours": seeds} | others
     rows = []
     for name, title in NETWORKS.items():
-        test = [records[name]["metrics"]["accuracy"]["test"] for records in seeds]
-        rows.append([f"{title}, test accuracy", percent(ARTICLE_ACCURACY[name]), spread(test, 2, 100) + " %"])
+        tests = [[records[name]["metrics"]["accuracy"]["test"] for records in of] for of in columns.values()]
+        accuracies = [spread(test, 2, 100) + " %" for test in tests]
+        rows.append([f"{title}, test accuracy", percent(ARTICLE_ACCURACY[name]), *accuracies])
     for level in ["0.01", "0.04"]:
         for outliers in ["Fashion-MNIST", "CIFAR-10"]:
-            shares = [r["lof"]["metrics"]["l2softmax"]["normal_at_rejection"][level].get(outliers) for r in seeds]
-            if None not in shares:
+            shares = [
+                [r["lof"]["metrics"]["l2softmax"]["normal_at_rejection"][level].get(outliers) for r in of]
+                for of in columns.values()
+            ]
+            if None not in shares[0]:
                 title = f"{outliers} judged normal by LOF on the sphere, {percent(level)} of MNIST test turned away"
-                rows.append([title, f"{ARTICLE_AT_REJECTION['l2softmax', level][outliers]:.2f}", spread(shares, 3)])
-    return markdown(["", "article", "ours"], rows)
+                article = f"{ARTICLE_AT_REJECTION['l2softmax', level][outliers]:.2f}"
+                rows.append([title, article, *(spread(of, 3) for of in shares)])
+    return markdown(["", "article", *columns], rows)
 
 
 def accuracy(seeds):
