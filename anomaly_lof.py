@@ -1,6 +1,6 @@
 """Turn away what is no digit: LOF in the pixels' space, on the sphere and on the plain CNN, and a calibrated detector.
 
-    python anomaly_lof.py                       # about 3 minutes on two cores
+    python anomaly_lof.py                       # a minute or two on two cores
     python anomaly_lof.py --outliers my_images  # a folder of PNG or JPEG images as one more row
     python anomaly_lof.py --data FOLDER         # the folder that holds cifar-10-batches-bin/
     python anomaly_lof.py --smoke               # what the training scripts' --smoke left

@@ -1,6 +1,6 @@
 """Train a plain CNN on MNIST: the network that the L2-constrained one is compared with.
 
-    python train_cnn_baseline.py                # about 3 minutes on two cores
+    python train_cnn_baseline.py                # a minute or two on two cores
     python train_cnn_baseline.py --smoke        # a try on 2,000 images, seconds
     python train_cnn_baseline.py --seed 1 --out runs/seed1
 

@@ -1,6 +1,6 @@
 """Train the same CNN with an L2-constrained softmax: every image lands on a sphere of radius alpha.
 
-    python train_l2softmax.py                   # about 3 minutes on two cores
+    python train_l2softmax.py                   # a minute or two on two cores
     python train_l2softmax.py --smoke           # a try on 2,000 images, seconds
     python train_l2softmax.py --seed 1 --out runs/seed1
     python train_l2softmax.py --recipe best     # more accurate, with augmentation, about 10 minutes

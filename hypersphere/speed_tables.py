@@ -13,7 +13,9 @@ def stages(record):
         for number, (name, seconds) in enumerate(variants.items()):
             median, span = np.median(seconds), f"{min(seconds):.1f} to {max(seconds):.1f}"
             rows.append([stage, name, f"{median:.1f}", span, f"{ours / median:.2f}" if number else ""])
-    return markdown(["stage", "variant", "seconds (median)", "range", "ours takes"], rows)
+    table = markdown(["stage", "variant", "seconds (median)", "range", "ours takes"], rows)
+    differences = [f"{value:.0e} ({stage})" for stage, value in record["metrics"]["difference"].items()]
+    return f"{table}\n\nOur LOF scores differ from scikit-learn's by at most {' and '.join(differences)}."
 
 
 def floors(record):

@@ -69,6 +69,8 @@ def run(function, planned, args, describe):
         todo = [trial for trial in planned if not trial.is_recorded(args.out)]
         where = f"on {args.dask}" if args.dask else f"{args.jobs} at a time"
         print(f"{len(planned)} trials, {len(todo)} of them to run, {where}", flush=True)
+        if not todo:
+            return
         started, done = time.perf_counter(), len(planned) - len(todo)
         finished = _on_cluster(function, todo, args) if args.dask else _on_this_machine(function, todo, args)
         try:

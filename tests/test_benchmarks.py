@@ -62,9 +62,10 @@ def test_more_embeddings_are_new_ones(network):
 def test_tables_of_speed():
     seconds = {"training epoch": {"ours, bfloat16": [1.0, 2.0, 3.0], "Keras, fit on arrays": [4.0, 5.0, 3.0]}}
     rates = {"matrix product": {"float32": 1e12, "bfloat16": 2e12}}
-    metrics = {"seconds": seconds, "rates": rates, "operations": {"training epoch": 1e12}}
+    metrics = {"seconds": seconds, "difference": {"LOF": 2e-6}, "rates": rates, "operations": {"training epoch": 1e12}}
     rows = speed_tables.stages(MADE_BY | {"metrics": metrics}).splitlines()
     assert "| 0.50 " in rows[3] and "3.0 to 5.0" in rows[3] and "1.0 to 3.0" in rows[2]
+    assert "at most 2e-06 (LOF)" in rows[-1]
     assert "| bfloat16 | 1.00 " in (floors := speed_tables.floors(MADE_BY | {"metrics": metrics})) and "25%" in floors
 
 

@@ -1,6 +1,7 @@
 """The scoreboard, run as a user would run it, on small slices."""
 
 import json
+import shutil
 
 from conftest import assert_one_line_error, run_script
 from hypersphere import data, networks, outlier_sets, outlier_tables, outlier_trials, recipes, scoreboard
@@ -52,6 +53,14 @@ def test_repeating_it_runs_nothing(benchmark, data_folder):
     assert done.returncode == 0 and "4 trials, 0 of them to run" in done.stdout, done.stderr
     done = run_script("benchmark_ood.py", *FLAGS, "--epochs", 1, "--data", data_folder, "--out", out)
     assert_one_line_error(done, "seed0.json", "another epochs", "--out")
+
+
+def test_a_damaged_note_beside_a_network_is_named(benchmark, data_folder, tmp_path):
+    shutil.copytree(benchmark[0] / "models", tmp_path / "models")
+    note = tmp_path / "models" / "outliers" / "best" / "10-digits-seed0.json"
+    note.write_text("{")
+    done = run_script("benchmark_ood.py", *FLAGS, "--data", data_folder, "--out", tmp_path)
+    assert_one_line_error(done, note, "damaged")
 
 
 def test_the_kept_network_gives_the_recorded_numbers(benchmark):
