@@ -1,13 +1,13 @@
 """Trials of the scoreboard: a network trained on digits by a recipe, and detectors on what it sees."""
 
 import argparse
+import contextlib
 import json
 import time
 from dataclasses import asdict, dataclass, replace
 
 from hypersphere import data, networks, outlier_sets, recipes, runs, scoreboard, sweeps
 from hypersphere.detectors import LAYERS, LayeredLOF, conformal_p_values, layered_lof
-from hypersphere.errors import InputError
 from hypersphere.outlier_tables import ARTICLE, INPUT_SPACE, LEVELS, NEAR, OURS
 
 import keras
@@ -74,13 +74,10 @@ def trained_network(trial, x, y, out):
     path = out / "models" / f"{trial.name}.keras"
     kept = path.with_suffix(".json")
     if kept.is_file():
-        try:
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # damaged: as if it were not there
             training = json.loads(kept.read_text())
-            is_this = training["flags"] == trial.flags
-        except (ValueError, KeyError, TypeError):
-            raise InputError(f"{kept}: damaged; delete it and run again") from None
-        if is_this:
-            return networks.load_network(path, "benchmark_ood.py"), training
+            if training["flags"] == trial.flags:
+                return networks.load_network(path, "benchmark_ood.py"), training
     started = time.perf_counter()
     network, loss = train(trial, x, y)
     networks.save_network(network, path)
