@@ -1,5 +1,7 @@
 """Nearest neighbours and LOF: scikit-learn's, searched by oneDAL where scikit-learn-intelex is installed."""
 
+import warnings
+
 import numpy as np
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
@@ -7,6 +9,8 @@ try:
     from sklearnex.neighbors import NearestNeighbors as Engine
 except ImportError:
     Engine = None
+# In a server's threads it says that it uses all cores, as it does elsewhere.
+warnings.filterwarnings("ignore", message="'Threading' parallel backend is not supported")
 
 SPARE = 4  # candidates more than neighbours, for those whose distances rounding cannot tell apart
 TOLERANCE = 1e-4  # of a squared distance
