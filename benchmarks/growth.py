@@ -11,7 +11,6 @@ The points are embeddings of the training images, turned, zoomed and shifted at 
 in a process of its own. FAISS, for the approximate neighbours, is in requirements-bench.txt.
 """
 
-# %% Settings
 import json
 import subprocess
 import sys

@@ -8,7 +8,6 @@ Writes  results/whole.json     seconds of all and of each script, peak memory of
 What `make` writes goes into a folder that is removed.
 """
 
-import json
 import subprocess
 import tempfile
 import time
@@ -26,7 +25,7 @@ with tempfile.TemporaryDirectory() as folder:
     if subprocess.run(command, cwd=runs.PROJECT).returncode:
         raise InputError("make failed; run it to see why")
     seconds = time.perf_counter() - started
-    records = {name: json.loads((Path(folder) / "results" / f"{name}.json").read_text()) for name in tables.SCRIPTS}
+    records = tables.load_records(Path(folder) / "results")
 scripts = {name: {key: record[key] for key in ["seconds", "peak_memory_mb"]} for name, record in records.items()}
 path = runs.write_record(args, "whole", {"seconds": seconds, "scripts": scripts}, started)
 print(speed_tables.cost(runs.read_record(path, "run again")))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from hypersphere import runs, sweeps
 from hypersphere.errors import InputError
+from hypersphere.tables import SCRIPTS
 
-SCRIPTS = ["train_cnn_baseline.py", "train_l2softmax.py", "visualize_tsne.py", "anomaly_lof.py"]
-RECORDS = ["cnn.json", "l2softmax.json", "tsne.json", "lof.json"]
+RECORDS = [f"{name}.json" for name in SCRIPTS]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def run(trial, folder, out):
     folder : where data sets are looked for. Networks and figures are not kept. InputError if a script fails.
     """
     with tempfile.TemporaryDirectory() as run_folder:
-        for script in SCRIPTS:
+        for script in SCRIPTS.values():
             command = [sys.executable, runs.PROJECT / script, "--out", run_folder, *trial.flags_of(script)]
             if folder:
                 command += ["--data", folder]

@@ -107,8 +107,7 @@ def auroc_by_scorer(train, normal, anomaly):
     """
     scorers = {"cosine": lambda x: novelty.cosine_score(train, x)}
     for n_neighbors in [5, 20]:
-        lof = neighbors.LOF(n_neighbors).fit(train)
-        scorers[f"lof{n_neighbors}"] = lof.strangeness
+        scorers[f"lof{n_neighbors}"] = neighbors.LOF(n_neighbors).fit(train).strangeness
     return {name: novelty.auroc(scorer(normal), scorer(anomaly)) for name, scorer in scorers.items()}
 
 

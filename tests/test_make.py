@@ -4,10 +4,12 @@ import shutil
 import subprocess
 
 from conftest import PROJECT
-from hypersphere.seeds import RECORDS, SCRIPTS
+from hypersphere import tables
+from hypersphere.seeds import RECORDS
 
 import pytest
 
+SCRIPTS = list(tables.SCRIPTS.values())
 pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 
 
