@@ -20,6 +20,7 @@ import tensorflow as tf
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # Keras's names
 BLOCKS = ["block1", "block3"]  # the layers, besides the embedding, that detectors look at
+STEPS_PER_EXECUTION = 20  # between two returns to Python
 
 
 @keras.saving.register_keras_serializable(package="hypersphere")
@@ -106,7 +107,7 @@ def train(network, train_images, val_images, *, optimizer, epochs, batch_size, s
     settings = [network.to_json(), optimizer.get_config(), epochs, batch_size, seed, len(train_images[0])]
     state = resume_folder / hashlib.sha256(repr(settings).encode()).hexdigest()[:12]
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    network.compile(optimizer, loss, metrics=["accuracy"])
+    network.compile(optimizer, loss, metrics=["accuracy"], steps_per_execution=STEPS_PER_EXECUTION)
     if not (state / "keras" / "training_metadata.json").exists():
         shutil.rmtree(state, ignore_errors=True)  # interrupted before the first epoch was kept
     try:
