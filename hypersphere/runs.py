@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import resource
 import shutil
 import subprocess
@@ -208,6 +209,8 @@ def read_record(path, remedy):
 
 def peak_memory_mb():
     """The process's largest resident memory so far, in MB."""
+    with contextlib.suppress(OSError):  # ru_maxrss is that of the process that started this one, if that was larger
+        return round(int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]) / 1e3)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (1e6 if sys.platform == "darwin" else 1e3))  # bytes on macOS, else KiB
 

@@ -1,7 +1,10 @@
 """Flags, files written whole, and records."""
 
 import json
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 from hypersphere import runs
 from hypersphere.errors import InputError
@@ -87,6 +90,16 @@ def test_record(monkeypatch, tmp_path):
     assert record["machine"]["cpu"] and set(runs.PACKAGES) < set(record["versions"])
     assert str(tmp_path) not in json.dumps(record)
     assert not runs.resume_folder(args, "x").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells it")
+def test_peak_memory_is_the_processs_own():
+    code = "from hypersphere import runs; print(runs.peak_memory_mb())"
+    held = np.ones(10**9, np.uint8)
+    assert runs.peak_memory_mb() > 1000
+    child = subprocess.run([sys.executable, "-c", code], cwd=runs.PROJECT, capture_output=True, text=True, check=True)
+    del held
+    assert 10 < int(child.stdout) < 900
 
 
 def test_embeddings_round_trip(tmp_path):
