@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 from hypersphere import data, neighbors, networks, novelty, recipes, runs, speed_tables
+from hypersphere.errors import InputError
 
 import numpy as np
 
@@ -30,9 +31,6 @@ class Approximate:
     """
 
     N_PROBED = 16  # lists
-
-    def __init__(self, algorithm):
-        del algorithm
 
     def fit(self, x):
         import faiss
@@ -109,7 +107,9 @@ def main():
         for points in sorted(args.points):
             for engine, measured in engines.items():
                 command = [sys.executable, "-m", "benchmarks.growth", "--measure", engine, str(points), folder]
-                printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=runs.PROJECT)
+                printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=runs.PROJECT)
+                if printed.returncode:
+                    raise InputError(f"--points {points}: LOF with {engine} neighbours failed, see above; give fewer")
                 measured.append(json.loads(printed.stdout.splitlines()[-1]))
                 print(f"{engine}, {points:,} points: fit {measured[-1]['fit_seconds']:.1f} s", flush=True)
     path = runs.write_record(args, "growth", {"engines": engines}, started)

@@ -1,12 +1,15 @@
 """Nearest neighbours and LOF: scikit-learn's, searched by oneDAL where scikit-learn-intelex is installed."""
 
+import functools
 import warnings
 
 import numpy as np
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
 try:
-    from sklearnex.neighbors import NearestNeighbors as Engine
+    from sklearnex.neighbors import NearestNeighbors as IntelNeighbors
+
+    Engine = functools.partial(IntelNeighbors, algorithm="brute")
 except ImportError:
     Engine = None
 # In a server's threads it says that it uses all cores, as it does elsewhere.
@@ -17,6 +20,23 @@ TOLERANCE = 1e-4  # of a squared distance
 ROWS = 100  # measured anew at a time
 
 
+class OneRow:
+    """An engine for one row alone: a product with all fitted rows, on all cores, where oneDAL gives a row one core.
+
+    It has the part of scikit-learn's NearestNeighbors that `Search` asks of an engine.
+    """
+
+    def fit(self, x):
+        self.x, self.squared_norms = x, np.einsum("ij,ij->i", x, x)
+        return self
+
+    def kneighbors(self, x, k):
+        squared = self.squared_norms - 2 * self.x @ x[0] + x[0] @ x[0]
+        nearest = np.argpartition(squared, k - 1)[:k]
+        nearest = nearest[np.argsort(squared[nearest])]
+        return np.sqrt(np.maximum(squared[nearest], 0))[None], nearest[None]
+
+
 class Search:
     """For scikit-learn's brute-force estimators with Euclidean distances: `kneighbors`, sooner.
 
@@ -25,13 +45,18 @@ class Search:
     again, from differences.
     """
 
+    def fit(self, X, y=None):
+        """scikit-learn's."""
+        self._engines = {}
+        return super().fit(X, y)
+
     def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
         """scikit-learn's: the nearest fitted rows of each of X, (m, d); without X, of each fitted row but itself."""
         if Engine is None:
             return super().kneighbors(X, n_neighbors, return_distance)
         k = self.n_neighbors if n_neighbors is None else n_neighbors
         available = len(self._fit_X) - (X is None)
-        engine, center = self._engine()
+        engine, center = self._engine(OneRow if X is not None and len(X) == 1 else Engine)
         rows = self._fit_X if X is None else np.asarray(X, self._fit_X.dtype)
         centered = rows - center
         distances, indices = engine.kneighbors(None if X is None else centered, max(k, min(k + SPARE, available)))
@@ -48,16 +73,16 @@ class Search:
             indices[some] = np.take_along_axis(indices[some], order, axis=1)
         return (distances[:, :k], indices[:, :k]) if return_distance else indices[:, :k]
 
-    def _engine(self):
-        """The engine, fitted, and the centre of the fitted rows, which it takes for the origin."""
-        if "_fitted_engine" not in vars(self):
+    def _engine(self, kind):
+        """An engine of this kind, fitted, and the centre of the fitted rows, which it takes for the origin."""
+        if kind not in self._engines:
             center = self._fit_X.mean(axis=0)
-            self._fitted_engine = Engine(algorithm="brute").fit(self._fit_X - center), center
-        return self._fitted_engine
+            self._engines[kind] = kind().fit(self._fit_X - center), center
+        return self._engines[kind]
 
     def __getstate__(self):
-        """What is saved: the engine is fitted again when it is needed."""
-        return {name: value for name, value in super().__getstate__().items() if name != "_fitted_engine"}
+        """What is saved: engines are fitted again when they are needed."""
+        return super().__getstate__() | {"_engines": {}}
 
 
 class LOF(Search, LocalOutlierFactor):

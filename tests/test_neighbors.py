@@ -71,7 +71,23 @@ def test_equal_distances(engine):
 def test_a_row_alone_gets_the_same_score(engine, rows):
     known, new = rows
     lof = neighbors.LOF(20).fit(known)
-    np.testing.assert_allclose(lof.strangeness(new[:1]), lof.strangeness(new)[:1], rtol=1e-5)
+    alone = np.concatenate([lof.strangeness(new[number : number + 1]) for number in range(30)])
+    np.testing.assert_allclose(alone, lof.strangeness(new)[:30], rtol=1e-5)
+    np.testing.assert_array_equal(lof.kneighbors(new[:1])[1], lof.kneighbors(new)[1][:1])
+
+
+def test_a_row_alone_near_the_others_and_far_from_the_origin(engine):
+    rng = np.random.default_rng(0)
+    known, new = (1000 + rng.normal(size=(n, 8)).astype("f4") for n in [2000, 1])
+    reference = NearestNeighbors(n_neighbors=7, algorithm="kd_tree").fit(known.astype(float))
+    expected = reference.kneighbors(new.astype(float))[0][:, -1]
+    np.testing.assert_allclose(neighbors.KthDistance(7).fit(known).strangeness(new), expected, rtol=1e-5)
+
+
+def test_fitted_again_it_forgets_the_former_rows(engine, rows):
+    known, new = rows
+    again = neighbors.LOF(20).fit(new).fit(known)
+    np.testing.assert_array_equal(again.strangeness(new[:30]), neighbors.LOF(20).fit(known).strangeness(new[:30]))
 
 
 @needs_engine
@@ -81,7 +97,7 @@ def test_an_engine_is_not_saved(rows, tmp_path):
     novelty.save_detector(lof, tmp_path / "lof.skops")
     loaded = novelty.load_detector(tmp_path / "lof.skops")
     np.testing.assert_array_equal(loaded.strangeness(new), lof.strangeness(new))
-    assert "_fitted_engine" in vars(lof) and "_fitted_engine" not in lof.__getstate__()
+    assert lof._engines and not lof.__getstate__()["_engines"]
 
 
 def test_it_works_without_the_engine_installed():
