@@ -11,6 +11,7 @@ PyTorch, PyOD and openTSNE are in requirements-bench.txt; what is not installed 
 """
 
 # %% Settings
+import functools
 import importlib.util
 import subprocess
 import sys
@@ -25,7 +26,8 @@ import keras
 import numpy as np
 from sklearn.neighbors import LocalOutlierFactor
 
-BATCH_SIZE = 128
+BATCH_SIZE, EPOCHS = 128, 3
+TRAINING = f"{EPOCHS} training epochs"
 
 
 def optimizer():
@@ -34,25 +36,25 @@ def optimizer():
 
 
 def plain_fit(network, train, val):
-    """One epoch of Keras's `fit` on arrays."""
+    """Keras's `fit` on arrays."""
     copy = keras.models.clone_model(network)
     copy.compile(optimizer(), keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
-    copy.fit(*train, batch_size=BATCH_SIZE, validation_data=val, verbose=0)
+    copy.fit(*train, batch_size=BATCH_SIZE, epochs=EPOCHS, validation_data=val, verbose=0)
 
 
 def our_fit(network, train, val, precision):
-    """One epoch as the training scripts do it, with the state kept for resuming."""
+    """As the training scripts do it, with the state kept for resuming."""
     keras.config.set_dtype_policy(networks.POLICIES[precision])
     with tempfile.TemporaryDirectory() as folder:
         copy = keras.models.clone_model(network, clone_function=lambda layer: in_policy(layer, precision))
-        settings = {"optimizer": optimizer(), "epochs": 1, "batch_size": BATCH_SIZE, "seed": 0}
+        settings = {"optimizer": optimizer(), "epochs": EPOCHS, "batch_size": BATCH_SIZE, "seed": 0}
         networks.train(copy, train, val, **settings, resume_folder=Path(folder))
     keras.config.set_dtype_policy("float32")
 
 
 def in_policy(layer, precision):
-    """A copy of a layer that computes as in the training scripts: convolutions and pooling in the precision given."""
-    kinds = (keras.layers.Conv2D, keras.layers.MaxPooling2D)
+    """A copy of a layer that computes as in the training scripts: the three blocks in the precision given."""
+    kinds = (keras.layers.Conv2D, keras.layers.MaxPooling2D, keras.layers.ReLU)
     dtype = networks.POLICIES[precision] if isinstance(layer, kinds) else "float32"
     return type(layer).from_config(layer.get_config() | {"dtype": dtype})
 
@@ -97,7 +99,7 @@ for name in [name for name, found in have.items() if not found]:
 
 # %% Stages: {name: {variant: call}}; the first variant is ours
 stages = {
-    "training epoch": {
+    TRAINING: {
         f"ours, {fastest}": lambda: our_fit(network, train, val, fastest),
         "ours, float32": lambda: our_fit(network, train, val, "float32"),
         "Keras, fit on arrays": lambda: plain_fit(network, train, val),
@@ -124,10 +126,11 @@ if have["torch"]:
 
     as_tensors = [pytorch.tensors(*split) for split in [train, val]]
     torch_network, torch_images = pytorch.Network(), pytorch.tensors(x_test, y_test)[0]
-    for precision in dict.fromkeys(["float32", fastest]):
-        stages["training epoch"][f"PyTorch loop, {precision}"] = lambda precision=precision: pytorch.train_epoch(
-            *as_tensors, BATCH_SIZE, precision == "bfloat16"
-        )
+    for name, pool_first in [("PyTorch loop", False), ("PyTorch loop, ReLU after pooling", True)]:
+        for precision in dict.fromkeys(["float32", fastest]):
+            stages[TRAINING][f"{name}, {precision}"] = functools.partial(
+                pytorch.train, *as_tensors, BATCH_SIZE, EPOCHS, precision == "bfloat16", pool_first
+            )
     stages["embedding 10,000 images"]["PyTorch"] = lambda: pytorch.embed(torch_network, torch_images)
 if have["pyod"]:
     from pyod.models.lof import LOF as PyodLOF
@@ -168,7 +171,7 @@ rates = {
 }
 validation = len(val[0]) * sum(limits.forward_operations(layers))
 operations = {
-    "training epoch": len(train[0]) * limits.training_operations(layers) + validation,
+    TRAINING: EPOCHS * (len(train[0]) * limits.training_operations(layers) + validation),
     "embedding 10,000 images": len(x_test) * sum(limits.forward_operations(layers)),
     "LOF, 64 dimensions": 2 * len(sphere) * (len(sphere) + len(new)) * sphere.shape[1],
     "LOF, 784 dimensions": 2 * len(pixels) * (len(pixels) + len(new_pixels)) * pixels.shape[1],

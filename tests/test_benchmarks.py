@@ -37,7 +37,11 @@ def test_the_pytorch_network_is_ours(network):
     pytest.importorskip("torch", reason="PyTorch is not installed")
     from benchmarks import pytorch
 
-    assert sum(weight.numel() for weight in pytorch.Network().parameters()) == network.count_params()
+    usual, pool_first = pytorch.Network(), pytorch.Network(pool_first=True)
+    assert sum(weight.numel() for weight in usual.parameters()) == network.count_params()
+    pool_first.load_state_dict(usual.state_dict())
+    images, _ = pytorch.tensors(np.random.default_rng(0).random((20, 28, 28, 1), dtype=np.float32), np.zeros(20))
+    np.testing.assert_array_equal(pytorch.embed(pool_first, images), pytorch.embed(usual, images))
 
 
 def test_approximate_neighbours_are_exact_where_every_list_is_looked_at(monkeypatch):
@@ -85,4 +89,4 @@ def test_the_benchmark_runs_without_the_alternatives(smoke_run):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "torch is not installed and left out" in done.stdout and "| training epoch" in done.stdout
+    assert "torch is not installed and left out" in done.stdout and "| 3 training epochs" in done.stdout
