@@ -18,7 +18,7 @@ Repeating the command continues with what is missing.
 """
 
 # %% Settings
-from hypersphere import data, outlier_tables, outlier_trials, plots, recipes, runs, sweeps
+from hypersphere import outlier_sets, outlier_tables, outlier_trials, plots, recipes, runs, sweeps
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -47,10 +47,7 @@ planned = [
 ]
 
 # %% Training and judging
-try:
-    data.find_cifar10(args.data)  # downloaded now, before several trials do it at once
-except data.DownloadError as error:
-    print(f"{error}; its column is left out")
+outlier_sets.fetch(args.data)
 sweeps.run(outlier_trials.run, planned, args, outlier_tables.in_words)
 
 # %% Results

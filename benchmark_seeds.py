@@ -12,7 +12,7 @@ Repeating the command continues with the seeds that are missing.
 """
 
 # %% Settings
-from hypersphere import data, runs, seeds, sweeps, tables
+from hypersphere import outlier_sets, runs, seeds, sweeps, tables
 
 parser = runs.Parser(__doc__)
 parser.add_argument("--seeds", type=runs.positive_int, metavar="N", default=5, help="%(default)s")
@@ -21,10 +21,7 @@ args = parser.parse()
 
 # %% Trials
 planned = [seeds.Trial(seed, args.precision, args.smoke) for seed in range(args.seeds)]
-try:
-    data.find_cifar10(args.data)  # downloaded now, before several trials do it at once
-except data.DownloadError as error:
-    print(f"{error}; its columns are left out")
+outlier_sets.fetch(args.data)
 sweeps.run(seeds.run, planned, args, seeds.in_words)
 
 # %% Results
