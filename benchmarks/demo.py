@@ -19,13 +19,13 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 from demo.predictor import Predictor
 from hypersphere import data, detectors, networks, outlier_sets, runs
 from hypersphere.errors import InputError
 
 import numpy as np
+import psutil
 from PIL import Image
 from sklearn.neighbors import LocalOutlierFactor
 
@@ -55,9 +55,8 @@ class Server:
         return http.client.HTTPConnection(HOST, self.port, timeout=30)
 
     def memory_mb(self):
-        """The process's resident memory (Linux)."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0]) / 1000
+        """The process's resident memory."""
+        return psutil.Process(self.process.pid).memory_info().rss / 1e6
 
 
 def png(image, dark_on_light=False):
@@ -189,8 +188,8 @@ with Server() as server:
     metrics["load"] = {
         "rate": RATE,
         "seconds": seconds,
-        "requests": len(statuses),
-        "errors": sum(status != 200 for status in statuses),
+        "requests": RATE * seconds,
+        "errors": RATE * seconds - statuses.count(200),
         "answered_ms": quantiles(waits),
     }
     print(json.dumps(metrics["load"]))

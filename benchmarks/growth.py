@@ -57,8 +57,8 @@ def measure(engine, points, folder):
     """Fit LOF on the first `points` embeddings of a folder and score new ones, as a dictionary for JSON."""
     if engine == "approximate":
         neighbors.Engine = Approximate
-    known, digits, clothes = (np.load(folder / f"{name}.npy") for name in ["known", "digits", "clothes"])
-    known = known[:points].copy()
+    known = np.load(folder / "known.npy", mmap_mode="r")[:points].copy()
+    digits, clothes = (np.load(folder / f"{name}.npy") for name in ["digits", "clothes"])
     started = time.perf_counter()
     lof = neighbors.LOF().fit(known)
     fitted = time.perf_counter()
@@ -86,8 +86,9 @@ def embeddings(network, images, n_points):
 
 def main():
     parser = runs.Parser(__doc__)
-    parser.add_argument("--points", nargs="+", type=runs.positive_int, default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--points", nargs="+", type=runs.positive_int, help="10,000, 100,000 and a million")
     args = parser.parse()
+    all_points = sorted(args.points or ([500, 1000, 2000] if args.smoke else [10_000, 100_000, 1_000_000]))
     started = time.perf_counter()
     (x_train, _), _, (x_test, _) = data.load_mnist(args.data, smoke=args.smoke)
     clothes = data.load_labelled("fashion-mnist", "t10k", args.data)[0][: len(x_test)]
@@ -100,11 +101,11 @@ def main():
     except ImportError:
         print("faiss is not installed and left out: pip install -r requirements-bench.txt")
     with tempfile.TemporaryDirectory() as folder:
-        known = embeddings(network, x_train, max(args.points))
+        known = embeddings(network, x_train, all_points[-1])
         np.save(Path(folder) / "known.npy", known[np.random.default_rng(0).permutation(len(known))])
         for name, x in [("digits", x_test), ("clothes", clothes)]:
             np.save(Path(folder) / f"{name}.npy", networks.embed(network, x)[0])
-        for points in sorted(args.points):
+        for points in all_points:
             for engine, measured in engines.items():
                 command = [sys.executable, "-m", "benchmarks.growth", "--measure", engine, str(points), folder]
                 printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=runs.PROJECT)

@@ -8,6 +8,7 @@ Writes  results/whole.json     seconds of all and of each script, peak memory of
 What `make` writes goes into a folder that is removed.
 """
 
+import functools
 import subprocess
 import tempfile
 import time
@@ -18,11 +19,14 @@ from hypersphere.errors import InputError
 
 parser = runs.Parser(__doc__)
 args = parser.parse()
+make = functools.partial(subprocess.run, cwd=runs.PROJECT)
+if make(["make", ".venv/run"]).returncode:
+    raise InputError("make could not set up .venv; run it to see why")
 started = time.perf_counter()
 with tempfile.TemporaryDirectory() as folder:
     command = ["make", f"OUT={folder}"] + [f"{flags}=--smoke" for flags in ["FLAGS", "LOF_FLAGS"] if args.smoke]
     command += [f"DATA={args.data}"] if args.data else []
-    if subprocess.run(command, cwd=runs.PROJECT).returncode:
+    if make(command).returncode:
         raise InputError("make failed; run it to see why")
     seconds = time.perf_counter() - started
     records = tables.load_records(Path(folder) / "results")
