@@ -5,12 +5,13 @@
 # make heads      the comparison of heads behind the README's tables (--data: see DATA), hours
 # make outliers   the scoreboard of detectors behind the README's tables (--data: see DATA), an hour
 # make demo       the drawing demo on http://127.0.0.1:8000
-# make bench      every benchmark: each stage beside its alternatives, LOF's growth, make itself, the demo; an hour
+# make bench      every benchmark: each stage beside its alternatives, LOF's growth, make itself, the demo; 70 minutes
 # make bench-demo the demo's alone: latency, load and memory, and what it takes pictures for
 # make lint       what the code must pass besides the tests
 # make clean      delete what `make` made, and .venv
 #
-# PYTHON names an interpreter (3.10 to 3.13); DATA names a folder with more data sets; ALPHA is the sphere's radius.
+# PYTHON names an interpreter (3.10 to 3.13); DATA names a folder with more data sets; ALPHA is the sphere's radius;
+# FLAGS are passed on: make outliers FLAGS="--dask tcp://SCHEDULER:8786"
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
@@ -21,12 +22,19 @@ endif
 VENV := .venv
 PY := $(VENV)/bin/python
 OUT ?= .
-COMMON := hypersphere/data.py hypersphere/errors.py hypersphere/runs.py
+COMMON := hypersphere/data.py hypersphere/errors.py hypersphere/plots.py hypersphere/runs.py
 MNIST := $(wildcard data/mnist/*.gz)
 RESULTS := $(OUT)/results
-# Its time stamp is that of the last change of ALPHA.
+# Their time stamps are those of the last change of ALPHA, and of DATA.
 LAST_ALPHA := $(OUT)/models/.alpha
-$(shell mkdir -p $(dir $(LAST_ALPHA)); echo "$(ALPHA)" | cmp -s - $(LAST_ALPHA) || echo "$(ALPHA)" > $(LAST_ALPHA))
+LAST_DATA := $(OUT)/models/.data
+remember = $(shell mkdir -p $(dir $1); echo "$2" | cmp -s - $1 || echo "$2" > $1)
+ifeq ($(filter test test-slow seeds heads outliers demo readme bench-demo lint clean,$(MAKECMDGOALS)),)
+$(call remember,$(LAST_ALPHA),$(ALPHA))
+ifdef DATA
+$(call remember,$(LAST_DATA),$(DATA))
+endif
+endif
 
 .PHONY: all tables test test-slow seeds heads outliers demo readme bench bench-demo lint clean
 .DELETE_ON_ERROR:
@@ -45,7 +53,7 @@ $(RESULTS)/tsne.json: visualize_tsne.py hypersphere/maps.py $(COMMON) $(RESULTS)
 	$(PY) visualize_tsne.py --out $(OUT) $(FLAGS)
 
 $(RESULTS)/lof.json: anomaly_lof.py hypersphere/neighbors.py hypersphere/novelty.py hypersphere/detectors.py hypersphere/outlier_sets.py $(COMMON) \
-		$(RESULTS)/cnn.json $(RESULTS)/l2softmax.json $(wildcard data/fashion-mnist/*.gz)
+		$(RESULTS)/cnn.json $(RESULTS)/l2softmax.json $(wildcard data/fashion-mnist/*.gz $(LAST_DATA))
 	$(PY) anomaly_lof.py --out $(OUT) $(LOF_FLAGS)
 
 tables: $(RESULTS)/tsne.json $(RESULTS)/lof.json
@@ -55,7 +63,7 @@ tables: $(RESULTS)/tsne.json $(RESULTS)/lof.json
 seeds: $(VENV)/run
 	$(PY) benchmark_seeds.py --out runs/seeds $(FLAGS)
 	mkdir -p results/article1
-	cp -r runs/seeds/results/article1/* results/article1/
+	cp -r runs/seeds/results/seeds/* results/article1/
 	$(MAKE) readme
 
 # --legacy runs the control on three of the ten draws.
@@ -116,4 +124,4 @@ $(VENV)/dev: requirements-dev.txt requirements.txt | $(VENV)/bin/python
 	@touch $@ $(VENV)/run
 
 clean:
-	rm -rf $(VENV) runs models/*.keras models/*.npz models/*.skops models/.resume-* models/.alpha models/anomaly results/*.json results/anomaly results/outliers models/outliers models/demo/*.skops
+	rm -rf $(VENV) runs models/*.keras models/*.npz models/*.skops models/.resume-* models/.alpha models/.data models/anomaly results/*.json results/anomaly results/outliers results/seeds models/outliers models/demo/*.skops

@@ -42,11 +42,27 @@ def test_another_alpha_trains_one_network(tmp_path):
     assert planned(tmp_path) == SCRIPTS[1:]
 
 
+def test_another_target_does_not_forget_alpha(tmp_path):
+    planned(tmp_path, "ALPHA=8")
+    finish(tmp_path)
+    planned(tmp_path, "lint")
+    assert planned(tmp_path, "ALPHA=8") == []
+
+
+def test_another_data_folder_looks_for_outliers_again(tmp_path):
+    planned(tmp_path)
+    finish(tmp_path)
+    assert planned(tmp_path, f"DATA={tmp_path}") == ["anomaly_lof.py"]
+    finish(tmp_path)
+    assert planned(tmp_path, f"DATA={tmp_path}") == planned(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("changed", "scripts"),
     [
         ("train_cnn_baseline.py", [SCRIPTS[0], *SCRIPTS[2:]]),
         ("hypersphere/recipes.py", SCRIPTS[1:]),
+        ("hypersphere/plots.py", SCRIPTS),
         ("hypersphere/maps.py", ["visualize_tsne.py"]),
         ("hypersphere/neighbors.py", ["anomaly_lof.py"]),
     ],
