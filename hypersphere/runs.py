@@ -11,6 +11,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from pathlib import Path
@@ -71,9 +72,8 @@ def make_writable(folder):
     """Make a folder; raises InputError if it cannot be made or written to, or its disk is full."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / ".writable") as beside:
-            beside.touch()
-        (folder / ".writable").unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise InputError(cannot_write(folder, error)) from None
     if shutil.disk_usage(folder).free < LEAST_FREE:
@@ -126,7 +126,7 @@ def replacing(path):
 
     Raises InputError if the disk is full or the folder unwritable; the old file then stays.
     """
-    beside = path.with_name(f".partial-{path.name}")
+    beside = path.with_name(f".partial-{os.getpid()}-{path.name}")  # another process may write the same file
     try:
         yield beside
         os.replace(beside, path)

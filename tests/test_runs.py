@@ -81,6 +81,20 @@ def test_a_full_disk_is_noticed_before_the_work(monkeypatch, tmp_path):
         parse(monkeypatch, "--out", tmp_path)
 
 
+def test_processes_do_not_get_in_each_others_way(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from hypersphere import runs\n"
+        "for _ in range(500):\n"
+        "    runs.make_writable(Path(sys.argv[1]))\n"
+        "    with runs.replacing(Path(sys.argv[1]) / 'file') as beside:\n"
+        "        beside.write_text('whole')\n"
+    )
+    command = [sys.executable, "-c", code, tmp_path]
+    processes = [subprocess.Popen(command, cwd=runs.PROJECT, stderr=subprocess.PIPE) for _ in range(2)]
+    assert [process.communicate()[1] for process in processes] == [b"", b""]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_record(monkeypatch, tmp_path):
     args = parse(monkeypatch, "--out", tmp_path, "--data", tmp_path)
     runs.resume_folder(args, "x").mkdir()
