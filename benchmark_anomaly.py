@@ -32,6 +32,7 @@ parser.add_argument("--epochs", type=runs.positive_int, help="passes over the tr
 parser.add_argument("--legacy", action="store_true", help="a control: labels and norms as in the published code")
 sweeps.add_flags(parser)
 args = parser.parse()
+args.heads = list(dict.fromkeys(args.heads))
 
 # %% Data and trials: every head learns from the same draws
 chosen, missing = pairs.choose(args.dataset, args.normal, args.anomaly, args.data)

@@ -10,7 +10,7 @@ turned digits, and one on the digits 0-4, which meets the digits 5-9.
 
 Reads   data/mnist, data/fashion-mnist, cifar-10-batches-bin (downloaded once if absent)
 Writes  results/outliers/RECIPE/CLASSES-digits-seedN.json   a record a network, as it ends
-        models/outliers/RECIPE/CLASSES-digits-seedN.keras   the networks: to judge them anew, delete the records
+        models/outliers/RECIPE/CLASSES-digits-seedN.keras   the networks: to judge them anew, here, delete the records
         models/outliers/best/CLASSES-digits-seed0-accepted.npz   what passed the first seed's detector
         figures/outliers_reliability.png                    the share of digits promised and turned away
         figures/outliers_accepted.png                       the outliers that got through
@@ -18,7 +18,7 @@ Repeating the command continues with what is missing.
 """
 
 # %% Settings
-from hypersphere import outlier_sets, outlier_tables, outlier_trials, plots, recipes, runs, sweeps
+from hypersphere import outlier_tables, outlier_trials, plots, recipes, runs, sweeps
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -31,7 +31,7 @@ sweeps.add_flags(parser)
 args = parser.parse()
 
 # %% Trials: every recipe with the same seeds
-names = list(recipes.RECIPES) if "all" in args.recipes else args.recipes
+names = list(dict.fromkeys(recipes.RECIPES if "all" in args.recipes else args.recipes))
 planned = [
     outlier_trials.Trial(
         recipe_name=name,
@@ -47,7 +47,7 @@ planned = [
 ]
 
 # %% Training and judging
-outlier_sets.fetch(args.data)
+sweeps.fetch_cifar10(args)
 sweeps.run(outlier_trials.run, planned, args, outlier_tables.in_words)
 
 # %% Results

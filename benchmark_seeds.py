@@ -7,12 +7,12 @@
 Each seed runs train_cnn_baseline.py, train_l2softmax.py, visualize_tsne.py and anomaly_lof.py.
 
 Reads   data/mnist, data/fashion-mnist, cifar-10-batches-bin (downloaded once if absent)
-Writes  results/article1/seedN/{cnn,l2softmax,tsne,lof}.json
+Writes  results/seeds/seedN/{cnn,l2softmax,tsne,lof}.json
 Repeating the command continues with the seeds that are missing.
 """
 
 # %% Settings
-from hypersphere import outlier_sets, runs, seeds, sweeps, tables
+from hypersphere import runs, seeds, sweeps, tables
 
 parser = runs.Parser(__doc__)
 parser.add_argument("--seeds", type=runs.positive_int, metavar="N", default=5, help="%(default)s")
@@ -21,8 +21,8 @@ args = parser.parse()
 
 # %% Trials
 planned = [seeds.Trial(seed, args.precision, args.smoke) for seed in range(args.seeds)]
-outlier_sets.fetch(args.data)
+sweeps.fetch_cifar10(args)
 sweeps.run(seeds.run, planned, args, seeds.in_words)
 
 # %% Results
-print("\n\n".join(tables.all_tables(tables.load_seeds(args.out / "results" / "article1")).values()))
+print("\n\n".join(tables.all_tables(tables.load_seeds(args.out / "results" / "seeds")).values()))

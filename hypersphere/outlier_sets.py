@@ -115,14 +115,6 @@ def noise(kind, n=1000, seed=0):
     return x.astype(np.float32)
 
 
-def fetch(folder=None):
-    """Download CIFAR-10 if it is nowhere, before several trials do it at once, or say that it is left out."""
-    try:
-        data.find_cifar10(folder)
-    except data.DownloadError as error:
-        print(f"{error}; its column is left out")
-
-
 def load_article(folder=None, own_folder=None, strict=False, smoke=False):
     """The article's outlier sets and photographs by name, and a sentence on what is missing ("" if nothing is).
 

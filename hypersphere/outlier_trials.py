@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 
 from hypersphere import data, networks, outlier_sets, recipes, runs, scoreboard, sweeps
 from hypersphere.detectors import LAYERS, LayeredLOF, conformal_p_values, layered_lof
+from hypersphere.errors import InputError
 from hypersphere.outlier_tables import ARTICLE, INPUT_SPACE, LEVELS, NEAR, OURS
 
 import keras
@@ -74,7 +75,7 @@ def trained_network(trial, x, y, out):
     path = out / "models" / f"{trial.name}.keras"
     kept = path.with_suffix(".json")
     if kept.is_file():
-        with contextlib.suppress(ValueError, KeyError, TypeError):  # damaged: as if it were not there
+        with contextlib.suppress(ValueError, KeyError, TypeError, InputError):  # damaged or gone
             training = json.loads(kept.read_text())
             if training["flags"] == trial.flags:
                 return networks.load_network(path, "benchmark_ood.py"), training

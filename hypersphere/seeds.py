@@ -25,7 +25,7 @@ class Trial(sweeps.Trial):
     @property
     def name(self):
         """The name of the record that decides whether it is done, that of the sphere's network."""
-        return f"article1/seed{self.seed}/l2softmax"
+        return f"seeds/seed{self.seed}/l2softmax"
 
     def flags_of(self, script):
         """The flags that a script is given."""
@@ -37,18 +37,23 @@ class Trial(sweeps.Trial):
 
 
 def run(trial, folder, out):
-    """Run a seed and write its records, `results/article1/seedN/*.json` under `out`; returns the trial and its metrics.
+    """Run a seed and write its records, `results/seeds/seedN/*.json` under `out`; returns the trial and its metrics.
 
-    folder : where data sets are looked for. Networks and figures are not kept. InputError if a script fails.
+    folder : where data sets are looked for. Networks and figures are not kept. A script that is
+    killed runs again; InputError if that goes on, or if it fails.
     """
     with tempfile.TemporaryDirectory() as run_folder:
         for script in SCRIPTS.values():
             command = [sys.executable, runs.PROJECT / script, "--out", run_folder, *trial.flags_of(script)]
             if folder:
                 command += ["--data", folder]
-            done = subprocess.run(command, capture_output=True, text=True)
+            for _ in range(sweeps.ATTEMPTS):
+                done = subprocess.run(command, capture_output=True, text=True)
+                if done.returncode >= 0:  # else it was killed; a training continues
+                    break
             if done.returncode:
-                raise InputError(f"{trial.name}: {script} failed: {done.stderr.strip().splitlines()[-1]}")
+                problem = "was killed" if done.returncode < 0 else done.stderr.strip().splitlines()[-1]
+                raise InputError(f"{trial.name}: {script}: {problem}")
         records = {name: runs.read_record(Path(run_folder) / "results" / name, "run again") for name in RECORDS}
         target = trial.record_path(out).parent
         runs.make_writable(target)

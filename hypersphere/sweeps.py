@@ -1,6 +1,7 @@
 """Sweeps: independent trainings, several at a time, here or on a cluster, each with a record of its own."""
 
 import contextlib
+import hashlib
 import os
 import tempfile
 import time
@@ -8,8 +9,9 @@ import warnings
 from dataclasses import asdict
 from pathlib import Path
 
-from hypersphere import runs
+from hypersphere import data, runs
 from hypersphere.errors import InputError
+from hypersphere.tables import SCRIPTS
 
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -95,19 +97,44 @@ def _on_this_machine(function, todo, args):
         yield from ended  # closing ends the workers of an interrupted run
 
 
+def fetch_cifar10(args):
+    """Download CIFAR-10 if it is nowhere, before several trials do it at once, or say that it is left out.
+
+    InputError if the workers of a cluster do not all have the same.
+    """
+    try:
+        data.find_cifar10(args.data)
+    except data.DownloadError as error:
+        print(f"{error}; its column is left out")
+    if args.dask:
+        with _client(args.dask) as client:
+            differing = _differing(client, data.cifar10_sha256, args.data)
+        if differing:
+            remedy = "put it there into the clone's data/, or into the folder named with --data"
+            raise InputError(f"--dask {args.dask}: {differing} lacks this machine's CIFAR-10; {remedy}")
+
+
 def _on_cluster(function, todo, args):
     # Not through joblib's backend for Dask, which waits forever for a trial whose workers die again and again.
-    client, distributed = _client(args.dask)
-    with client:
+    import distributed
+
+    with _client(args.dask) as client:
+        differing = _differing(client, _code_sha256)
+        if differing:
+            raise InputError(f"--dask {args.dask}: {differing} has another version of this project; update its clone")
         futures = [client.submit(_bring_back, function, trial, args.data, pure=False) for trial in todo]
+        trials = {future.key: trial for future, trial in zip(futures, todo, strict=True)}
         for future in distributed.as_completed(futures):  # a trial whose worker dies has gone to another one
+            trial = trials[future.key]
             try:
-                trial, metrics, files = future.result()
+                metrics, files = future.result()
             except distributed.KilledWorker:
-                trial = todo[futures.index(future)]
-                raise InputError(
-                    f"--dask {args.dask}: {trial.name} killed every worker; look at a worker's log"
-                ) from None
+                problem = f"{trial.name} killed every worker; look at a worker's log"
+                raise InputError(f"--dask {args.dask}: {problem}") from None
+            except distributed.CancelledError as error:
+                raise InputError(f"--dask {args.dask}: {error}; run again when the cluster is back") from None
+            except InputError as error:
+                raise InputError(f"--dask {args.dask}: {trial.name}: {error}") from None
             # The record comes last: it says that the rest is there.
             for name in sorted(files, key=lambda name: args.out / name == trial.record_path(args.out)):
                 (args.out / name).parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +145,7 @@ def _on_cluster(function, todo, args):
 
 
 def _client(address):
-    """A client of a Dask scheduler whose workers have one thread each, and Dask; InputError if there is none."""
+    """A client of a Dask scheduler whose workers have one thread each; InputError if there is none."""
     try:
         import distributed
     except ImportError:
@@ -126,20 +153,37 @@ def _client(address):
     try:
         client = distributed.Client(address, timeout=10)
     except (OSError, ValueError) as error:
-        raise InputError(f"--dask {address}: no scheduler answers ({error}); start one with: dask scheduler") from None
+        command = "PYTHONPATH=. dask scheduler"
+        raise InputError(f"--dask {address}: no scheduler answers ({error}); start one with: {command}") from None
     threads = client.nthreads()
     if set(threads.values()) != {1}:
         client.close()
         found = f"workers with {sorted(set(threads.values()))} threads" if threads else "no worker"
-        raise InputError(f"--dask {address}: {found}; start them with: dask worker {address} --nthreads 1")
-    return client, distributed
+        command = f"PYTHONPATH=. dask worker {address} --nthreads 1"
+        raise InputError(f"--dask {address}: {found}; start them in a clone with: {command}")
+    return client
+
+
+def _differing(client, function, *arguments):
+    """The address of a worker where a function gives something else than here, "" if there is none."""
+    here = function(*arguments)
+    try:
+        there = client.run(function, *arguments)
+    except ImportError as error:
+        remedy = "start it in a clone, with PYTHONPATH=."
+        raise InputError(f"--dask: a worker cannot load this project ({error}); {remedy}") from None
+    return next((worker for worker, value in there.items() if value != here), "")
+
+
+def _code_sha256():
+    files = [*sorted(runs.PROJECT.glob("hypersphere/*.py")), *(runs.PROJECT / name for name in SCRIPTS.values())]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _bring_back(function, trial, folder):
-    """Run a trial on a worker: the trial, its metrics and the files that it wrote, {path under its folder: bytes}."""
+    """Run a trial on a worker: its metrics and the files that it wrote, {path under its folder: bytes}."""
     os.environ |= ONE_THREAD
     with tempfile.TemporaryDirectory() as out:
         out = Path(out)
         _, metrics = function(trial, folder, out)
-        files = {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    return trial, metrics, files
+        return metrics, {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}

@@ -17,7 +17,6 @@ from hypersphere.errors import InputError
 
 import pytest
 
-pytest.importorskip("distributed", reason="Dask is not installed")
 FLAGS = ["--smoke", "--dataset", "fashion-mnist", "--seeds", 2, "--epochs", 2, "--heads", "softmax", "arcface"]
 
 
@@ -77,13 +76,12 @@ def wait_for(condition, seconds=60):
 @contextlib.contextmanager
 def cluster(folder, threads=1, workers=2):
     """A scheduler on loopback with its workers; gives its address."""
-    from distributed import Client
-
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed")
     file = folder / "scheduler.json"
     with started("dask_scheduler", "--host", "127.0.0.1", "--port", 0, "--scheduler-file", file):
         address = json.loads(wait_for(lambda: file.exists() and file.read_text()))["address"]
         flags = [address, "--nthreads", threads, "--nworkers", workers, "--local-directory", folder]
-        with started("dask_worker", *flags), Client(address) as client:
+        with started("dask_worker", *flags), distributed.Client(address) as client:
             wait_for(lambda: len(client.nthreads()) == workers)
             yield address
 
@@ -144,16 +142,43 @@ def test_workers_of_several_threads_are_refused(tmp_path):
         assert_one_line_error(done, address, "[2] threads", "--nthreads 1")
 
 
+def test_workers_of_another_version_are_refused(address, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeps, "SCRIPTS", {})
+    with pytest.raises(InputError, match="another version"):
+        sweep([Task(0)], tmp_path, address)
+
+
+def test_workers_without_this_machines_cifar10_are_refused(address, data_folder, monkeypatch):
+    sweeps.fetch_cifar10(argparse.Namespace(data=data_folder, dask=address))
+    monkeypatch.setenv("HYPERSPHERE_DATA", str(data_folder))
+    with pytest.raises(InputError, match="CIFAR-10"):
+        sweeps.fetch_cifar10(argparse.Namespace(data=None, dask=address))
+
+
 def test_a_scheduler_that_is_not_there_is_named(tmp_path):
+    pytest.importorskip("distributed", reason="Dask is not installed")
     done = run_script("benchmark_anomaly.py", *FLAGS, "--dask", "tcp://127.0.0.1:9", "--out", tmp_path)
     assert_one_line_error(done, "tcp://127.0.0.1:9", "dask scheduler")
+
+
+def test_a_killed_script_of_article_1_runs_again(tmp_path, monkeypatch):
+    commands = []
+
+    def killed(command, **_):
+        commands.append(command)
+        return subprocess.CompletedProcess(command, -signal.SIGKILL, "", "")
+
+    monkeypatch.setattr(seeds.subprocess, "run", killed)
+    with pytest.raises(InputError, match="was killed"):
+        seeds.run(seeds.Trial(0, "float32", True), None, tmp_path)
+    assert len(commands) == sweeps.ATTEMPTS and commands[0] == commands[-1]
 
 
 def test_seeds_of_article_1(tmp_path, data_folder):
     flags = ["--smoke", "--seeds", 1, "--data", data_folder, "--out", tmp_path]
     done = run_script("benchmark_seeds.py", *flags)
-    assert done.returncode == 0 and "1 of 1: article1/seed0" in done.stdout, done.stderr
-    folder = tmp_path / "results" / "article1" / "seed0"
+    assert done.returncode == 0 and "1 of 1: seeds/seed0" in done.stdout, done.stderr
+    folder = tmp_path / "results" / "seeds" / "seed0"
     assert sorted(path.name for path in folder.iterdir()) == sorted(seeds.RECORDS)
     assert "| the sphere " in done.stdout
     again = run_script("benchmark_seeds.py", *flags)
