@@ -46,22 +46,29 @@ DETECTORS = [("input", "0.001"), ("l2softmax", "0.001"), ("l2softmax", "0.01"), 
 REJECTIONS = [("input", "0.006"), ("input", "0.01"), ("cnn", "0.01"), ("l2softmax", "0.01"), ("l2softmax", "0.04")]
 
 
-def load_records(folder):
+def load_records(folder, remedy="run {script} again"):
     """The records of one run's results folder, {script name: record}; missing ones are left out.
 
-    Raises InputError if a record is no JSON.
+    Raises InputError, which ends with the remedy, if a record is no JSON.
     """
     records = {}
     for name in SCRIPTS:
         path = folder / f"{name}.json"
         if path.is_file():
-            records[name] = read_record(path, f"run {SCRIPTS[name]} again")
+            records[name] = read_record(path, remedy.format(script=SCRIPTS[name]))
     return records
 
 
 def load_seeds(folder=SEEDS_FOLDER):
-    """The records of every seed, in order: a list of {script name: record}."""
-    return [load_records(seed) for seed in sorted(folder.glob("seed*"))]
+    """The records of every seed, in order: a list of {script name: record}.
+
+    Raises InputError if a record is no JSON, or if only some of the seeds met CIFAR-10.
+    """
+    remedy = "delete its folder and run benchmark_seeds.py again"
+    seeds = [load_records(seed, remedy) for seed in sorted(folder.glob("seed*"))]
+    if len({frozenset(records["lof"]["metrics"]["l2softmax"]["auroc"]) for records in seeds if "lof" in records}) > 1:
+        raise InputError(f"{folder}: some seeds were measured without CIFAR-10; delete their folders and run again")
+    return seeds
 
 
 def markdown(header, rows):

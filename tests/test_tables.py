@@ -1,6 +1,7 @@
 """Tables from records, and the README's tables against the committed records."""
 
 import copy
+import json
 import re
 
 from hypersphere import readme, tables
@@ -75,3 +76,14 @@ def test_load_records_names_a_damaged_one(tmp_path):
     (tmp_path / "lof.json").write_text("{")
     with pytest.raises(InputError, match=r"lof\.json: damaged; run anomaly_lof\.py again"):
         tables.load_records(tmp_path)
+
+
+def test_seeds_that_met_different_outliers_are_not_put_together(tmp_path):
+    for number in range(2):
+        (tmp_path / f"seed{number}").mkdir()
+        records = copy.deepcopy(SEEDS[number]["lof"])
+        if number:
+            del records["metrics"]["l2softmax"]["auroc"]["CIFAR-10"]
+        (tmp_path / f"seed{number}" / "lof.json").write_text(json.dumps(records))
+    with pytest.raises(InputError, match="without CIFAR-10"):
+        tables.load_seeds(tmp_path)
