@@ -110,8 +110,8 @@ def fetch_cifar10(args):
         with _client(args.dask) as client:
             differing = _differing(client, data.cifar10_sha256, args.data)
         if differing:
-            remedy = "put it there into the clone's data/, or into the folder named with --data"
-            raise InputError(f"--dask {args.dask}: {differing} lacks this machine's CIFAR-10; {remedy}")
+            remedy = "put one copy into each clone's data/, or into the folder named with --data"
+            raise InputError(f"--dask {args.dask}: {differing} and this machine differ in CIFAR-10; {remedy}")
 
 
 def _on_cluster(function, todo, args):
