@@ -19,10 +19,10 @@ def readme_tables():
     """The README's tables, {marker name: Markdown}, from the committed records."""
     seeds, in_float32 = tables.load_seeds(), tables.load_seeds(tables.FLOAT32_FOLDER)
     result = tables.all_tables(seeds) | {"precision": tables.summary(seeds, **{"ours in float32": in_float32})}
-    names = ["speed", "whole", "demo"]
-    speed, whole, demo = (read_record(BENCHMARKS_FOLDER / f"{name}.json", "run `make bench`") for name in names)
+    names = ["speed", "growth", "whole", "demo"]
+    speed, growth, whole, demo = (read_record(BENCHMARKS_FOLDER / f"{name}.json", "run `make bench`") for name in names)
     result |= {"stages": speed_tables.stages(speed), "floors": speed_tables.floors(speed)}
-    result["cost"] = speed_tables.cost(whole)
+    result |= {"growth": speed_tables.growth(growth), "cost": speed_tables.cost(whole)}
     result |= {"demo_pictures": demo_tables.pictures(demo), "demo_latency": demo_tables.latency(demo)}
     result |= outlier_tables.all_tables(outlier_tables.load_records(SCOREBOARD_FOLDER))
     records = {name: comparison.load_records(folder / "cnn") for name, folder in HEADS_FOLDERS.items()}
