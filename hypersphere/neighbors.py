@@ -31,7 +31,7 @@ class OneRow:
         return self
 
     def kneighbors(self, x, k):
-        squared = self.squared_norms - 2 * self.x @ x[0] + x[0] @ x[0]
+        squared = self.squared_norms - 2 * (self.x @ x[0]) + x[0] @ x[0]
         nearest = np.argpartition(squared, k - 1)[:k]
         nearest = nearest[np.argsort(squared[nearest])]
         return np.sqrt(np.maximum(squared[nearest], 0))[None], nearest[None]
