@@ -133,6 +133,11 @@ def _on_cluster(function, todo, args):
                 raise InputError(f"--dask {args.dask}: {problem}") from None
             except distributed.CancelledError as error:
                 raise InputError(f"--dask {args.dask}: {error}; run again when the cluster is back") from None
+            except RuntimeError as error:
+                if "deserialization of the task graph" not in str(error):
+                    raise
+                remedy = "start it in a clone, with PYTHONPATH=."
+                raise InputError(f"--dask {args.dask}: the scheduler cannot load this project; {remedy}") from None
             except InputError as error:
                 raise InputError(f"--dask {args.dask}: {trial.name}: {error}") from None
             # The record comes last: it says that the rest is there.

@@ -52,11 +52,12 @@ def sweep(tasks, out, dask=None):
 
 
 @contextlib.contextmanager
-def started(module, *flags):
-    """A process of Dask's, ended afterwards with those that it started."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(PROJECT), str(PROJECT / "tests")])}
+def started(module, *flags, folders=(PROJECT, PROJECT / "tests")):
+    """A process of Dask's with these folders on its path, ended afterwards with those that it started."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
     command = [sys.executable, "-m", f"distributed.cli.{module}", "--no-dashboard", *map(str, flags)]
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
+    quiet = {"stderr": subprocess.DEVNULL, "cwd": PROJECT.anchor}
+    process = subprocess.Popen(command, env=environment, start_new_session=True, **quiet)
     try:
         yield process
     finally:
@@ -74,11 +75,11 @@ def wait_for(condition, seconds=60):
 
 
 @contextlib.contextmanager
-def cluster(folder, threads=1, workers=2):
+def cluster(folder, threads=1, workers=2, **scheduler):
     """A scheduler on loopback with its workers; gives its address."""
     distributed = pytest.importorskip("distributed", reason="Dask is not installed")
     file = folder / "scheduler.json"
-    with started("dask_scheduler", "--host", "127.0.0.1", "--port", 0, "--scheduler-file", file):
+    with started("dask_scheduler", "--host", "127.0.0.1", "--port", 0, "--scheduler-file", file, **scheduler):
         address = json.loads(wait_for(lambda: file.exists() and file.read_text()))["address"]
         flags = [address, "--nthreads", threads, "--nworkers", workers, "--local-directory", folder]
         with started("dask_worker", *flags), distributed.Client(address) as client:
@@ -153,6 +154,12 @@ def test_workers_without_this_machines_cifar10_are_refused(address, data_folder,
     monkeypatch.setenv("HYPERSPHERE_DATA", str(data_folder))
     with pytest.raises(InputError, match="CIFAR-10"):
         sweeps.fetch_cifar10(argparse.Namespace(data=None, dask=address))
+
+
+def test_a_scheduler_outside_a_clone_is_refused(tmp_path):
+    with cluster(tmp_path, workers=1, folders=()) as address:
+        done = run_script("benchmark_anomaly.py", *FLAGS, "--dask", address, "--out", tmp_path)
+        assert_one_line_error(done, address, "scheduler", "PYTHONPATH=.")
 
 
 def test_a_scheduler_that_is_not_there_is_named(tmp_path):
