@@ -107,7 +107,8 @@ def train(network, train_images, val_images, *, optimizer, epochs, batch_size, s
     settings = [network.to_json(), optimizer.get_config(), epochs, batch_size, seed, len(train_images[0])]
     state = resume_folder / hashlib.sha256(repr(settings).encode()).hexdigest()[:12]
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    network.compile(optimizer, loss, metrics=["accuracy"], steps_per_execution=STEPS_PER_EXECUTION)
+    steps = 1 if tf.distribute.has_strategy() else STEPS_PER_EXECUTION  # several fail on several devices, in Keras
+    network.compile(optimizer, loss, metrics=["accuracy"], steps_per_execution=steps)
     if not (state / "keras" / "training_metadata.json").exists():
         shutil.rmtree(state, ignore_errors=True)  # interrupted before the first epoch was kept
     try:
