@@ -88,9 +88,9 @@ def quantiles(milliseconds):
     return {"median": float(np.median(milliseconds)), "p99": float(np.quantile(milliseconds, 0.99))}
 
 
-def milliseconds_of(call):
+def milliseconds_of(call, i):
     started = time.perf_counter()
-    call()
+    call(i)
     return 1000 * (time.perf_counter() - started)
 
 
@@ -133,7 +133,7 @@ taken = {name: [] for name in variants}
 for first in range(0, n // 5, TURN):
     for name, call in variants.items():
         images = range(first, min(first + TURN, n // 5))
-        taken[name] += [milliseconds_of(lambda call=call, i=i: call(i)) for i in images][WARM_UP:]
+        taken[name] += [milliseconds_of(call, i) for i in images][WARM_UP:]
 metrics["variants"] = {name: quantiles(values) for name, values in taken.items()}
 own_away = {
     name: float(

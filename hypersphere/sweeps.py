@@ -19,6 +19,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 ATTEMPTS = 3  # at a sweep whose workers die
 # A trial is one core's work, so that its result depends neither on --jobs nor on the machine's number of cores.
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+IN_A_CLONE = "start it in a clone, with PYTHONPATH=."
 
 
 class Trial:
@@ -136,8 +137,7 @@ def _on_cluster(function, todo, args):
             except RuntimeError as error:
                 if "deserialization of the task graph" not in str(error):
                     raise
-                remedy = "start it in a clone, with PYTHONPATH=."
-                raise InputError(f"--dask {args.dask}: the scheduler cannot load this project; {remedy}") from None
+                raise InputError(f"--dask {args.dask}: the scheduler cannot load this project; {IN_A_CLONE}") from None
             except InputError as error:
                 raise InputError(f"--dask {args.dask}: {trial.name}: {error}") from None
             # The record comes last: it says that the rest is there.
@@ -175,8 +175,7 @@ def _differing(client, function, *arguments):
     try:
         there = client.run(function, *arguments)
     except ImportError as error:
-        remedy = "start it in a clone, with PYTHONPATH=."
-        raise InputError(f"--dask: a worker cannot load this project ({error}); {remedy}") from None
+        raise InputError(f"--dask: a worker cannot load this project ({error}); {IN_A_CLONE}") from None
     return next((worker for worker, value in there.items() if value != here), "")
 
 
