@@ -174,8 +174,9 @@ def _differing(client, function, *arguments):
     here = function(*arguments)
     try:
         there = client.run(function, *arguments)
-    except ImportError as error:
-        raise InputError(f"--dask: a worker cannot load this project ({error}); {IN_A_CLONE}") from None
+    except Exception as error:  # Dask makes a bare one of what a worker cannot import
+        problem = f"a worker cannot load this project ({error})"
+        raise InputError(f"--dask {client.scheduler.address}: {problem}; {IN_A_CLONE}") from None
     return next((worker for worker, value in there.items() if value != here), "")
 
 

@@ -17,6 +17,7 @@ from hypersphere.errors import InputError
 
 import pytest
 
+PATH = [PROJECT, PROJECT / "tests"]
 FLAGS = ["--smoke", "--dataset", "fashion-mnist", "--seeds", 2, "--epochs", 2, "--heads", "softmax", "arcface"]
 
 
@@ -52,7 +53,7 @@ def sweep(tasks, out, dask=None):
 
 
 @contextlib.contextmanager
-def started(module, *flags, folders=(PROJECT, PROJECT / "tests")):
+def started(module, *flags, folders):
     """A process of Dask's with these folders on its path, ended afterwards with those that it started."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
     command = [sys.executable, "-m", f"distributed.cli.{module}", "--no-dashboard", *map(str, flags)]
@@ -75,14 +76,14 @@ def wait_for(condition, seconds=60):
 
 
 @contextlib.contextmanager
-def cluster(folder, threads=1, workers=2, **scheduler):
+def cluster(folder, threads=1, workers=2, scheduler=PATH, worker=PATH):
     """A scheduler on loopback with its workers; gives its address."""
     distributed = pytest.importorskip("distributed", reason="Dask is not installed")
     file = folder / "scheduler.json"
-    with started("dask_scheduler", "--host", "127.0.0.1", "--port", 0, "--scheduler-file", file, **scheduler):
+    with started("dask_scheduler", "--host", "127.0.0.1", "--port", 0, "--scheduler-file", file, folders=scheduler):
         address = json.loads(wait_for(lambda: file.exists() and file.read_text()))["address"]
         flags = [address, "--nthreads", threads, "--nworkers", workers, "--local-directory", folder]
-        with started("dask_worker", *flags), distributed.Client(address) as client:
+        with started("dask_worker", *flags, folders=worker), distributed.Client(address) as client:
             wait_for(lambda: len(client.nthreads()) == workers)
             yield address
 
@@ -156,10 +157,11 @@ def test_workers_without_this_machines_cifar10_are_refused(address, data_folder,
         sweeps.fetch_cifar10(argparse.Namespace(data=None, dask=address))
 
 
-def test_a_scheduler_outside_a_clone_is_refused(tmp_path):
-    with cluster(tmp_path, workers=1, folders=()) as address:
+@pytest.mark.parametrize("outside", ["scheduler", "worker"])
+def test_what_runs_outside_a_clone_is_refused(outside, tmp_path):
+    with cluster(tmp_path, workers=1, **{outside: []}) as address:
         done = run_script("benchmark_anomaly.py", *FLAGS, "--dask", address, "--out", tmp_path)
-        assert_one_line_error(done, address, "scheduler", "PYTHONPATH=.")
+        assert_one_line_error(done, address, outside, "PYTHONPATH=.")
 
 
 def test_a_scheduler_that_is_not_there_is_named(tmp_path):
