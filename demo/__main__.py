@@ -6,9 +6,9 @@ python -m demo --host 0.0.0.0 --port 8080     # for other machines of a network 
 
 import argparse
 
-from demo import create_app
+from demo.app import create_app
 from demo.server import listen, serve
-from hypersphere import errors
+from hypersphere import cli
 
 
 def port_number(text):
@@ -22,6 +22,6 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--host", default="127.0.0.1", help="address to listen on, %(default)s: this machine alone")
 parser.add_argument("--port", type=port_number, default=8000, help="%(default)s")
 args = parser.parse_args()
-errors.show_in_one_line()
+cli.install_error_hook()
 listener = listen(args.host, args.port)  # before the detector is fitted
 serve(create_app(), listener)

@@ -1,9 +1,9 @@
 """Make the demo's files, models/demo, from the scoreboard's first network of the best recipe.
 
-    python -m demo.build --run runs/outliers     # the --out of benchmark_ood.py
+    python -m demo.build --run runs     # the --out of experiments/scoreboard.py
 
-Reads   models/outliers/best/10-digits-seed0.keras, results/outliers/best/10-digits-seed0.json of that run; data/mnist
-Writes  models/demo/network.keras, network.json   copies of the two
+Reads   models/scoreboard/best/10-digits-seed0.keras, results/scoreboard.jsonl of that run; data/mnist
+Writes  models/demo/network.keras, network.json   copies of the network and of its record
         models/demo/map.npz                       t-SNE map of validation images on the sphere
 """
 
@@ -12,22 +12,27 @@ import shutil
 from pathlib import Path
 
 from demo.predictor import FOLDER, N_MAPPED
-from hypersphere import data, errors, maps, networks, runs
+from hypersphere import cli, datasets, features, files, networks, records, tsne
+from hypersphere.errors import InputError
 
 import numpy as np
 
-NAME = "outliers/best/10-digits-seed0"
+NAME = "best/10-digits-seed0"
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--run", type=Path, default=Path("runs/outliers"), help="%(default)s")
+parser.add_argument("--run", type=Path, default=files.PROJECT / "runs", help="%(default)s")
 args = parser.parse_args()
-errors.show_in_one_line()
+cli.install_error_hook()
 
-network = networks.load_network(args.run / "models" / f"{NAME}.keras", "benchmark_ood.py")
-_, (x_val, y_val), _ = data.load_mnist()
-embedding, _ = networks.embed(network, x_val[:N_MAPPED])
-places, _ = maps.tsne(embedding, perplexity=30, seed=0)
-for source in [args.run / "models" / f"{NAME}.keras", args.run / "results" / f"{NAME}.json"]:
-    shutil.copy(source, FOLDER / f"network{source.suffix}")
-places = (places / np.abs(places).max()).astype(np.float32)
-runs.save_arrays(FOLDER / "map.npz", {"place": places, "label": y_val[:N_MAPPED].astype(np.uint8)})
+path = args.run / "models" / "scoreboard" / f"{NAME}.keras"
+network = networks.load_network(path, "run python -m experiments.scoreboard")
+made = {record["name"]: record for record in records.read_records(args.run / "results" / "scoreboard.jsonl")}
+if NAME not in made:
+    raise InputError(f"{args.run}: no record of {NAME}; run python -m experiments.scoreboard")
+_, (x_val, y_val), _ = datasets.load_mnist()
+embedding, _ = features.embed(network, x_val[:N_MAPPED])
+points, _ = tsne.tsne_map(embedding, perplexity=30, seed=0)
+shutil.copy(path, FOLDER / "network.keras")
+records.write_record(FOLDER / "network.json", made[NAME])
+points = (points / np.abs(points).max()).astype(np.float32)
+files.save_arrays(FOLDER / "map.npz", {"place": points, "label": y_val[:N_MAPPED].astype(np.uint8)})

@@ -6,9 +6,9 @@ import time
 import zipfile
 from pathlib import Path
 
-from hypersphere import data, detectors, neighbors, networks, novelty
+from hypersphere import datasets, detectors, features, networks, scores
 from hypersphere.errors import InputError
-from hypersphere.runs import PROJECT, make_writable
+from hypersphere.files import PROJECT, make_writable
 
 import keras
 import numpy as np
@@ -17,59 +17,58 @@ import tensorflow as tf
 from scipy.special import softmax
 
 FOLDER = PROJECT / "models" / "demo"
-MADE_BY = "make outliers"
+REMEDY = "take the committed one, or run python -m demo.build again"
 N_MAPPED = 5000  # validation images on the map, the first ones
 N_NEAREST = 5  # training digits shown
 N_PLACES = 10  # points of the map that a drawing's place is made of
 
 
 class Predictor:
-    """Names a digit, and says how strange it would be.
+    """Names a digit, and says whether it is one.
 
     folder : has network.keras, network.json (its record on the scoreboard) and map.npz; the detector is fitted from
-    the network once and kept there. Raises InputError if one of the files is missing or damaged.
+    the network once and kept there. smoke : fit it to a small slice of the data, and keep nothing. Raises InputError if
+    one of the files is missing or damaged.
     """
 
-    def __init__(self, folder=FOLDER, data_folder=None, log=print):
+    def __init__(self, folder=FOLDER, data_folder=None, smoke=False, log=print):
         self.network_path = folder / "network.keras"
-        network = networks.load_network(self.network_path, MADE_BY)
+        network = networks.load_network(self.network_path, REMEDY)
         self.record = _read(folder / "network.json", lambda path: json.loads(path.read_text()))
         self.map = _read(folder / "map.npz", lambda path: dict(np.load(path, allow_pickle=False)))
         self.sha256 = hashlib.sha256(self.network_path.read_bytes()).hexdigest()
-        (x_train, self.train_labels), (x_val, _), _ = data.load_mnist(data_folder)
+        (x_train, self.train_labels), (x_val, _), _ = datasets.load_mnist(data_folder)
         self.train_images = np.round(x_train[..., 0] * 255).astype(np.uint8)
-        self.detector = self._detector(network, x_train, x_val, log)
-        self.map_embedding, _ = networks.embed(network, x_val[:N_MAPPED])
-        model = networks.feature_model(network)
+        if smoke:
+            self.detector = fitted(network, x_train[: datasets.SMOKE["train"]], x_val[: datasets.SMOKE["val"]])
+        else:
+            self.detector = self._kept_detector(network, x_train, x_val, log)
+        self.map_embedding, _ = features.embed(network, x_val[:N_MAPPED])
+        model = features.feature_model(network)
         # One traced function for one image: `predict`, and calling the model, prepare anew at each call.
         self._extract = tf.function(model, input_signature=[tf.TensorSpec((1, 28, 28, 1), tf.float32)])
         self.predict(x_val[0, ..., 0], explain=True)  # traced and warm before the first request
 
-    def _detector(self, network, x_train, x_val, log):
+    def _kept_detector(self, network, x_train, x_val, log):
         """The detector of this network: the one that was kept, or fitted anew."""
-        code = b"".join(Path(module.__file__).read_bytes() for module in [detectors, neighbors])
-        kind = hashlib.sha256(self.sha256.encode() + code + sklearn.__version__.encode()).hexdigest()[:12]
-        path = self.network_path.with_name(f"detector-{kind}.skops")
+        path = self.network_path.with_name(f"detector-{detector_key(self.sha256)}.skops")
         if path.is_file():
             try:
-                return novelty.load_detector(path)
-            except InputError:
-                log(f"{path}: damaged, fitted anew")
+                return detectors.load_detector(path, "it is fitted anew")
+            except InputError as error:
+                log(error)
         make_writable(path.parent)
-        log("The detector is fitted, once: looking at the training digits", end="", flush=True)
+        log("The detector is fitted, once", end="", flush=True)
         started = time.perf_counter()
-        known, calibration = networks.extract(network, x_train), networks.extract(network, x_val)
-        log(f", {time.perf_counter() - started:.0f} s; comparing them with each other", end="", flush=True)
-        detector = detectors.layered_lof(known)
-        detector.fit(detectors.side_by_side(known), X_calibration=detectors.side_by_side(calibration))
+        detector = fitted(network, x_train, x_val)
         log(f", {time.perf_counter() - started:.0f} s")
-        novelty.save_detector(detector, path)
+        detectors.save_detector(detector, path)
         for stale in set(path.parent.glob("detector-*.skops")) - {path}:
             stale.unlink(missing_ok=True)
         return detector
 
     def features(self, image):
-        """What `networks.extract` gives for one image, (28, 28)."""
+        """What `features.extract` gives for one image, (28, 28)."""
         tensors = self._extract(tf.constant(image[None, :, :, None], tf.float32))
         return {name: tensor.numpy() for name, tensor in tensors.items()}
 
@@ -78,9 +77,9 @@ class Predictor:
 
         explain : with the image, the nearest training digits and the place on the map.
         """
-        features = self.features(image)
-        probabilities = softmax(features["logits"][0].astype(np.float64))
-        p_value = float(self.detector.p_values(detectors.side_by_side(features))[0])
+        found = self.features(image)
+        probabilities = softmax(found["logits"][0].astype(np.float64))
+        p_value = float(self.detector.p_values(detectors.side_by_side(found))[0])
         result = {
             "empty": False,
             "digit": int(probabilities.argmax()),
@@ -89,7 +88,7 @@ class Predictor:
             "level": self.detector.level,
             "is_digit": p_value > self.detector.level,
         }
-        return result | self._explanation(image, features["embedding"]) if explain else result
+        return result | self._explanation(image, found["embedding"]) if explain else result
 
     def _explanation(self, image, embedding):
         nearest = self._nearest_training_digits(embedding)
@@ -121,22 +120,35 @@ class Predictor:
             "network": self.network_path.name,
             "sha256": self.sha256,
             "parameters": metrics["parameters"],
-            "recipe": self.record["flags"]["recipe"],
-            "seed": self.record["flags"]["seed"],
+            "recipe": self.record["settings"]["recipe"],
+            "seed": self.record["settings"]["seed"],
             "test_accuracy": metrics["accuracy"]["test"],
             "detector": {
                 "layers": {name: {"measure": m, "truncation": t} for name, (m, t) in detectors.LAYERS.items()},
                 "n_neighbors": self.detector.n_neighbors,
                 "level": self.detector.level,
                 "calibration_images": len(self.detector.calibration_scores_),
-                "test_share_turned_away": metrics["calibration"]["at_1_percent"],
+                "test_rejection_rate": metrics["calibration"]["rejected_at_1_percent"],
             },
             "versions": {"keras": keras.__version__, "tensorflow": tf.__version__},
         }
+
+
+def fitted(network, x_train, x_val):
+    """The layered detector, fitted to training images and calibrated on validation images."""
+    train, calibration = features.extract(network, x_train), features.extract(network, x_val)
+    detector = detectors.layered_lof(train)
+    return detector.fit(detectors.side_by_side(train), X_calibration=detectors.side_by_side(calibration))
+
+
+def detector_key(network_sha256, modules=(features, detectors, scores)):
+    """Twelve letters for what decides a fitted detector: the network, the modules' code, scikit-learn's version."""
+    code = b"".join(Path(module.__file__).read_bytes() for module in modules)
+    return hashlib.sha256(network_sha256.encode() + code + sklearn.__version__.encode()).hexdigest()[:12]
 
 
 def _read(path, read):
     try:
         return read(path)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        raise InputError(f"{path}: missing or damaged; take the committed one, or run {MADE_BY} again") from None
+        raise InputError(f"{path}: missing or damaged; {REMEDY}") from None

@@ -1,7 +1,33 @@
-"""Deep metric learning on the hypersphere: the code that the scripts share."""
+"""Deep metric learning on the hypersphere: heads for Keras, and a calibrated detector of out-of-distribution images.
 
+    from hypersphere import AdaCos, ArcFace, CosFace, L2Softmax, LayeredLOF
+
+The heads load Keras and TensorFlow, the detector does not.
+"""
+
+import importlib
 import os
 
 # Read when Keras and TensorFlow start, so this package is imported before them.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only, not the start-up messages
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no messages on GPUs that are not there
+
+HOMES = {
+    "AdaCos": "heads",
+    "ArcFace": "heads",
+    "CosFace": "heads",
+    "L2Softmax": "heads",
+    "Softmax": "heads",
+    "LayeredLOF": "detectors",
+}
+__all__ = list(HOMES)
+
+
+def __getattr__(name):
+    if name not in HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{HOMES[name]}"), name)
+
+
+def __dir__():
+    return __all__

@@ -7,31 +7,23 @@ mixed precision too, since a cosine near 1 has no digits left in bfloat16.
 
 import math
 
+from hypersphere.layers import unit
+
 import keras
 import tensorflow as tf
 from keras import ops
 
-SMALLEST_SQUARED_NORM = 1e-6
 SMALLEST_SQUARED_SINE = 1e-6  # the derivative of a sine by its cosine is infinite at cos = +-1
 SMALLEST_SCALE = 1e-3
 
 register = keras.saving.register_keras_serializable(package="hypersphere")
 
 
-def unit(x, axis):
-    """Divide each vector along `axis` by its norm; with axis None, the whole array by its one norm.
-
-    A vector of zeros stays zero: the norm is bounded below, and so is the gradient there.
-    """
-    squared_norm = ops.sum(ops.square(x), axis=axis, keepdims=True)
-    return x * ops.rsqrt(ops.maximum(squared_norm, SMALLEST_SQUARED_NORM))
-
-
 class Head(keras.layers.Layer):
     """What the heads share. A head's own arguments must be positive: ValueError if one is not.
 
     With `legacy`, norms are those of the whole batch and the whole kernel instead of each embedding's
-    and each class's: the fault of the article's published code, kept as a control.
+    and each class's: a fault that published code has, kept as a control for what it costs.
     """
 
     def __init__(self, classes, legacy=False, seed=None, dtype="float32", least_classes=2, positive=None, **kwargs):

@@ -1,40 +1,23 @@
-"""Networks: the L2 constraint, training that can be interrupted, and embeddings."""
+"""Networks: the three convolutions of this project, MobileNetV2, and files that load with Keras's safe mode on."""
 
-import hashlib
-import json
-import math
+import functools
+import os
 import random
-import shutil
-import sys
-import time
 import zipfile
 from pathlib import Path
 
+from hypersphere import heads, layers  # noqa: F401 - registers what saved networks are made of
 from hypersphere.errors import InputError
-from hypersphere.heads import unit
-from hypersphere.runs import cannot_write, replacing, save_arrays
+from hypersphere.files import replacing
 
 import keras
-import numpy as np
-import tensorflow as tf
 
-POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # Keras's names
-BLOCKS = ["block1", "block3"]  # the layers, besides the embedding, that detectors look at
-STEPS_PER_EXECUTION = 20  # between two returns to Python
+MOBILENET_SIZE = 96  # pixels
+MOBILENET_WIDTH = 0.5
+MOBILENET_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.5_96_no_top.h5"
 
 
-@keras.saving.register_keras_serializable(package="hypersphere")
-def l2_constrain(x, alpha):
-    """Put each row on the sphere of radius alpha: (n, d) to (n, d), row norms alpha.
-
-    A named, registered function, so that a `Lambda` layer around it loads with Keras's safe mode
-    on. A row of zeros stays zero: its norm is bounded below, and so is the gradient there.
-    Source: Ranjan, Castillo, Chellappa 2017, https://arxiv.org/abs/1703.09507
-    """
-    return alpha * unit(x, axis=-1)
-
-
-def seeds_of(seed):
+def layer_seeds(seed):
     """Seeds for a network's layers, one after the other: the same for the same seed, in any thread or process.
 
     A layer without one would draw its own from Python's generator, from which a cluster's worker draws as well.
@@ -44,166 +27,59 @@ def seeds_of(seed):
         yield generator.randint(1, 10**9)
 
 
-def one_cycle(peak, steps, warmup_share=0.3):
-    """Learning rate: up from peak / 25 in a line, then down to zero along a cosine, in `steps` steps."""
-    warmup_steps = round(warmup_share * steps)
-    return keras.optimizers.schedules.CosineDecay(
-        peak / 25, decay_steps=steps - warmup_steps, warmup_target=peak, warmup_steps=warmup_steps
-    )
+def convolutional_embedding(image, seeds, *, filters, units, batch_norm=False, penalty=None, name="embedding"):
+    """Three convolutions and a linear layer: images, (n, h, w, c), to (n, units) float32.
 
+    Each convolution, 3x3, is followed by 2x2 max-pooling, batch normalisation if `batch_norm`, and a ReLU, whose
+    output is the layer "block1" to "block3". After the blocks all is float32.
 
-def shuffled_batches(x, y, batch_size, seed, epoch):
-    """A tf.data.Dataset of one epoch, in an order drawn from (seed, epoch).
-
-    epoch : tf.Variable, read whenever an epoch starts, so that a training which continues in
-    epoch 7 sees the same batches as one that was never interrupted.
+    seeds : as `layer_seeds` gives them. filters : of the three convolutions. penalty : a regularizer of the kernels.
+    name : of the last layer.
     """
+    initializer = keras.initializers.HeNormal if batch_norm else keras.initializers.GlorotUniform
+    options = {"use_bias": not batch_norm, "kernel_regularizer": penalty}
+    normalise = functools.partial(keras.layers.BatchNormalization, momentum=0.9)  # 0.99 is too slow for few epochs
+    x = image
+    for number, count in enumerate(filters, 1):
+        x = keras.layers.Conv2D(count, 3, padding="same", kernel_initializer=initializer(next(seeds)), **options)(x)
+        x = keras.layers.MaxPooling2D(2)(x)  # before what follows, which then costs a quarter
+        if batch_norm:
+            x = normalise()(x)
+        x = keras.layers.ReLU(name=f"block{number}")(x)
+    x = keras.layers.Flatten()(x)
+    options |= {"kernel_initializer": keras.initializers.GlorotUniform(next(seeds)), "dtype": "float32"}
+    x = keras.layers.Dense(units, name=None if batch_norm else name, **options)(x)
+    return normalise(dtype="float32", name=name)(x) if batch_norm else x
 
-    def order(_):
-        rows = tf.range(len(x))
-        return tf.data.Dataset.from_tensor_slices(tf.random.experimental.stateless_shuffle(rows, seed=[seed, epoch]))
 
-    x, y = tf.constant(x), tf.constant(y)
-    batches = tf.data.Dataset.range(1).flat_map(order).batch(batch_size)
-    batches = batches.map(lambda rows: (tf.gather(x, rows), tf.gather(y, rows))).prefetch(2)
-    options = tf.data.Options()
-    options.autotune.enabled = False  # autotuning threads compete with the training on small machines
-    steps = math.ceil(len(x) / batch_size)
-    return batches.with_options(options).apply(tf.data.experimental.assert_cardinality(steps))
+def mobilenetv2_embedding(image, weights):
+    """MobileNetV2 of width 0.5 at 96x96: (n, h, w, 1 or 3) to (n, 1280).
 
-
-class HistoryFile(keras.callbacks.Callback):
-    """Keeps an epoch's metrics and seconds in a JSON file, and continues the file of a first attempt.
-
-    It also moves the variable `epoch` on, before the epoch's batches are drawn.
+    weights : "imagenet" (downloaded once by Keras), "none" or the path of a local weights file.
+    Raises InputError if the weights are missing, cannot be downloaded or do not fit.
     """
-
-    def __init__(self, path, epoch):
-        super().__init__()
-        self.path = path
-        self.epoch = epoch
-        self.rows = json.loads(path.read_text()) if path.exists() else []
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch.assign(epoch)
-        self.started = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        seconds = time.perf_counter() - self.started
-        row = {name: float(value) for name, value in logs.items()} | {"seconds": seconds}
-        self.rows = [*self.rows[:epoch], row]
-        with replacing(self.path) as beside:
-            beside.write_text(json.dumps(self.rows))
-
-
-def train(network, train_images, val_images, *, optimizer, epochs, batch_size, seed, resume_folder):
-    """Train a network whose outputs are logits, with a keras.optimizers.Optimizer.
-
-    train_images, val_images : (x, y), x : (n, 28, 28, 1) float32, y : (n,) int64.
-    Returns the history: one dict of metrics and seconds an epoch.
-    The state after each epoch is kept in `resume_folder`: the same call continues from there, a
-    call with another network or other arguments starts anew.
-    """
-    settings = [network.to_json(), optimizer.get_config(), epochs, batch_size, seed, len(train_images[0])]
-    state = resume_folder / hashlib.sha256(repr(settings).encode()).hexdigest()[:12]
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    steps = 1 if tf.distribute.has_strategy() else STEPS_PER_EXECUTION  # several fail on several devices, in Keras
-    network.compile(optimizer, loss, metrics=["accuracy"], steps_per_execution=steps)
-    if not (state / "keras" / "training_metadata.json").exists():
-        shutil.rmtree(state, ignore_errors=True)  # interrupted before the first epoch was kept
+    # Not the layer Resizing: a network with it, called without `training=False`, runs in training mode.
+    x = keras.ops.image.resize(image, (MOBILENET_SIZE, MOBILENET_SIZE))
+    if image.shape[-1] == 1:
+        x = keras.layers.Concatenate()([x, x, x])
+    if weights not in ("imagenet", "none") and not Path(weights).is_file():
+        raise InputError(f"{weights}: missing; give --weights imagenet, none or a file such as {MOBILENET_FILE}")
     try:
-        state.mkdir(parents=True, exist_ok=True)
-        epoch = tf.Variable(0)
-        history = HistoryFile(state / "history.json", epoch)
-        backup = keras.callbacks.BackupAndRestore(state / "keras", double_checkpoint=True, delete_checkpoint=False)
-        network.fit(
-            shuffled_batches(*train_images, batch_size, seed, epoch),
-            epochs=epochs,
-            validation_data=val_images,
-            validation_batch_size=1000,
-            callbacks=[history, backup],
-            shuffle=False,  # the batches are shuffled already
-            verbose=1 if sys.stdout.isatty() else 2,  # a bar in a terminal, a line an epoch in a log
+        network = keras.applications.MobileNetV2(
+            input_shape=(MOBILENET_SIZE, MOBILENET_SIZE, 3),
+            alpha=MOBILENET_WIDTH,
+            include_top=False,
+            weights=None if weights == "none" else weights,
         )
-    except OSError as error:
-        raise InputError(cannot_write(state, error)) from None
-    return history.rows
-
-
-def train_unattended(network, x, y, *, epochs, batch_size, seed, arrange=lambda x, y: (x, y)):
-    """Train a compiled network in silence and keep nothing for resuming; returns each epoch's loss.
-
-    arrange : a function of a batch's images and labels, to what the network takes and what it is compared with.
-    """
-    epoch = tf.Variable(0)
-    batches = shuffled_batches(x, y, batch_size, seed, epoch).map(arrange)
-    count = keras.callbacks.LambdaCallback(on_epoch_begin=lambda number, logs: epoch.assign(number))
-    return network.fit(batches, epochs=epochs, callbacks=[count], shuffle=False, verbose=0).history["loss"]
-
-
-def in_float32(network):
-    """The same network with the same weights, computing in float32, as from now on Keras does."""
-    keras.config.set_dtype_policy("float32")
-
-    def copy(layer):
-        return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
-
-    network_in_float32 = keras.models.clone_model(network, clone_function=copy)
-    network_in_float32.set_weights(network.get_weights())
-    return network_in_float32
-
-
-def use_devices(count):
-    """Build and train from now on with each batch shared among several devices.
-
-    They are GPUs or, on a machine without any, logical CPUs, which gain nothing but show that it works. Raises
-    InputError if there are GPUs, but fewer.
-    """
-    if count == 1:
-        return
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus and len(gpus) < count:
-        raise InputError(f"--devices {count}: this machine has {len(gpus)} GPUs; give at most as many")
-    if not gpus:
-        (cpu,) = tf.config.list_physical_devices("CPU")
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
-    names = [f"{'GPU' if gpus else 'CPU'}:{number}" for number in range(count)]
-    tf.distribute.experimental_set_strategy(tf.distribute.MirroredStrategy(names))
-
-
-def outputs_of(model, x, batch_size):
-    """What a model with named outputs gives for images, {name: (n, d) array}."""
-    batches = [model(x[start : start + batch_size], training=False) for start in range(0, len(x), batch_size)]
-    return {name: np.concatenate([keras.ops.convert_to_numpy(batch[name]) for batch in batches]) for name in batches[0]}
-
-
-def channel_statistics(x):
-    """Mean, standard deviation and maximum of each channel: (n, height, width, c) to (n, 3 c)."""
-    ops = keras.ops
-    return ops.concatenate([ops.mean(x, (1, 2)), ops.std(x, (1, 2)), ops.max(x, (1, 2))], axis=1)
-
-
-def feature_model(network):
-    """The network with what detectors look at as its outputs, {name: (n, d) float32}.
-
-    Channel statistics of the layers in `BLOCKS`, the "embedding" and the "logits".
-    """
-    blocks = {name: keras.ops.cast(network.get_layer(name).output, "float32") for name in BLOCKS}
-    outputs = {name: channel_statistics(block) for name, block in blocks.items()}
-    outputs |= {"embedding": network.get_layer("embedding").output, "logits": network.output}
-    return keras.Model(network.input, outputs)
-
-
-def extract(network, x, batch_size=1000):
-    """What `feature_model` gives for images, {name: (n, d) float32}."""
-    return outputs_of(feature_model(network), x, batch_size)
-
-
-def embed(network, x, batch_size=1000):
-    """Outputs of the layer named "embedding", (n, d) float32, and the predicted classes, (n,) int64."""
-    layers = {"embedding": network.get_layer("embedding").output, "logits": network.output}
-    outputs = outputs_of(keras.Model(network.input, layers), x, batch_size)
-    return outputs["embedding"], outputs["logits"].argmax(axis=1)
+    except Exception as error:  # Keras's download raises bare Exceptions, its reader many kinds
+        if weights != "imagenet":
+            raise InputError(f"{weights}: no weights of MobileNetV2 of width {MOBILENET_WIDTH} ({error})") from None
+        folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
+        raise InputError(
+            f"the ImageNet weights could not be downloaded ({error}): run again with a network, or put "
+            f"{MOBILENET_FILE} into {folder}, or name a copy of it with --weights"
+        ) from None
+    return keras.layers.GlobalAveragePooling2D(dtype="float32", name="embedding")(network(x))
 
 
 def save_network(network, path):
@@ -213,28 +89,19 @@ def save_network(network, path):
         without_optimizer.save(beside)
 
 
-def load_network(path, made_by):
+def load_network(path, remedy):
     """Load a `.keras` file with safe mode on.
 
-    Raises InputError if the file is missing (`made_by` names the script that makes it) or no model.
+    Raises InputError, which ends with the remedy, if the file is missing or no network with the layers "block1",
+    "block3" and "embedding".
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: missing; run {made_by} first")
+        raise InputError(f"{path}: missing; {remedy}")
     try:
         network = keras.saving.load_model(path, compile=False)
-        for name in [*BLOCKS, "embedding"]:
+        for name in ["block1", "block3", "embedding"]:
             network.get_layer(name)
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile):
-        raise InputError(f"{path}: not a network of this project; run {made_by} again") from None
+    except (ValueError, TypeError, KeyError, OSError, RuntimeError, zipfile.BadZipFile):
+        raise InputError(f"{path}: not a network of this project; {remedy}") from None
     return network
-
-
-def save_embeddings(path, network, splits, seed):
-    """Write embeddings, labels and predictions of {name: (x, y)} to an `.npz` file; returns its arrays."""
-    arrays = {"seed": np.array(seed)}
-    for name, (x, y) in splits.items():
-        embedding, prediction = embed(network, x)
-        arrays |= {f"embedding_{name}": embedding, f"label_{name}": y, f"prediction_{name}": prediction}
-    save_arrays(path, arrays)
-    return arrays

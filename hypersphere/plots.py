@@ -1,6 +1,7 @@
 """Figures. Functions that draw into an `ax` leave saving to the caller."""
 
-from hypersphere.runs import in_notebook, replacing
+from hypersphere.cli import in_notebook
+from hypersphere.files import replacing
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -122,8 +123,8 @@ def roc_curves(ax, curves, title):
         xscale="log",
         xlim=(1e-4, 1),
         ylim=(0, 1.02),
-        xlabel="share of MNIST test images turned away",
-        ylabel="share of outliers turned away",
+        xlabel="false alarm rate (share of MNIST test images rejected)",
+        ylabel="share of OOD images rejected",
         title=title,
     )
     ax.grid(alpha=0.3)
@@ -154,16 +155,16 @@ def auroc_boxes(ax, values, series, title):
     return ax
 
 
-def reliability(ax, levels, turned_away, title):
-    """The share turned away against the share promised; levels : (n,), turned_away : {name: (n,)}; returns ax."""
-    ax.plot(levels, levels, color="black", linewidth=1, label="as promised")
-    for (name, shares), style in zip(turned_away.items(), ["-", "--", "-.", ":"] * len(turned_away), strict=False):
+def reliability(ax, levels, rejected, title):
+    """The measured rejection rate against the nominal one; levels : (n,), rejected : {name: (n,)}; returns ax."""
+    ax.plot(levels, levels, color="black", linewidth=1, label="nominal")
+    for (name, shares), style in zip(rejected.items(), ["-", "--", "-.", ":"] * len(rejected), strict=False):
         ax.plot(levels, shares, style, label=name)
     ax.set(
         xscale="log",
         yscale="log",
-        xlabel="share of real digits to turn away (level)",
-        ylabel="share of the MNIST test images turned away",
+        xlabel="nominal level",
+        ylabel="share of the MNIST test images rejected",
         title=title,
     )
     ax.xaxis.set_major_formatter("{x:g}")

@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 
 from conftest import PROJECT
-from demo import create_app
-from hypersphere import data
+from demo.app import create_app
+from hypersphere import datasets
 from test_demo_images import enlarged, inverted, saved
 
 import numpy as np
@@ -20,7 +20,10 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 CHROMIUM = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
 )
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium found; install one, or name it in CHROMIUM")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM, reason="no Chromium found; install one, or name it in CHROMIUM"),
+]
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -97,7 +100,7 @@ def test_drawn_digits_are_named(digit, page):
         assert verdict(page) == "Nothing drawn yet"
 
 
-def test_drawn_shapes_and_letters_are_turned_away(page):
+def test_drawn_shapes_and_letters_are_rejected(page):
     for name, strokes in STROKES["others"].items():
         draw(page, strokes)
         assert verdict(page) == "Not a digit", name
@@ -141,7 +144,7 @@ def test_the_answer_says_why(page):
 
 
 def test_a_chosen_a_dropped_and_a_pasted_file(page, tmp_path):
-    _, _, (x, _) = data.load_mnist()  # a seven, a two, a one
+    _, _, (x, _) = datasets.load_mnist()  # a seven, a two, a one
     (tmp_path / "seven.png").write_bytes(saved(inverted(enlarged(x[0, ..., 0]))))
     page.set_input_files("#file", tmp_path / "seven.png")
     settle(page)
@@ -171,7 +174,7 @@ def test_a_file_that_is_no_picture_is_explained(browser, address, tmp_path):
 
 
 def test_a_large_photograph_is_made_smaller(page, tmp_path):
-    _, _, (x, _) = data.load_mnist()
+    _, _, (x, _) = datasets.load_mnist()
     paper = np.asarray(inverted(enlarged(x[0, ..., 0])).resize((3000, 3000)), np.int16)
     noisy = np.uint8(np.clip(paper + np.random.default_rng(0).integers(-20, 20, paper.shape), 0, 255))
     (tmp_path / "photo.png").write_bytes(saved(Image.fromarray(noisy)))

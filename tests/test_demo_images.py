@@ -1,12 +1,12 @@
 """Pictures to MNIST's format."""
 
-import base64
 import io
 import struct
 import zlib
 
+from conftest import run_python
 from demo import images
-from hypersphere import data
+from hypersphere import datasets
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from PIL import Image
 
 @pytest.fixture(scope="module")
 def digits():
-    _, _, (x, _) = data.load_mnist()
+    _, _, (x, _) = datasets.load_mnist()
     return x[:100, ..., 0]
 
 
@@ -151,14 +151,35 @@ def test_bad_files_are_named(content, kind, words):
         images.read_image(content)
 
 
-def test_data_urls():
-    content = saved(Image.new("L", (5, 5), 9))
-    url = "data:image/png;base64," + base64.b64encode(content).decode()
-    assert images.decode_data_url(url) == content
-    assert images.decode_data_url(f"DATA:image/png;BASE64,{url[22:40]}\n{url[40:]}\n") == content
-    for bad in ["", "data:image/png;base64", "data:,hello", "http://example.org/a.png", url + "?"]:
-        with pytest.raises(images.BadImage, match="data URL"):
-            images.decode_data_url(bad)
+def with_many_scans(content):
+    """A JPEG file with more scans than a decoder should follow."""
+    return content[:-2] + b"\xff\xda\x00\x06\x01\x01\x00\x00\x3f\x00" * 200 + content[-2:]
+
+
+def of_several_pictures():
+    """A JPEG file of two pictures, which Pillow opens as MPO, with many scans."""
+    pictures = [Image.effect_noise((64, 64), 90) for _ in range(2)]
+    content = saved(pictures[0], "MPO", save_all=True, append_images=pictures[1:])
+    with Image.open(io.BytesIO(content)) as opened:
+        assert opened.format == "MPO"
+    return with_many_scans(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [with_many_scans(saved(Image.effect_noise((64, 64), 90), "JPEG", progressive=True)), of_several_pictures()],
+)
+def test_scans_are_counted_before_anything_is_decoded(content, monkeypatch):
+    monkeypatch.setattr(images.Image, "open", None)
+    with pytest.raises(images.BadImage, match="more than 100 scans"):
+        images.read_image(content)
+
+
+def test_reading_pictures_needs_no_tensorflow():
+    assert (
+        run_python("import sys, demo.images; print('tensorflow' in sys.modules, 'keras' in sys.modules)")
+        == "False False"
+    )
 
 
 def test_arrays_are_read_as_they_are(digits):

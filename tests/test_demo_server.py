@@ -12,11 +12,12 @@ from conftest import PROJECT, assert_one_line_error
 
 import pytest
 
+pytestmark = pytest.mark.slow
 SLOW = """
 import sys, time
-from demo import create_app
+from demo.app import create_app
 from demo.server import listen, serve
-from hypersphere import errors
+from hypersphere import cli
 
 class Slow:
     def predict(self, image, explain=False):
@@ -24,7 +25,7 @@ class Slow:
         time.sleep(1)
         return {"digit": 7}
 
-errors.show_in_one_line()
+cli.install_error_hook()
 serve(create_app(Slow()), listen("127.0.0.1", int(sys.argv[1])))
 """
 
@@ -117,7 +118,7 @@ def test_a_bad_port_is_named(port):
 def test_the_commands_serve_the_page(predictor):
     """`python -m demo`, and Flask's own server."""
     port = free_port()
-    for command in [["demo", "--port", port], ["flask", "--app", "demo", "run", "--port", port]]:
+    for command in [["demo", "--port", port], ["flask", "--app", "demo.app", "run", "--port", port]]:
         process = start("-m", *command)
         try:
             for _ in range(240):

@@ -1,122 +1,186 @@
-"""The layered detector and its calibration."""
+"""The layered detector: its layers' scores, its calibration for few and many rows, and its files."""
 
-from hypersphere.detectors import LayeredLOF, conformal_p_values, log_p_values
+import hypersphere
+from conftest import run_python
+from hypersphere import detectors, heads, scores
+from hypersphere.detectors import LayeredLOF
+from hypersphere.errors import InputError
 
 import numpy as np
 import pytest
+import skops.io
 from sklearn.neighbors import LocalOutlierFactor
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from threadpoolctl import threadpool_limits
+
+TRUNCATIONS = [truncation for _, truncation in detectors.LAYERS.values()]
+MEASURES = [measure for measure, _ in detectors.LAYERS.values()]
+WIDTHS = (2, 2, 3)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Threads cost more than they save on the few rows here."""
+    with threadpool_limits(1):
+        yield
+
+
+@pytest.fixture
 def rng():
     return np.random.default_rng(0)
 
 
 def normal_rows(rng, n):
-    """Two layers, of three and two features."""
-    return np.column_stack([rng.normal(0, 1, (n, 3)), rng.normal(5, 0.1, (n, 2))])
+    """In-distribution rows: three layers, whose first features are correlated."""
+    shared = rng.normal(size=(n, 1))
+    return np.hstack([shared + rng.normal(0, 1, (n, 2)), shared + rng.normal(5, 0.1, (n, 2)), rng.normal(0, 9, (n, 3))])
+
+
+def untrained(n_neighbors=20, level=0.01):
+    return LayeredLOF(WIDTHS, MEASURES, TRUNCATIONS, n_neighbors, level)
 
 
 @pytest.fixture(scope="module")
-def detector(rng):
-    detector = LayeredLOF(widths=(3, 2), truncations=(1, 0.05))
-    return detector.fit(normal_rows(rng, 2000), X_calibration=normal_rows(rng, 2000))
+def detector():
+    rng = np.random.default_rng(1)
+    return untrained().fit(normal_rows(rng, 1000), X_calibration=normal_rows(rng, 1000))
 
 
-def test_conformal_p_values_count():
-    calibration = np.array([3.0, 1.0, 2.0, 2.0])
-    p = conformal_p_values(calibration, np.array([0.0, 2.0, 2.5, 9.0]))
-    np.testing.assert_allclose(p, [5 / 5, 4 / 5, 2 / 5, 1 / 5])
-
-
-def test_conformal_p_values_of_like_data_are_uniform(rng):
-    shares = []
-    for _ in range(2000):
-        scores = rng.exponential(size=40)
-        shares.append(conformal_p_values(scores[:39], scores[39:])[0] <= 0.1)
-    assert np.mean(shares) == pytest.approx(0.1, abs=0.03)  # four standard errors
-
-
-def test_log_p_values_fall_beyond_the_calibration(rng):
-    calibration = rng.exponential(2.0, 50_000)
-    new = np.linspace(0.1, 60, 500)
-    log_p = log_p_values(calibration, new)
-    assert np.all(np.diff(log_p) < 0)
-    np.testing.assert_allclose(log_p, -new / 2, rtol=0.05, atol=0.03)  # the distribution is known
-
-
-@parametrize_with_checks([LayeredLOF(level=0.1)])  # at 0.01, the checks' few rows are all let through
+@parametrize_with_checks([LayeredLOF(level=0.1)])  # at 0.01, the checks' few rows are all accepted
 def test_scikit_learn_estimator(estimator, check):
     check(estimator)
 
 
-def test_the_promised_share_is_turned_away(detector, rng):
-    away = np.mean(detector.predict(normal_rows(rng, 20_000)) == -1)
-    assert away == pytest.approx(detector.level, abs=0.005)
+def mean_rejection(detector_of, n_calibration, level, repetitions=300):
+    """Mean rejection rate of new in-distribution rows and its standard error; everything is drawn anew each time."""
+    rng = np.random.default_rng(n_calibration)
+    rates = []
+    for _ in range(repetitions):
+        fitted = detector_of(normal_rows(rng, 30), normal_rows(rng, n_calibration), level)
+        rates.append(np.mean(fitted.predict(normal_rows(rng, 100)) == -1))
+    return np.mean(rates), np.std(rates) / np.sqrt(repetitions)
 
 
-def test_predict_is_the_p_value_against_the_level(detector, rng):
-    rows = normal_rows(rng, 5000) * rng.uniform(0.9, 1.1, (5000, 1))
-    p = detector.p_values(rows)
-    assert 0.1 < np.mean(p <= detector.level) < 0.9
-    np.testing.assert_array_equal(detector.predict(rows) == -1, p <= detector.level)
-    np.testing.assert_array_equal(detector.predict(rows) == -1, detector.decision_function(rows) < 0)
+def fitted_on_parts(rows, calibration, level):
+    return untrained(5, level).fit(rows, X_calibration=calibration)
 
 
-@pytest.mark.parametrize("layer", [0, 1])
-def test_one_strange_layer_is_enough(detector, rng, layer):
-    rows = normal_rows(rng, 200)
-    rows[:, [0, 3][layer]] += [8, 0.8][layer]
+def fitted_on_the_same_rows_twice(rows, calibration, level):
+    """The control: all calibration rows turn scores into p-values, and calibrate their product as well."""
+    fitted = fitted_on_parts(rows, calibration, level)
+    fitted.reference_scores_ = fitted.layer_scores(calibration)
+    fitted.calibration_scores_ = np.sort(fitted.score_samples(calibration))
+    fitted.offset_ = np.nextafter(fitted.calibration_scores_[int(level * (len(calibration) + 1)) - 1], np.inf)
+    return fitted
+
+
+@pytest.mark.parametrize(
+    ("n_calibration", "level", "exact"),
+    [(20, 0.1, 1 / 17), (99, 0.1, 8 / 80), (99, 0.01, 0), (124, 0.01, 1 / 100)],
+)
+def test_rejection_is_at_most_the_level_for_few_calibration_rows(n_calibration, level, exact):
+    """With n = 16, 79 or 99 rows of four fifths, the rate is the largest multiple of 1 / (n + 1) up to the level."""
+    rate, standard_error = mean_rejection(fitted_on_parts, n_calibration, level)
+    assert rate == pytest.approx(exact, abs=4 * standard_error)
+
+
+def test_with_the_same_rows_twice_it_would_be_more():
+    rate, standard_error = mean_rejection(fitted_on_the_same_rows_twice, 20, 0.1)
+    assert rate > 0.1 + 4 * standard_error
+
+
+@pytest.mark.parametrize("level", [0.01, 0.29, 1 - 0.9, 0.1 + 0.2, 1 - 1e-12])
+@pytest.mark.parametrize("n_calibration", [1, 2, 3, 20, 99, 198])
+@pytest.mark.parametrize("copies", [1, 10])
+@pytest.mark.filterwarnings("error")
+def test_decisions_are_the_p_values_against_the_level(level, n_calibration, copies, rng):
+    calibration = np.repeat(normal_rows(rng, n_calibration), copies, axis=0)[:n_calibration]
+    fitted = untrained(5, level).fit(normal_rows(rng, 40), X_calibration=calibration)
+    rows = np.vstack([normal_rows(rng, 100) * rng.uniform(0.8, 1.5, (100, 1)), calibration])
+    is_rejected = fitted.p_values(rows) <= level
+    np.testing.assert_array_equal(fitted.predict(rows) == -1, is_rejected)
+    np.testing.assert_array_equal(fitted.decision_function(rows) < 0, is_rejected)
+
+
+def test_many_rows_are_rejected_at_the_level(detector, rng):
+    # Of the rate given the calibration, whose standard deviation is that of a Beta distribution, and of new rows.
+    standard_error = np.sqrt(0.01 * 0.99 * (1 / 800 + 1 / 5000))
+    assert np.mean(detector.predict(normal_rows(rng, 5000)) == -1) == pytest.approx(8 / 801, abs=4 * standard_error)
+
+
+def test_layer_scores_are_scikit_learns_with_duplicates_too(rng):
+    known, calibration, new = (normal_rows(rng, n).astype(np.float32) for n in [300, 100, 50])
+    known[:5], new[:3] = known[5], known[5]  # fewer copies than neighbours
+    fitted = untrained(7).fit(known, X_calibration=calibration)
+    found = fitted.layer_scores(new)
+
+    def standardised(x):
+        return (x - known.mean(axis=0, dtype=float)) / known.std(axis=0, dtype=float)
+
+    known, new = standardised(known), standardised(new)
+    for number, columns in [(0, slice(0, 2)), (1, slice(2, 4))]:
+        direct = LocalOutlierFactor(n_neighbors=7, novelty=True).fit(known[:, columns])
+        np.testing.assert_allclose(found[:, number], -direct.score_samples(new[:, columns]), rtol=1e-4)
+    pairs = np.linalg.norm(new[:, None, 4:] - known[:, 4:], axis=2)
+    np.testing.assert_allclose(found[:, 2], np.sort(pairs, axis=1)[:, 6], rtol=1e-4)
+
+
+def test_a_row_alone_gets_the_same_scores(detector, rng):
+    rows = normal_rows(rng, 20)
+    alone = np.vstack([detector.layer_scores(rows[number : number + 1]) for number in range(20)])
+    np.testing.assert_allclose(alone, detector.layer_scores(rows), rtol=1e-6)
+
+
+def test_the_evidence_is_the_truncated_product_of_two_calibrations(rng):
+    """Each calibration row has one use, every fifth another than the others; truncated layers say nothing."""
+    rows, calibration, new = (normal_rows(rng, n) for n in [200, 101, 50])
+    fitted = untrained().fit(rows, X_calibration=calibration)
+    is_reference = np.arange(101) % 5 == 0
+    of_layers = zip(fitted.layer_scores(calibration).T, fitted.layer_scores(new).T, TRUNCATIONS, strict=True)
+    evidence, of_calibration = np.zeros(50), np.zeros(80)
+    for scores_of_calibration, scores_of_new, truncation in of_layers:
+        for target, values in [(evidence, scores_of_new), (of_calibration, scores_of_calibration[~is_reference])]:
+            log_p = scores.log_p_values(scores_of_calibration[is_reference], values)
+            target += np.where(log_p < np.log(truncation), log_p - np.log(truncation), 0)
+    np.testing.assert_allclose(fitted.score_samples(new), evidence, rtol=1e-6)
+    expected = [(1 + np.sum(of_calibration <= value)) / 81 for value in evidence]
+    np.testing.assert_allclose(fitted.p_values(new), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("layer", range(3))
+def test_one_novel_layer_is_enough(detector, rng, layer):
+    rows = normal_rows(rng, 100)
+    rows[:, [0, 2, 4][layer]] += [25, 25, 200][layer]
     assert np.all(detector.predict(rows) == -1)
     assert np.all(detector.layer_log_p_values(rows).argmin(axis=1) == layer)
 
 
-def test_a_layer_has_no_say_above_its_truncation(detector, rng):
-    rows = normal_rows(rng, 5000)
-    first, second = detector.layer_log_p_values(rows).T
-    speaks = second < np.log(0.05)
-    assert np.mean(speaks) == pytest.approx(0.05, abs=0.02)
-    np.testing.assert_allclose(detector.score_samples(rows), first + np.where(speaks, second - np.log(0.05), 0))
-
-
-def test_measures_against_scikit_learn(rng):
-    known, calibration, new = (normal_rows(rng, n) for n in [300, 100, 50])
-    detector = LayeredLOF((3, 2), ("lof", "distance"), n_neighbors=7).fit(known, X_calibration=calibration)
-    lof, distance = detector.layer_scores(new).T
-
-    def standardised(x):
-        return (x - known.mean(axis=0)) / known.std(axis=0)
-
-    reference = LocalOutlierFactor(7, novelty=True).fit(standardised(known)[:, :3])
-    np.testing.assert_allclose(lof, -reference.score_samples(standardised(new)[:, :3]), rtol=1e-6)
-    pairs = np.linalg.norm(standardised(new)[:, None, 3:] - standardised(known)[:, 3:], axis=2)
-    np.testing.assert_allclose(distance, np.sort(pairs, axis=1)[:, 6], rtol=1e-6)
-
-
-def test_farther_is_stranger_beyond_the_calibration(detector):
-    rows = np.array([[0, 0, 0, 5 + distance, 5] for distance in [0.5, 1, 2, 4]])
+def test_the_evidence_goes_on_beyond_the_calibration(detector):
+    rows = np.array([[0, 0, 5, 5, distance, 0, 0] for distance in [100, 200, 400, 800]])
     assert np.all(np.diff(detector.score_samples(rows)) < 0)
-    assert len(set(detector.p_values(rows))) == 1  # no calibration row is as strange as any of them
+    assert set(detector.p_values(rows)) == {1 / 801}  # no calibration row is as novel as any of them
 
 
 def test_without_calibration_rows_every_fifth_calibrates(rng):
     rows = normal_rows(rng, 500)
-    calibrates = np.arange(500) % 5 == 4
+    is_calibration = np.arange(500) % 5 == 4
     alone = LayeredLOF().fit(rows)
-    given = LayeredLOF().fit(rows[~calibrates], X_calibration=rows[calibrates])
+    given = LayeredLOF().fit(rows[~is_calibration], X_calibration=rows[is_calibration])
     np.testing.assert_array_equal(alone.score_samples(rows), given.score_samples(rows))
+    assert alone.offset_ == given.offset_
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"widths": (3, 3)}, "do not add up to the 5 columns"),
-        ({"widths": (3, 2), "measures": ("lof",)}, "measures"),
-        ({"widths": (3, 2), "measures": ("lof", "cosine")}, "'lof' or 'distance'"),
-        ({"widths": (3, 2), "truncations": (0.5,)}, "truncations"),
-        ({"widths": (3, 2), "truncations": (1.5, 0.5)}, "at most 1"),
-        ({"widths": (3, 2), "truncations": (0, 0.5)}, "above 0"),
+        ({"widths": (3, 3)}, "do not add up to the 7 columns"),
+        ({"widths": (7, 0)}, "do not add up to the 7 columns"),
+        ({"widths": (3, 4), "measures": ("lof",)}, "measures"),
+        ({"widths": (3, 4), "measures": ("lof", "cosine")}, "'lof' or 'distance'"),
+        ({"widths": (3, 4), "truncations": (0.5,)}, "truncations"),
+        ({"widths": (3, 4), "truncations": (1.5, 0.5)}, "at most 1"),
+        ({"widths": (3, 4), "truncations": (0, 0.5)}, "above 0"),
         ({"level": 0}, "level 0"),
         ({"level": 1}, "level 1"),
     ],
@@ -124,3 +188,61 @@ def test_without_calibration_rows_every_fifth_calibrates(rng):
 def test_wrong_arguments(arguments, message, rng):
     with pytest.raises(ValueError, match=message):
         LayeredLOF(**arguments).fit(normal_rows(rng, 100))
+
+
+def test_the_projects_detector_has_the_layers_widths(rng):
+    features = {"logits": rng.normal(size=(60, 9))}
+    features |= {name: rng.normal(size=(60, width)) for name, width in zip(detectors.LAYERS, WIDTHS, strict=True)}
+    detector = detectors.layered_lof(features)
+    rows = detectors.side_by_side(features)
+    assert (detector.widths, list(detector.measures), list(detector.truncations)) == ([*WIDTHS], MEASURES, TRUNCATIONS)
+    np.testing.assert_array_equal(rows, np.hstack([features[name] for name in ["block1", "block3", "embedding"]]))
+    assert detector.fit(rows).layer_scores(rows).shape == (60, 3)
+
+
+@pytest.mark.parametrize("kind", ["layered", "lof"])
+def test_a_saved_detector_scores_the_same(kind, detector, rng, tmp_path):
+    if kind == "lof":
+        detector = LocalOutlierFactor(novelty=True, algorithm="brute").fit(normal_rows(rng, 100))
+    detectors.save_detector(detector, tmp_path / "d.skops")
+    loaded = detectors.load_detector(tmp_path / "d.skops", "fit again")
+    rows = normal_rows(rng, 50)
+    np.testing.assert_allclose(loaded.score_samples(rows), detector.score_samples(rows), rtol=1e-12)
+    np.testing.assert_array_equal(loaded.predict(rows), detector.predict(rows))
+    assert [path.name for path in tmp_path.iterdir()] == ["d.skops"]
+
+
+class Foreign(LocalOutlierFactor):
+    """A type that is neither scikit-learn's nor the package's."""
+
+
+def test_load_detector_names_what_is_no_detector(tmp_path, rng):
+    path, rows = tmp_path / "d.skops", normal_rows(rng, 30)
+    with pytest.raises(InputError, match=r"d\.skops: missing; fit again"):
+        detectors.load_detector(path, "fit again")
+    foreign = skops.io.dumps(Foreign(novelty=True, algorithm="brute").fit(rows))
+    good = skops.io.dumps(LocalOutlierFactor(novelty=True, algorithm="brute").fit(rows))
+    for content in [b"nothing", b"", good[: len(good) // 2], skops.io.dumps(StandardScaler().fit(rows)), foreign]:
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"d\.skops: not a detector of this project; fit again"):
+            detectors.load_detector(path, "fit again")
+
+
+WITHOUT_KERAS = """
+import sys
+from hypersphere import LayeredLOF
+from hypersphere import cli, datasets, detectors, files, outliers, plots, records, scores, tsne
+print(LayeredLOF is detectors.LayeredLOF, {"keras", "tensorflow"} & set(sys.modules) or "no Keras")
+"""
+
+
+def test_what_works_on_arrays_does_not_load_keras():
+    assert run_python(WITHOUT_KERAS) == "True no Keras"
+
+
+def test_the_package_gives_heads_and_detector():
+    for name in ["AdaCos", "ArcFace", "CosFace", "L2Softmax", "Softmax"]:
+        assert getattr(hypersphere, name) is getattr(heads, name)
+    assert hypersphere.LayeredLOF is LayeredLOF and set(dir(hypersphere)) == set(hypersphere.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Arcface'"):
+        _ = hypersphere.Arcface

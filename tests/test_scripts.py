@@ -1,5 +1,7 @@
-"""The scripts, chained as a user would chain them, and what they do with bad input."""
+"""The four scripts, chained as a user would chain them, and what they do with bad input."""
 
+import ast
+import difflib
 import json
 import resource
 import shutil
@@ -8,55 +10,87 @@ import subprocess
 import sys
 import time
 
-from conftest import PROJECT, assert_one_line_error, run_script
-from hypersphere import data, detectors, networks, novelty
+from conftest import PROJECT, assert_one_line_error, run, run_script
+from hypersphere import datasets, detectors, features, networks
+from hypersphere.errors import InputError
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.neighbors import LocalOutlierFactor
 
 TRAINING = {"cnn": "train_cnn_baseline.py", "l2softmax": "train_l2softmax.py"}
-SCRIPTS = [*TRAINING.values(), "visualize_tsne.py", "anomaly_lof.py", "benchmark_anomaly.py"]
+SCRIPTS = [*TRAINING.values(), "visualize_tsne.py", "anomaly_lof.py"]
+SETS = ["MNIST test", "Fashion-MNIST", "CIFAR-10", "photographs"]
 
 
-def record(run, name):
-    return json.loads((run / "results" / f"{name}.json").read_text())
+def record(run_folder, name):
+    return json.loads((run_folder / "results" / f"{name}.json").read_text())
 
 
 @pytest.mark.parametrize("name", TRAINING)
 def test_training_writes_what_it_says(smoke_run, name):
     with np.load(smoke_run / "models" / f"{name}.npz", allow_pickle=False) as arrays:
-        assert {key: len(arrays[f"embedding_{key}"]) for key in data.SMOKE} == data.SMOKE
-        splits = dict(zip(data.SMOKE, data.load_mnist(smoke=True), strict=True))
+        assert {key: len(arrays[f"embedding_{key}"]) for key in datasets.SMOKE} == datasets.SMOKE
+        splits = dict(zip(datasets.SMOKE, datasets.load_mnist(smoke=True), strict=True))
         for key, (_, y) in splits.items():
             np.testing.assert_array_equal(arrays[f"label_{key}"], y)
         accuracy = {key: float((arrays[f"prediction_{key}"] == y).mean()) for key, (_, y) in splits.items()}
         embedding = arrays["embedding_test"]
         assert embedding.shape == (500, 64) and arrays["seed"] == 5
     written = record(smoke_run, name)
-    assert written["metrics"]["accuracy"] == accuracy and accuracy["test"] > 0.7
+    assert written["metrics"]["accuracy"] == accuracy and accuracy["test"] > 0.6
     assert written["metrics"]["wrong"] == round(500 * (1 - accuracy["test"]))
-    assert written["flags"]["seed"] == 5 and written["flags"]["epochs"] == 3 == len(written["history"])
+    assert written["settings"]["seed"] == 5 and written["settings"]["epochs"] == 3 == len(written["history"])
     assert written["history"][-1]["val_accuracy"] == pytest.approx(accuracy["val"], abs=1e-6)
     assert written["seconds"] > 0 and 100 < written["peak_memory_mb"] < 4000
-    assert "keras" in written["versions"] and written["machine"]["cores"] >= 1
-    assert str(smoke_run) not in json.dumps(written)
+    assert {"keras", "tensorflow", "scikit-learn", "numpy"} < set(written["versions"])
+    assert str(smoke_run) not in json.dumps(written), "a record names no folder"
     norms = np.linalg.norm(embedding, axis=1)
     assert np.allclose(norms, 12, rtol=1e-4) == (name == "l2softmax")
 
 
-def test_the_networks_differ_in_the_l2_layer_alone(smoke_run):
-    from hypersphere import networks
+def test_the_twin_scripts_differ_in_the_l2_layer_and_in_words():
+    code = []
+    for script in TRAINING.values():
+        tree = ast.parse((PROJECT / script).read_text())
+        del tree.body[0]  # the docstring
+        code.append(ast.unparse(tree).splitlines())
+    changed = [line for line in difflib.ndiff(*code) if line[0] in "+-"]
+    expected = ["from hypersphere import", "NAME, TITLE, ARTICLE_ACCURACY =", "embedding = keras.layers.Dense"]
+    expected += ["from hypersphere import", "NAME, TITLE, ARTICLE_ACCURACY =", "parser.add_argument('--alpha'"]
+    expected += ["x = keras.layers.Dense", "constrain = keras.layers.Lambda", "embedding = constrain(x)"]
+    assert sorted(line[2:] for line in changed) == sorted(
+        line[2:] for line in changed if line[2:].startswith(tuple(expected))
+    )
+    assert len(changed) == len(expected)
 
-    layers = {
-        name: [layer for layer in networks.load_network(smoke_run / "models" / f"{name}.keras", script).layers]
-        for name, script in TRAINING.items()
+
+def plain_config(network):
+    """What a network computes: its layers' configurations, without names, seeds and number formats."""
+    configs = []
+    for layer in network.layers:
+        config = layer.get_config()
+        for key in ["name", "dtype", "seed", "batch_shape", "kernel_initializer"]:
+            config.pop(key, None)
+        configs.append((type(layer).__name__, json.dumps(config, sort_keys=True, default=str)))
+    return configs
+
+
+def test_the_scripts_networks_are_the_librarys(smoke_run):
+    trained = {
+        name: networks.load_network(smoke_run / "models" / f"{name}.keras", "run the test again") for name in TRAINING
     }
-    kinds = {name: [type(layer).__name__ for layer in layers[name]] for name in layers}
-    assert [kind for kind in kinds["l2softmax"] if kind != "Lambda"] == kinds["cnn"]
-    assert kinds["l2softmax"].count("Lambda") == 1
-    parameters = {sum(layer.count_params() for layer in layers[name]) for name in layers}
-    assert parameters == {167_114}
+    image = keras.Input((28, 28, 1))
+    penalty = keras.regularizers.L2(1e-3)
+    options = {"filters": [32, 64, 128], "units": 64, "penalty": penalty}
+    embedding = networks.convolutional_embedding(image, networks.layer_seeds(0), **options)
+    logits = keras.layers.Dense(10, kernel_regularizer=penalty)(embedding)
+    assert plain_config(trained["cnn"]) == plain_config(keras.Model(image, logits))
+    without_l2 = [layer for layer in plain_config(trained["l2softmax"]) if layer[0] != "Lambda"]
+    assert without_l2 == plain_config(trained["cnn"])
+    assert {network.count_params() for network in trained.values()} == {167_114}
 
 
 def test_figures_are_pictures(smoke_run):
@@ -74,91 +108,140 @@ def test_figures_are_pictures(smoke_run):
 
 def test_tsne_record_and_points(smoke_run):
     with np.load(smoke_run / "models" / "tsne.npz", allow_pickle=False) as arrays:
-        assert {name: arrays[name].shape for name in ["input", "cnn", "l2softmax"]} == {
-            name: (500, 2) for name in ["input", "cnn", "l2softmax"]
-        }
+        assert {arrays[name].shape for name in ["input", "cnn", "l2softmax"]} == {(500, 2)}
     for numbers in record(smoke_run, "tsne")["metrics"].values():
-        assert 0.6 < numbers["knn_accuracy_map"] <= 1 and 0.6 < numbers["knn_accuracy_space"] <= 1
+        assert 0.5 < numbers["knn_accuracy_map"] <= 1 and 0.5 < numbers["knn_accuracy_space"] <= 1
         assert 0.8 < numbers["trustworthiness"] <= 1 and numbers["kl_divergence"] > 0
 
 
 def test_lof_record_against_scikit_learn(smoke_run):
-    from sklearn.neighbors import LocalOutlierFactor
-
     metrics = record(smoke_run, "lof")["metrics"]
-    sets = ["MNIST test", "Fashion-MNIST", "CIFAR-10", "photographs"]
-    assert list(metrics["l2softmax"]["normal_at_contamination"]["0.01"]) == sets
+    assert list(metrics["l2softmax"]["accepted_at_contamination"]["0.01"]) == SETS
     with np.load(smoke_run / "models" / "l2softmax.npz", allow_pickle=False) as arrays:
         x_train, x_test = arrays["embedding_train"], arrays["embedding_test"]
     for contamination in [0.001, 0.01]:
         direct = LocalOutlierFactor(n_neighbors=20, novelty=True, contamination=contamination).fit(x_train)
-        share = metrics["l2softmax"]["normal_at_contamination"][str(contamination)]["MNIST test"]
+        share = metrics["l2softmax"]["accepted_at_contamination"][str(contamination)]["MNIST test"]
         assert share == np.mean(direct.predict(x_test) == 1)
-    saved = novelty.load_detector(smoke_run / "models" / "lof.skops")
-    np.testing.assert_allclose(saved.strangeness(x_test), -direct.score_samples(x_test), rtol=1e-5)
+    assert metrics["l2softmax"]["accepted_at_rejection"]["0.04"]["MNIST test"] == pytest.approx(0.96)
+    saved = detectors.load_detector(smoke_run / "models" / "lof.skops", "run again")
+    np.testing.assert_array_equal(saved.score_samples(x_test), direct.score_samples(x_test))
 
 
-def test_calibrated_detector_is_saved_and_does_as_recorded(smoke_run):
-    network = networks.load_network(smoke_run / "models" / "l2softmax.keras", "train_l2softmax.py")
-    layered = novelty.load_detector(smoke_run / "models" / "layered_lof.skops")
-    _, _, (x_test, _) = data.load_mnist(smoke=True)
-    p_values = layered.p_values(detectors.side_by_side(networks.extract(network, x_test)))
-    recorded = record(smoke_run, "lof")["metrics"]["layered"]["normal_at_level"]
+def test_the_calibrated_detector_is_saved_and_does_as_recorded(smoke_run):
+    network = networks.load_network(smoke_run / "models" / "l2softmax.keras", "run again")
+    layered = detectors.load_detector(smoke_run / "models" / "layered_lof.skops", "run again")
+    _, _, (x_test, _) = datasets.load_mnist(smoke=True)
+    p_values = layered.p_values(detectors.side_by_side(features.extract(network, x_test)))
+    recorded = record(smoke_run, "lof")["metrics"]["layered"]["accepted_at_level"]
     assert recorded["0.01"]["MNIST test"] == np.mean(p_values > 0.01) > 0.9
-    assert recorded["0.01"]["CIFAR-10"] == 0  # in this run a file of noise
+    assert recorded["0.01"]["CIFAR-10"] == 0, "in this run a file of noise"
 
 
-def test_own_outliers_are_one_more_row(smoke_run, data_folder, tmp_path):
-    out = tmp_path / "run"
+def test_own_images_are_one_more_set(smoke_run, data_folder, tmp_path):
+    out, own = tmp_path / "run", tmp_path / "own"
     shutil.copytree(smoke_run / "models", out / "models")
-    own = tmp_path / "own"
     own.mkdir()
     for i in range(3):
         Image.effect_noise((40, 40), 80).save(own / f"{i}.png")
-    done = run_script("anomaly_lof.py", "--smoke", "--out", out, "--data", data_folder, "--outliers", own)
-    assert done.returncode == 0, done.stderr
-    assert "own folder" in record(out, "lof")["metrics"]["input"]["auroc"]
-    assert "own folder" in done.stdout
+    flags = ["--smoke", "--skip-input", "--out", out, "--data", data_folder, "--outliers", own]
+    assert "own folder" in run("anomaly_lof.py", *flags)
+    assert "own folder" in record(out, "lof")["metrics"]["l2softmax"]["auroc"]
+    assert "input" not in record(out, "lof")["metrics"]
 
 
-def test_without_cifar10_and_network_the_row_is_left_out_or_strict_stops(smoke_run, tmp_path):
-    # A proxy where nothing listens: the download fails at once, whatever network there is.
-    folder = tmp_path / "data"
-    (folder / "mnist").mkdir(parents=True)
-    for path in (data.PROJECT_DATA / "mnist").iterdir():
-        (folder / "mnist" / path.name).symlink_to(path)
-    if (data.PROJECT_DATA / data.CIFAR10_FOLDER).exists():
-        pytest.skip("the project's data folder holds CIFAR-10")
+def test_without_cifar10_its_column_is_left_out_or_strict_stops(smoke_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "CIFAR10_URL", "http://127.0.0.1:9/nothing-listens-here")
+    monkeypatch.setattr(datasets, "CIFAR10_FOLDER", "not-here")
     out = tmp_path / "run"
     shutil.copytree(smoke_run / "models", out / "models")
-    flags = ["--smoke", "--out", out, "--data", folder]
-    done = run_script("anomaly_lof.py", *flags, https_proxy="http://127.0.0.1:9")
-    assert done.returncode == 0, done.stderr
-    assert "CIFAR-10" not in record(out, "lof")["metrics"]["input"]["auroc"]
-    assert "run again with a network" in done.stdout
-    done = run_script("anomaly_lof.py", *flags, "--strict", https_proxy="http://127.0.0.1:9")
-    assert_one_line_error(done, "CIFAR-10", "--data")
+    printed = run("anomaly_lof.py", "--smoke", "--skip-input", "--out", out)
+    assert "CIFAR-10" not in record(out, "lof")["metrics"]["l2softmax"]["auroc"]
+    assert record(out, "lof")["settings"]["cifar10_sha256"] is None and "run again with a network" in printed
+    with pytest.raises(datasets.DownloadError, match="--data"):
+        run("anomaly_lof.py", "--smoke", "--strict", "--out", out)
 
 
+@pytest.mark.parametrize("flags", [["--alfa", "3"], ["--alpha", "0"], ["--epochs", "0"], ["--seed", "-1"]])
+def test_bad_flags(flags, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run("train_l2softmax.py", *flags, "--out", tmp_path / "new")
+    message = capsys.readouterr().err
+    assert ended.value.code == 2 and flags[0] in message and "--help" in message and message.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_bad_folders(tmp_path):
+    with pytest.raises(InputError, match=f"{tmp_path}: no data set"):
+        run("train_cnn_baseline.py", "--smoke", "--out", tmp_path / "run", "--data", tmp_path)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match=str(tmp_path / "file")):
+        run("visualize_tsne.py", "--smoke", "--out", tmp_path / "file")
+
+
+def test_missing_and_damaged_models(smoke_run, tmp_path):
+    for script in ["visualize_tsne.py", "anomaly_lof.py"]:
+        with pytest.raises(InputError, match=r"missing; run train_cnn_baseline\.py"):
+            run(script, "--smoke", "--out", tmp_path)
+    shutil.copytree(smoke_run / "models", tmp_path / "models", dirs_exist_ok=True)
+    (tmp_path / "models" / "l2softmax.npz").write_bytes(b"PK\x03\x04 no archive")
+    with pytest.raises(InputError, match=r"l2softmax\.npz: damaged; run train_l2softmax\.py"):
+        run("visualize_tsne.py", "--smoke", "--out", tmp_path)
+    (tmp_path / "models" / "cnn.keras").write_bytes(b"no model")
+    with pytest.raises(InputError, match=r"cnn\.keras: not a network .* run train_cnn_baseline\.py"):
+        run("anomaly_lof.py", "--smoke", "--out", tmp_path)
+    assert not list(tmp_path.glob("results/*"))
+
+
+def test_embeddings_of_other_images(smoke_run):
+    with pytest.raises(InputError, match=r"cnn\.npz: made from other test images"):
+        run("visualize_tsne.py", "--out", smoke_run)  # all of MNIST, but a smoke run's models
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_are_flat_percent_cells_with_a_header_that_helps(script, capsys):
+    source = (PROJECT / script).read_text()
+    tree = ast.parse(source)
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    assert source.count("\n# %% ") >= 4
+    with pytest.raises(SystemExit):
+        run(script, "--help")
+    assert f"python {script}" in ast.get_docstring(tree) and "Writes" in ast.get_docstring(tree)
+
+
+@pytest.mark.slow
+def test_a_process_of_its_own_prints_little_and_ends_errors_in_one_line(tmp_path):
+    done = run_script("train_cnn_baseline.py", "--smoke", "--epochs", 1, "--out", tmp_path / "run", cwd=tmp_path)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert len(done.stdout.splitlines()) <= 5, done.stdout
+    shutil.copytree(datasets.PROJECT_DATA / "mnist", tmp_path / "mnist")
+    path = tmp_path / "mnist" / "train-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:100_000])
+    done = run_script("train_cnn_baseline.py", "--smoke", "--out", tmp_path / "run", "--data", tmp_path)
+    assert_one_line_error(done, path, "truncated")
+
+
+@pytest.mark.slow
 def test_a_killed_training_continues(tmp_path):
     command = ["--smoke", "--epochs", 6, "--batch-size", 16, "--out", tmp_path]
     process = subprocess.Popen(
         [sys.executable, str(PROJECT / "train_l2softmax.py"), *map(str, command)], stdout=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not list(tmp_path.glob("models/.resume-l2softmax/*/keras/training_metadata.json")):
         assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "models" / "l2softmax.keras").exists()
-    done = run_script("train_l2softmax.py", *command)
-    assert done.returncode == 0, done.stderr
-    assert "Epoch 1/6" not in done.stdout and "Epoch 6/6" in done.stdout
-    assert len(record(tmp_path, "l2softmax")["history"]) == 6
+    kept = json.loads(next(tmp_path.glob("models/.resume-l2softmax/*/history.json")).read_text())
+    run("train_l2softmax.py", *command)
+    history = record(tmp_path, "l2softmax")["history"]
+    assert len(history) == 6 and history[0] == kept[0], "the first epoch was not trained again"
     assert not list(tmp_path.glob("models/.*"))
 
 
+@pytest.mark.slow
 def test_two_devices_train_the_weights_of_one(tmp_path):
     weights = []
     for devices in ["1", "2"]:
@@ -166,57 +249,12 @@ def test_two_devices_train_the_weights_of_one(tmp_path):
         flags = ["--smoke", "--epochs", 1, "--precision", "float32", "--devices", devices, "--out", out]
         done = run_script("train_l2softmax.py", *flags)
         assert done.returncode == 0, done.stderr
-        trained = networks.load_network(out / "models" / "l2softmax.keras", "train_l2softmax.py")
-        weights.append(trained.get_weights())
+        weights.append(networks.load_network(out / "models" / "l2softmax.keras", "run again").get_weights())
     for one, two in zip(*weights, strict=True):
-        np.testing.assert_allclose(two, one, rtol=1e-3, atol=1e-5)
-    assert any(np.any(one != two) for one, two in zip(*weights, strict=True))  # sums in another order
+        np.testing.assert_allclose(two, one, rtol=1e-2, atol=1e-4)  # sums in another order, over sixteen steps
 
 
-@pytest.mark.parametrize("flags", [["--alfa", "3"], ["--alpha", "0"], ["--epochs", "0"]])
-def test_bad_flags(flags, tmp_path):
-    done = run_script("train_l2softmax.py", *flags, "--out", tmp_path / "new")
-    assert_one_line_error(done, flags[0], "--help")
-    assert not (tmp_path / "new").exists()
-
-
-@pytest.mark.parametrize("script", ["train_cnn_baseline.py", "visualize_tsne.py"])
-def test_bad_data_folder_and_bad_out(script, tmp_path):
-    done = run_script(script, "--smoke", "--out", tmp_path / "run", "--data", tmp_path)
-    assert_one_line_error(done, tmp_path, "--data")
-    (tmp_path / "file").write_text("in the way")
-    done = run_script(script, "--smoke", "--out", tmp_path / "file")
-    assert_one_line_error(done, tmp_path / "file", "--out")
-
-
-def test_damaged_data_file(tmp_path):
-    shutil.copytree(data.PROJECT_DATA / "mnist", tmp_path / "mnist")
-    path = tmp_path / "mnist" / "train-images-idx3-ubyte.gz"
-    path.write_bytes(path.read_bytes()[:100_000])
-    done = run_script("train_cnn_baseline.py", "--smoke", "--out", tmp_path / "run", "--data", tmp_path)
-    assert_one_line_error(done, path, "truncated")
-    path.unlink()
-    done = run_script("train_cnn_baseline.py", "--smoke", "--out", tmp_path / "run", "--data", tmp_path)
-    assert_one_line_error(done, path, "missing")
-
-
-def test_missing_and_damaged_models(smoke_run, data_folder, tmp_path):
-    flags = ["--smoke", "--out", tmp_path, "--data", data_folder]
-    for script in ["visualize_tsne.py", "anomaly_lof.py"]:
-        assert_one_line_error(run_script(script, *flags), "missing; run train_cnn_baseline.py first")
-    shutil.copytree(smoke_run / "models", tmp_path / "models", dirs_exist_ok=True)
-    (tmp_path / "models" / "l2softmax.npz").write_bytes(b"PK\x03\x04 no archive")
-    assert_one_line_error(run_script("visualize_tsne.py", *flags), "l2softmax.npz", "run train_l2softmax.py again")
-    (tmp_path / "models" / "cnn.keras").write_bytes(b"no model")
-    assert_one_line_error(run_script("anomaly_lof.py", *flags), "cnn.keras", "run train_cnn_baseline.py again")
-    assert not list(tmp_path.glob("results/*"))
-
-
-def test_embeddings_of_other_images(smoke_run, tmp_path):
-    done = run_script("visualize_tsne.py", "--out", smoke_run)  # all of MNIST, but a smoke run's models
-    assert_one_line_error(done, "cnn.npz", "other test images")
-
-
+@pytest.mark.slow
 def test_a_disk_that_fills_up_leaves_the_good_files(smoke_run, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(smoke_run, out)
@@ -227,23 +265,6 @@ def test_a_disk_that_fills_up_leaves_the_good_files(smoke_run, tmp_path):
 
     command = [sys.executable, str(PROJECT / "train_cnn_baseline.py"), "--smoke", "--epochs", "1", "--out", str(out)]
     done = subprocess.run(command, preexec_fn=limit, capture_output=True, text=True)
-    assert_one_line_error(done, out, "cannot write", "--out")
+    assert_one_line_error(done, out, "cannot write")
     after = {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and ".resume-" not in str(path)}
     assert after == before
-
-
-@pytest.mark.parametrize("script", ["visualize_tsne.py", "benchmark_anomaly.py"])
-def test_help_is_the_header(script):
-    done = run_script(script, "--help")
-    header = (PROJECT / script).read_text().split('"""')[1]
-    assert done.returncode == 0
-    assert " ".join(header.split()) in " ".join(done.stdout.split())
-
-
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_scripts_are_flat_percent_cells(script):
-    import ast
-
-    source = (PROJECT / script).read_text()
-    assert not [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    assert source.count("\n# %% ") >= 4

@@ -244,7 +244,7 @@ function showVerdict(result) {
 
   byId("strangeness").classList.toggle("faded", !detect);
   const p = result.p_value;
-  byId("p-value").textContent = p < 1.5 * LEAST_P ? "Stranger than all of them" : `p = ${p.toPrecision(2)}`;
+  byId("p-value").textContent = p < 1.5 * LEAST_P ? "more novel than all of them" : `p = ${p.toPrecision(2)}`;
   byId("scale").setAttribute("aria-label", `p-value ${p.toPrecision(2)}; not a digit at ${result.level} or less`);
   byId("level").textContent = result.level;
   byId("marker").style.left = onScale(p);

@@ -1,0 +1,121 @@
+"""The application: the page and its HTTP interface, around a `Predictor`.
+
+python -m demo                           # http://127.0.0.1:8000
+python -m flask --app demo.app run       # http://127.0.0.1:5000, by Flask's own server
+"""
+
+import contextlib
+import json
+import threading
+import time
+
+from demo import images
+from demo.predictor import Predictor
+
+from flask import Flask, abort, jsonify, request
+from werkzeug.exceptions import BadRequest, HTTPException, ServiceUnavailable
+
+MAX_BODY = 10**6  # bytes
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+class Turns:
+    """One prediction at a time: some requests wait, for so many seconds, and the others are told to come back."""
+
+    def __init__(self, waiting, seconds):
+        self.places = threading.BoundedSemaphore(1 + waiting)
+        self.turn = threading.Lock()
+        self.seconds = seconds
+
+    @contextlib.contextmanager
+    def take(self):
+        """Wait for the turn; 503 if too many wait already, or it takes too long."""
+        if not self.places.acquire(blocking=False):
+            raise ServiceUnavailable("too many requests at once; try again in a second", retry_after=1)
+        try:
+            if not self.turn.acquire(timeout=self.seconds):
+                raise ServiceUnavailable(f"no turn within {self.seconds} seconds; try again", retry_after=1)
+            try:
+                yield
+            finally:
+                self.turn.release()
+        finally:
+            self.places.release()
+
+
+def create_app(predictor=None, waiting=12, seconds=5):
+    """The WSGI application; predictor : a `Predictor`, by default the committed one; waiting, seconds : see `Turns`."""
+    predictor = predictor or Predictor()
+    turns = Turns(waiting, seconds)
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.json.sort_keys = False
+
+    @app.get("/")
+    def page():
+        return app.send_static_file("index.html")
+
+    @app.get("/healthz")
+    def health():
+        return jsonify(status="ok")
+
+    @app.get("/api/model")
+    def model():
+        return jsonify(predictor.about())
+
+    @app.get("/api/map")
+    def points():
+        return jsonify(place=predictor.map["place"].round(3).tolist(), label=predictor.map["label"].tolist())
+
+    @app.post("/api/predict")
+    def predict():
+        content = sent_content()  # a slow sender keeps nobody else waiting
+        with turns.take():
+            started = time.perf_counter()
+            if isinstance(content, bytes):
+                image = images.prepare(images.read_image(content))
+            else:
+                image = images.read_array(content)
+            if image is None:
+                answer = {"empty": True, "message": "nothing drawn yet"}
+            else:
+                answer = predictor.predict(image, explain="explain" in request.args)
+            milliseconds = 1000 * (time.perf_counter() - started)
+        return jsonify(answer), {"Server-Timing": f"predict;dur={milliseconds:.2f}"}
+
+    @app.errorhandler(images.BadImage)
+    def bad_image(error):
+        return jsonify(error=str(error)), 415 if isinstance(error, images.UnknownFormat) else 400
+
+    @app.errorhandler(HTTPException)
+    def in_json(error):
+        response = error.get_response()
+        response.data = json.dumps({"error": error.description})
+        response.content_type = "application/json"
+        return response
+
+    @app.after_request
+    def protect(response):
+        response.headers["Content-Security-Policy"] = POLICY
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["Cache-Control"] = "no-store" if request.path.startswith("/api") else "no-cache"
+        return response
+
+    return app
+
+
+def sent_content():
+    """What the request holds: a picture file's bytes, or from JSON {"pixels": [[...], ...]} the list."""
+    if not request.is_json:
+        return request.get_data()
+    try:
+        sent = request.get_json()
+    except (BadRequest, RecursionError):
+        abort(400, "the JSON is damaged or nested too deeply")
+    if isinstance(sent, dict) and isinstance(sent.get("pixels"), list):
+        return sent["pixels"]
+    abort(400, 'send a picture file as the body, or the JSON {"pixels": [[...], ...]}')

@@ -1,0 +1,1 @@
+"""The experiments: each runs as `python -m experiments.NAME` from the clone."""

@@ -1,0 +1,171 @@
+"""Time each stage of article 1 beside what one would take instead, the variants taking turns.
+
+    python -m experiments.speed                  # some 20 minutes on two cores
+    python -m experiments.speed --repeats 1      # without a spread
+    python -m experiments.speed --smoke
+
+Reads   data/mnist, and what `make` left: models/l2softmax.{keras,npz}
+Writes  runs/results/speed.jsonl     a line a run: seconds of every repeat
+
+PyTorch and openTSNE are alternatives: `pip install '.[bench]'`; what is not installed is left out.
+"""
+
+import importlib.util
+import itertools
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from hypersphere import cli, datasets, features, files, networks, records, training, tsne
+from hypersphere.errors import InputError
+
+import keras
+import numpy as np
+from sklearn.neighbors import LocalOutlierFactor
+
+BATCH_SIZE, EPOCHS = 128, 3
+
+
+def optimizer():
+    """The training scripts', at a constant rate."""
+    return keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True)
+
+
+def our_training(network, train, val, precision):
+    """As the training scripts do it, with the state kept for continuing."""
+    keras.config.set_dtype_policy(training.POLICIES[precision])
+    blocks = (keras.layers.Conv2D, keras.layers.MaxPooling2D, keras.layers.ReLU)
+
+    def copy(layer):
+        dtype = training.POLICIES[precision] if isinstance(layer, blocks) else "float32"
+        return type(layer).from_config(layer.get_config() | {"dtype": dtype})
+
+    clone = keras.models.clone_model(network, clone_function=copy)
+    training.compile_for_logits(clone, optimizer())
+    with tempfile.TemporaryDirectory() as folder:
+        training.fit(clone, train, val, epochs=EPOCHS, batch_size=BATCH_SIZE, seed=0, state_folder=Path(folder))
+    keras.config.set_dtype_policy("float32")
+
+
+def keras_training(network, train, val):
+    """Keras's `fit` on arrays, with its own defaults."""
+    clone = keras.models.clone_model(network)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    clone.compile(optimizer(), loss, metrics=["accuracy"])
+    clone.fit(*train, batch_size=BATCH_SIZE, epochs=EPOCHS, validation_data=val, verbose=0)
+
+
+def torch_training(filters, train, val, precision):
+    """A plain PyTorch loop for the same network, in the usual order of layers."""
+    import torch
+    from torch import nn
+
+    class Sphere(nn.Module):
+        def forward(self, x):
+            return 16 * nn.functional.normalize(x.float())
+
+    blocks, channels = [], [1, *filters]
+    for before, after in itertools.pairwise(channels):
+        blocks += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+    network = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(9 * channels[-1], 64), Sphere(), nn.Linear(64, 10))
+    network = network.to(memory_format=torch.channels_last)
+    sgd = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3)
+    (x, y), (x_val, y_val) = (
+        (torch.from_numpy(x).permute(0, 3, 1, 2).to(memory_format=torch.channels_last), torch.from_numpy(y))
+        for x, y in [train, val]
+    )
+    mixed = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+    for _ in range(EPOCHS):
+        for rows in torch.randperm(len(x)).split(BATCH_SIZE):
+            with mixed:
+                loss = nn.functional.cross_entropy(network(x[rows]), y[rows])
+            sgd.zero_grad()
+            loss.backward()
+            sgd.step()
+        with torch.inference_mode(), mixed:
+            answers = torch.cat([network(batch).argmax(1) for batch in x_val.split(1000)])
+        (answers == y_val).float().mean().item()
+
+
+def fit_and_score(known, new):
+    """Fit scikit-learn's LOF on known rows and score new ones."""
+    LocalOutlierFactor(n_neighbors=20, algorithm="brute", novelty=True).fit(known).score_samples(new)
+
+
+def sweep_of_four(jobs, args):
+    """Four short trainings of the comparison of heads."""
+    chosen = ["softmax", "l2softmax", "cosface", "arcface"]
+    flags = ["--dataset", "fashion-mnist", "--seeds", "1", "--epochs", "3", "--jobs", jobs, "--heads", *chosen]
+    flags += ["--smoke"] * args.smoke + (["--data", args.data] if args.data else [])
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "experiments.heads", *flags, "--out", folder]
+        if subprocess.run(command, cwd=files.PROJECT, stdout=subprocess.DEVNULL).returncode:
+            raise InputError("python -m experiments.heads failed, see above")
+
+
+def stages_of(args):
+    """What is timed, {stage: {variant: call}}; the first variant is ours."""
+    train, val, (x_test, y_test) = datasets.load_mnist(args.data, smoke=args.smoke)
+    models = args.models or files.PROJECT / "models"
+    network = networks.load_network(models / "l2softmax.keras", "run train_l2softmax.py")
+    arrays = files.load_arrays(models / "l2softmax.npz", "run train_l2softmax.py", y_test)
+    known, new = arrays["embedding_train"], arrays["embedding_test"]
+    pixels, new_pixels = train[0].reshape(len(train[0]), -1), x_test.reshape(len(x_test), -1)
+    fastest = training.fastest_precision()
+    trainings = {f"ours, {fastest}": lambda: our_training(network, train, val, fastest)}
+    if fastest != "float32":
+        trainings["ours, float32"] = lambda: our_training(network, train, val, "float32")
+    trainings["Keras, fit on arrays"] = lambda: keras_training(network, train, val)
+    maps = {"ours, scikit-learn's": lambda: tsne.tsne_map(new, perplexity=30, seed=0)}
+    if importlib.util.find_spec("torch"):
+        filters = [layer.filters for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
+        trainings[f"PyTorch loop, {fastest}"] = lambda: torch_training(filters, train, val, fastest)
+    if importlib.util.find_spec("openTSNE"):
+        from openTSNE import TSNE
+
+        maps["openTSNE"] = lambda: TSNE(n_jobs=-1, random_state=0).fit(new)
+    return {
+        f"{EPOCHS} training epochs": trainings,
+        "embedding 10,000 images": {
+            "ours": lambda: features.embed(network, x_test),
+            "Keras, predict": lambda: network.predict(x_test, verbose=0),
+        },
+        "LOF, 64 dimensions": {"scikit-learn": lambda: fit_and_score(known, new)},
+        "LOF, 784 dimensions": {"scikit-learn": lambda: fit_and_score(pixels, new_pixels)},
+        "t-SNE of 10,000 images": maps,
+        "sweep of four trainings": {
+            "--jobs 2": lambda: sweep_of_four("2", args),
+            "--jobs 1": lambda: sweep_of_four("1", args),
+        },
+    }
+
+
+def main():
+    parser = cli.Parser(__doc__, out=files.PROJECT / "runs")
+    parser.add_argument("--repeats", type=cli.positive_int, default=3, help="%(default)s")
+    parser.add_argument("--models", type=Path, help="folder of l2softmax.keras and .npz, default: the project's")
+    args = parser.parse()
+    started = time.perf_counter()
+    for name in ["torch", "openTSNE"]:
+        if not importlib.util.find_spec(name):
+            print(f"{name} is not installed and left out: pip install '.[bench]'")
+    seconds = {}
+    for stage, variants in stages_of(args).items():
+        seconds[stage] = {variant: [] for variant in variants}
+        for _ in range(args.repeats):  # the variants take turns, so that a slower spell of the machine meets them all
+            for variant, call in variants.items():
+                call_started = time.perf_counter()
+                call()
+                seconds[stage][variant].append(time.perf_counter() - call_started)
+        ours = np.median(next(iter(seconds[stage].values())))
+        for variant, taken in seconds[stage].items():
+            print(f"{stage}, {variant}: {np.median(taken):.1f} s, ours takes {ours / np.median(taken):.2f} of it")
+    settings = {"repeats": args.repeats, "smoke": args.smoke}
+    record = records.new_record("stages", settings, {"seconds": seconds}, started)
+    records.append_record(args.out / "results" / "speed.jsonl", record)
+
+
+if __name__ == "__main__":
+    main()

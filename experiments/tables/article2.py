@@ -1,0 +1,203 @@
+"""Tables of article 2: six heads, three scorers, two pairs of classes."""
+
+from experiments.tables.common import below, caption, cell, markdown, note, pivot, require_alike, spread
+
+import numpy as np
+import pandas as pd
+
+HEADS = {
+    "softmax": "softmax",
+    "l2softmax": "L2-softmax",
+    "cosface": "CosFace",
+    "arcface": "ArcFace",
+    "adacos": "AdaCos, fixed",
+    "adacos-dynamic": "AdaCos, dynamic",
+}
+SCORERS = {"cosine": "largest cosine", "lof5": "LOF, k = 5", "lof20": "LOF, k = 20"}
+DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
+# The article's two pairs and our network: the folders of their records' names, and short names for the tables.
+PAIRS = {"fashion_mnist-sneaker-ankle_boot/cnn": "sneaker", "cifar10-deer-horse/cnn": "deer"}
+
+# The ten AUCs behind each of the article's boxes, and the scorer that it used for that head.
+# Source: the author's notebook of https://qiita.com/shinmura0/items/d2a3a46c3fb287a1ea0e
+ARTICLE_SCORERS = {"l2softmax": "lof5", "arcface": "cosine", "adacos": "cosine"}
+ARTICLE_AUROC = {
+    ("fashion-mnist", 7, 9): {
+        "l2softmax": [0.92, 0.94, 0.91, 0.96, 0.91, 0.91, 0.92, 0.93, 0.91, 0.88],
+        "arcface": [0.93, 0.94, 0.94, 0.92, 0.94, 0.95, 0.94, 0.91, 0.95, 0.92],
+        "adacos": [0.95, 0.93, 0.95, 0.90, 0.89, 0.90, 0.92, 0.95, 0.95, 0.95],
+    },
+    ("cifar10", 4, 7): {
+        "l2softmax": [0.83, 0.84, 0.86, 0.81, 0.84, 0.82, 0.84, 0.87, 0.79, 0.83],
+        "arcface": [0.77, 0.80, 0.83, 0.83, 0.80, 0.82, 0.83, 0.81, 0.76, 0.80],
+        "adacos": [0.83, 0.80, 0.81, 0.80, 0.80, 0.79, 0.82, 0.83, 0.78, 0.79],
+    },
+}
+
+
+class Pair:
+    """The records of one pair and backbone, all heads and seeds, as a tidy data frame: a row a trial and scorer.
+
+    Columns: head, seed, scorer, auroc, val_accuracy, scale (of AdaCos).
+    """
+
+    def __init__(self, folder, records):
+        self.records, self.folder = records, folder
+        require_alike(records, free=["head", "head_arguments"], repeats=False)
+        self.heads = [head for head in HEADS if any(r["settings"]["head"] == head for r in records)]
+        for head in self.heads:
+            require_alike([record for record in records if record["settings"]["head"] == head])
+        rows = []
+        for record in sorted(records, key=lambda r: (self.heads.index(r["settings"]["head"]), r["settings"]["seed"])):
+            metrics = record["metrics"]
+            of_trial = {"head": record["settings"]["head"], "seed": record["settings"]["seed"]}
+            of_trial |= {"val_accuracy": metrics["val_accuracy"], "scale": metrics.get("scale")}
+            rows += [of_trial | {"scorer": scorer, "auroc": metrics["auroc"][scorer]} for scorer in SCORERS]
+        self.frame = pd.DataFrame(rows)
+        self.n = int(self.frame.groupby("head").seed.nunique().max())
+
+    @property
+    def name(self):
+        """What the markers and files of its tables end with."""
+        return PAIRS.get(self.folder, self.folder.replace("/", "_"))
+
+    @property
+    def title(self):
+        """What it is, in words."""
+        (dataset, normal, anomaly), backbone = self.folder.split("/")[0].split("-"), self.folder.split("/")[1]
+        normal, anomaly = (name.replace("_", " ") for name in [normal, anomaly])
+        words = f"{DATASETS.get(dataset, dataset)}: {normal} (normal) against {anomaly} (anomaly), {backbone}"
+        return words.replace("-legacy", ", faults of the published code")
+
+    @property
+    def article(self):
+        """The article's AUROCs of the same pair, {head: [ten values]}; empty if it has none."""
+        settings = self.records[0]["settings"]
+        return ARTICLE_AUROC.get((settings["dataset"], settings["normal"], settings["anomaly"]), {})
+
+    def by_seed(self, scorer):
+        """AUROC with one scorer: a row a seed, a column a head, NaN where a head lacks a seed."""
+        return self.frame[self.frame.scorer == scorer].pivot(index="seed", columns="head", values="auroc")
+
+    def auroc(self, head, scorer):
+        """AUROC of one head with one scorer, a value a seed."""
+        return self.frame.auroc[(self.frame["head"] == head) & (self.frame.scorer == scorer)].to_numpy()
+
+    def caption(self, n=None, unit="seed"):
+        """The caption of a table of this pair."""
+        return caption(self.records, n or self.n, unit, cifar10=self.folder.startswith("cifar10"))
+
+
+def pairs(records):
+    """The records by pair and backbone, {folder of their names: Pair}, the article's pairs first."""
+    folders = sorted({record["name"].rpartition("/")[0] for record in records})
+    folders = [*(folder for folder in PAIRS if folder in folders), *(f for f in folders if f not in PAIRS)]
+    return {
+        folder: Pair(folder, [record for record in records if record["name"].rpartition("/")[0] == folder])
+        for folder in folders
+    }
+
+
+def without_faults(records):
+    """The pairs whose records were not made with the faults of the published code, as a list."""
+    return [pair for folder, pair in pairs(records).items() if not folder.endswith("-legacy")]
+
+
+def tables(records):
+    """Every table that the records of article 2 allow, {marker: Markdown}."""
+    by_folder, made = pairs(records), {}
+    for folder, pair in by_folder.items():
+        right = by_folder.get(folder.removesuffix("-legacy"))
+        if folder.endswith("-legacy") and right:
+            made[f"legacy_{right.name}"] = legacy(right, pair)
+        else:
+            made[f"heads_{pair.name}"] = heads(pair)
+    right = without_faults(records)
+    if right:
+        made |= {"best": best(right), "heads_cost": cost(right)}
+    return made
+
+
+def heads(pair):
+    """Median and mean ± sd of AUROC, every head with every scorer, and the article's where it has that head.
+
+    Beside them the classifier's accuracy on validation images, and AdaCos's scale after the training.
+    """
+    frame, n = pair.frame.assign(scorer=pair.frame.scorer.map(SCORERS)), pair.n
+    aurocs = pivot(frame, "head", "scorer", lambda group: median_and_spread(group.auroc) + note(group.auroc, n))
+    rows = []
+    for head in pair.heads:
+        theirs, trials = pair.article.get(head, []), frame[frame["head"] == head].drop_duplicates("seed")
+        article = f"{median_and_spread(theirs)}, {SCORERS[ARTICLE_SCORERS[head]]}{note(theirs, n)}" if theirs else ""
+        scale = cell(trials.scale.dropna().astype(float), n, 2)
+        rows.append([HEADS[head], *aurocs.loc[head], article, cell(trials.val_accuracy, n, 1, 100), scale])
+    header = ["AUROC: median (mean ± sd)", *aurocs.columns]
+    header += ["article, ImageNet weights", "validation accuracy, %", "scale"]
+    return below(markdown(header, rows), pair.caption())
+
+
+def median_and_spread(values):
+    """ "median (mean ± sd)"."""
+    return f"{np.median(values):.3f} ({spread(values, 3)})"
+
+
+def legacy(right, faulty):
+    """What the published code's faults cost: AUROC of the same draws with and without them."""
+    require_alike([right.records[0], faulty.records[0]], ["legacy", "head", "head_arguments"], repeats=False)
+    differences, rows = {}, []
+    for head, scorer in ARTICLE_SCORERS.items():
+        if head in right.heads and head in faulty.heads:
+            both = pd.concat([of.by_seed(scorer)[head] for of in (right, faulty)], axis=1, join="inner").dropna()
+            differences[head] = [both.iloc[:, 0], both.iloc[:, 1], both.iloc[:, 1] - both.iloc[:, 0]]
+    n = max((len(values[0]) for values in differences.values()), default=0)
+    for head, columns in differences.items():
+        rows.append([HEADS[head], SCORERS[ARTICLE_SCORERS[head]], *(cell(values, n, 3) for values in columns)])
+    header = ["head", "scorer", "correct", "with the faults", "difference, paired"]
+    return below(markdown(header, rows), faulty.caption(n))
+
+
+def best(of_pairs):
+    """The combination of head and scorer with the highest mean AUROC, the article's and ours, of how many."""
+    rows = []
+    for pair in of_pairs:
+        means = pair.frame.groupby(["head", "scorer"]).auroc.mean()
+        ours, theirs = means.idxmax(), max(pair.article, key=lambda head: np.mean(pair.article[head]), default=None)
+        article = ""
+        if theirs:
+            article = combination(pair.article[theirs], theirs, ARTICLE_SCORERS[theirs], len(pair.article))
+        rows.append([pair.title, article, combination(pair.auroc(*ours), *ours, len(means))])
+    n = max(pair.n for pair in of_pairs)
+    records = [record for pair in of_pairs for record in pair.records]
+    header = [
+        "mean AUROC of the best combination of head and scorer",
+        "article, ImageNet weights",
+        "ours, from scratch",
+    ]
+    return below(markdown(header, rows), caption(records, n, "seed", cifar10=True))
+
+
+def combination(values, head, scorer, count):
+    """A cell that names a head and a scorer, and of how many combinations it is the best."""
+    return f"{spread(values, 3)} ({HEADS[head]}, {SCORERS[scorer]}; best of {count})"
+
+
+def summary_rows(records):
+    """ArcFace with the largest cosine, the article's beside ours with the same head and scorer, as rows of a table."""
+    rows = []
+    for folder, pair in pairs(records).items():
+        if folder in PAIRS and "arcface" in pair.heads:
+            title = f"{pair.title.removesuffix(', cnn')}, AUROC of ArcFace, largest cosine"
+            rows.append([title, spread(pair.article["arcface"], 3), cell(pair.auroc("arcface", "cosine"), pair.n, 3)])
+    return rows
+
+
+def cost(of_pairs):
+    """A sentence on how long the trials took and how much memory a worker had."""
+    records = [record for pair in of_pairs for record in pair.records]
+    seconds = sum(record["seconds"] for record in records)
+    memory = max(record["peak_memory_mb"] for record in records)
+    sentence = (
+        f"{len(records)} trials took {seconds / 3600:.1f} hours of one core, so {seconds / 7200:.1f} hours "
+        f"two at a time, and at most {memory} MB each."
+    )
+    return below(sentence, caption(records, versions=True))

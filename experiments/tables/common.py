@@ -1,0 +1,139 @@
+"""What all tables share: Markdown, means with their spread, captions, and the check that only like is averaged."""
+
+from collections import Counter
+
+from hypersphere.errors import InputError
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+# The CIFAR-10 that the committed records were made with: its images were stored as JPEG in between.
+CIFAR10_JPEG_COPY = "4031d37f75019b03cd2c6e0837a85e5935f31d6a5050a8d117ad746543e6f124"
+# Settings that may differ within a mean: the repeats, and what a table's caption names or shows as a missing row.
+FREE = {"seed", "precision", "skip_input", "input_space"}
+
+
+def markdown(header, rows):
+    """A Markdown table whose columns line up in a terminal too."""
+    cells = [header, *rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    cells.insert(1, ["-" * width for width in widths])
+    lines = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def framed(corner, cells):
+    """The Markdown of a data frame of texts, its index under `corner`."""
+    return markdown([corner, *cells.columns], [list(row) for row in cells.itertuples(name=None)])
+
+
+def pivot(frame, rows, columns, text):
+    """A data frame of texts, `text(group)` for each value of `rows` and of `columns`, in order of appearance."""
+    cells = pd.Series({key: text(group) for key, group in frame.groupby([rows, columns], sort=False)})
+    return cells.unstack().reindex(index=frame[rows].unique(), columns=frame[columns].unique()).fillna("")
+
+
+def spread(values, digits, factor=1.0):
+    """ "mean ± standard deviation" of the values, or the value alone if there is one."""
+    values = np.asarray(values, dtype=float) * factor
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
+    return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
+
+
+def half_width(values):
+    """Half the width of the 95 % interval of a mean (Student's t)."""
+    return stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+
+
+def note(values, n):
+    """ " (n = 1)" if the number of values is not the caption's n."""
+    return "" if len(values) == n else f" (n = {len(values)})"
+
+
+def cell(values, n, digits, factor=1.0, unit=""):
+    """The spread of the values with their unit, and how many there are if the caption says another n."""
+    return spread(values, digits, factor) + unit + note(values, n) if len(values) else ""
+
+
+def percent(share):
+    """The text of a share as a percentage without needless digits."""
+    return f"{100 * float(share):g} %"
+
+
+def leaves(tree, path=()):
+    """The numbers in nested dictionaries, with the keys that lead to each."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from leaves(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+def require_alike(records, free=(), repeats=True):
+    """Raises InputError if two records differ in a setting that is not in FREE or `free`, or share a seed.
+
+    repeats : whether the records are repeats of one trial, so that each must have a seed of its own.
+    """
+    first, *others = records
+    for record in others:
+        settings = [dict(leaves(r["settings"] | {"flags": r.get("flags", {})})) for r in (first, record)]
+        for path in settings[0] | settings[1]:
+            values = [of.get(path) for of in settings]
+            if values[0] != values[1] and path[-1] not in FREE and not {path[0], path[-1]} & set(free):
+                raise InputError(
+                    f"records {first['name']} and {record['name']}: {'.'.join(path)} is {values[0]} in one and "
+                    f"{values[1]} in the other; they do not belong into one table: keep them in different files"
+                )
+    if repeats:
+        seed, count = Counter(record["settings"]["seed"] for record in records).most_common(1)[0]
+        if count > 1:
+            raise InputError(f"records {first['name']}: {count} with seed {seed}; delete all but one of the lines")
+
+
+def caption(records, n=None, unit="seed", cifar10=False, versions=False):
+    """The line in italics below a table: how many repeats, which precision, machine, CIFAR-10 and versions.
+
+    n : a number of repeats, or words; cifar10 : whether the table has numbers of it.
+    """
+    parts = [counted(n, unit) if isinstance(n, int) else n] if n else []
+    parts += [_named(record["settings"].get("precision") for record in records)]
+    machines = [record["machine"] for record in records]
+    parts += [_named(f"{machine['cpu']}, {machine['cores']} cores" for machine in machines)]
+    if cifar10:
+        copies = [record["settings"]["cifar10_sha256"] for record in records if "cifar10_sha256" in record["settings"]]
+        parts += [f"CIFAR-10: {_named(_cifar10_words(copy) for copy in copies)}"] if copies else []
+    if versions:
+        parts += [_named(_version_words(record["versions"]) for record in records)]
+    if any(record["settings"].get("smoke") for record in records):
+        parts += ["a smoke run: a slice of the data"]
+    return f"*{'; '.join(filter(None, parts))}*"
+
+
+def counted(n, unit="seed"):
+    """ "n = 5 seeds"."""
+    return f"n = {n} {unit}{'s' if n > 1 else ''}"
+
+
+def below(table, *lines):
+    """A table, or a text, with further paragraphs below it."""
+    return "\n\n".join(filter(None, [table, *lines]))
+
+
+def _named(values):
+    counts = Counter(value for value in values if value)
+    if len(counts) < 2:
+        return "".join(counts)
+    return "mixed: " + " and ".join(f"{value} ({count})" for value, count in counts.items())
+
+
+def _cifar10_words(sha256):
+    if sha256 is None:
+        return "left out"
+    return "JPEG copy" if sha256 == CIFAR10_JPEG_COPY else f"not the JPEG copy (SHA-256 {sha256[:8]})"
+
+
+def _version_words(versions):
+    packages = ["python", "tensorflow", "keras", "scikit-learn", "scikit-learn-intelex"]
+    return ", ".join(f"{package} {versions[package]}" for package in packages if package in versions)

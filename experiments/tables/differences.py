@@ -1,0 +1,117 @@
+"""Article 2's paired differences between heads, as a table for a file and as figures; its box plots."""
+
+import itertools
+
+from experiments.tables.article2 import HEADS, SCORERS, without_faults
+from experiments.tables.common import half_width
+from hypersphere import plots
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+# What the article asks: its own heads against each other.
+QUESTION = [("arcface", "adacos"), ("l2softmax", "arcface")]
+
+
+def holm(p_values):
+    """Holm's correction of p-values for their number: sorted, times m, m - 1, ..., never falling."""
+    order = np.argsort(p_values)
+    corrected = np.empty(len(order))
+    factors = np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(1, np.maximum.accumulate(np.asarray(p_values)[order] * factors))
+    return corrected
+
+
+def paired_differences(pair):
+    """Every two heads compared seed by seed, a row each: a data frame with the columns of the CSV file.
+
+    The interval is Student's; Holm's correction is for the differences of one pair and scorer.
+    """
+    frames = []
+    for scorer in SCORERS:
+        rows, by_seed = [], pair.by_seed(scorer)
+        for first, second in itertools.combinations(pair.heads, 2):
+            difference = (by_seed[first] - by_seed[second]).dropna().to_numpy()
+            if len(difference) > 1:
+                rows.append(one_difference(difference) | {"first_head": first, "second_head": second})
+        if rows:
+            frame = pd.DataFrame(rows).assign(pair=pair.name, scorer=scorer)
+            frames.append(frame.assign(holm_p=holm(frame.wilcoxon_p)))
+    columns = ["pair", "scorer", "first_head", "second_head", "mean_difference", "half_width_95"]
+    columns += ["wilcoxon_p", "holm_p", "seeds_higher", "n"]
+    return pd.concat(frames)[columns] if frames else pd.DataFrame(columns=columns)
+
+
+def one_difference(difference):
+    """The statistics of one paired difference, (n,)."""
+    return {
+        "mean_difference": difference.mean(),
+        "half_width_95": half_width(difference),
+        "wilcoxon_p": stats.wilcoxon(difference).pvalue if np.any(difference) else 1.0,
+        "seeds_higher": int(np.sum(difference > 0)),
+        "n": len(difference),
+    }
+
+
+def differences_csv(records):
+    """The paired differences of all pairs as the text of a CSV file; "" if there are none."""
+    frames = [frame for frame in map(paired_differences, without_faults(records)) if len(frame)]
+    return pd.concat(frames).to_csv(index=False, float_format="%.6f") if frames else ""
+
+
+def figures(records):
+    """The figures that the records allow, {file name: figure}: boxes and paired differences of each pair."""
+    made = {}
+    for pair in without_faults(records):
+        made[f"article2_{pair.name}.png"] = boxes_figure(pair)
+        differences = paired_differences(pair)
+        if len(differences):
+            made[f"article2_differences_{pair.name}.png"] = differences_figure(differences, pair.title)
+    return made
+
+
+def boxes_figure(pair):
+    """AUROC of every head with every scorer, and the article's."""
+    values = {HEADS[head]: {title: pair.auroc(head, s) for s, title in SCORERS.items()} for head in pair.heads}
+    for head, theirs in pair.article.items():
+        values.setdefault(HEADS[head], {})["article"] = theirs
+    figure, ax = plt.subplots(figsize=(11, 4.5), layout="constrained")
+    series = dict(zip([*SCORERS.values(), "article"], [*plots.DIGIT_COLORS[:3], "0.5"], strict=True))
+    plots.auroc_boxes(ax, values, series, pair.title)
+    return figure
+
+
+def differences_figure(differences, title):
+    """Three panels, one a scorer, with the same differences in rows."""
+    scorers = differences.scorer.unique()
+    rows = differences[["first_head", "second_head"]].drop_duplicates()
+    size = (2.5 + 3.3 * len(scorers), 1.6 + 0.29 * len(rows))
+    figure, axes = plt.subplots(1, len(scorers), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    for ax, scorer in zip(axes.flat, scorers, strict=True):
+        of_scorer = differences[differences.scorer == scorer].set_index(["first_head", "second_head"])
+        draw_differences(ax, of_scorer.reindex(pd.MultiIndex.from_frame(rows)), SCORERS[scorer])
+    compared = list(rows.itertuples(index=False, name=None))
+    axes[0, 0].set_yticks(range(len(rows)), [f"{HEADS[first]} − {HEADS[second]}" for first, second in compared])
+    axes[0, 0].set_ylim(len(rows) - 0.5, -0.5)  # the first row on top
+    for label, both in zip(axes[0, 0].get_yticklabels(), compared, strict=True):
+        label.set_fontweight("bold" if both in QUESTION else "normal")
+    figure.suptitle(title)
+    figure.supxlabel("difference of AUROC, mean and 95 % interval (filled: the interval excludes 0)", fontsize=10)
+    return figure
+
+
+def draw_differences(ax, differences, title):
+    """Points with their intervals, a row of the data frame `differences` below the other; returns ax."""
+    mean, half = differences["mean_difference"].to_numpy(), differences["half_width_95"].to_numpy()
+    places, color = np.arange(len(mean)), plots.DIGIT_COLORS[0]
+    ax.axvline(0, color="black", linewidth=1)
+    ax.errorbar(mean, places, xerr=half, fmt="none", ecolor=color, capsize=3)
+    for excludes_zero, face in [(True, color), (False, "white")]:
+        chosen = (np.abs(mean) > half) == excludes_zero
+        ax.plot(mean[chosen], places[chosen], "o", color=color, markerfacecolor=face, markersize=6, zorder=3)
+    ax.xaxis.get_major_locator().set_params(nbins=5)
+    ax.set_title(title, fontsize=11)
+    ax.grid(alpha=0.3)
+    return ax

@@ -1,0 +1,145 @@
+"""The command line that scripts share: flags, one-line errors, and progress in one line."""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from hypersphere.errors import InputError
+from hypersphere.files import PROJECT, make_writable
+
+import numpy as np
+from tqdm import tqdm
+
+FOLDERS = ["models", "figures", "results"]
+
+
+def in_notebook():
+    """Whether the code runs in a notebook's kernel."""
+    return "ipykernel" in sys.modules
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose help is a script's docstring and whose errors are one line.
+
+    out : the folder to write to by default; with --smoke it is always `runs/smoke` in the project's folder.
+    """
+
+    def __init__(self, docstring, out=PROJECT):
+        super().__init__(
+            description=docstring, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        )
+        self.out = out
+
+    def error(self, message):
+        self.exit(2, f"error: {self.prog}: {message}; see --help\n")
+
+    def parse(self):
+        """Start the script: its flags, or in a notebook's kernel their defaults; errors from now on are one line.
+
+        Makes the folders to write to and raises InputError if they cannot be written.
+        """
+        self.add_argument("--data", metavar="DIR", help="look for the data sets here first")
+        self.add_argument("--out", type=Path, metavar="DIR", help="write models/, figures/ and results/ here")
+        self.add_argument("--smoke", action="store_true", help="try it in seconds, on a small slice of the data")
+        self.add_argument("--verbose", action="store_true", help="show what the libraries print, too")
+        self.add_argument("--debug", action="store_true", help="show an error's traceback")
+        args = self.parse_args([] if in_notebook() else None)
+        if not in_notebook():
+            install_error_hook(args.debug)
+        args.out = args.out or (PROJECT / "runs" / "smoke" if args.smoke else self.out)
+        for name in FOLDERS:
+            make_writable(args.out / name)
+        return args
+
+
+def settings_of(args):
+    """The flags that decide numbers, {name: value}: what a record keeps. Where to look and write is left out."""
+    left_out = {"data", "out", "outliers", "verbose", "debug", "strict"}
+    return {name: value for name, value in vars(args).items() if name not in left_out}
+
+
+def positive_int(text):
+    """The type of a flag that counts something."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
+    return int(text)
+
+
+def seed_number(text):
+    """The type of --seed: what NumPy and TensorFlow both take as one."""
+    if not text.isdecimal() or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to {2**31 - 1}")
+    return int(text)
+
+
+def positive_float(text):
+    """The type of a flag that measures something."""
+    return _finite(text, at_least=np.nextafter(0, 1), words="above 0")
+
+
+def non_negative_float(text):
+    """The type of a flag that measures something which may be absent."""
+    return _finite(text, at_least=0, words="of at least 0")
+
+
+def _finite(text, at_least, words):
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not at_least <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number {words}")
+    return value
+
+
+def progress(total, description):
+    """A `tqdm` line that counts to `total`; in a log it is written every half minute, in a terminal as it moves."""
+    return tqdm(
+        total=total,
+        desc=description,
+        file=sys.stdout,
+        mininterval=0.2 if sys.stdout.isatty() else 30,
+        bar_format="{desc}  {n_fmt}/{total_fmt}  {elapsed}{postfix}",
+    )
+
+
+@contextlib.contextmanager
+def stage(description):
+    """Print what runs now and, when it has ended, its seconds on the same line."""
+    print(description, end="", flush=True)
+    started = time.perf_counter()
+    yield
+    print(f"  {time.perf_counter() - started:.0f} s", flush=True)
+
+
+def install_error_hook(debug=False):
+    """Uncaught input and file errors end the program with one line and exit code 2; SIGTERM acts as Ctrl-C.
+
+    debug : show the traceback as well.
+    """
+
+    def hook(kind, error, traceback):
+        if issubclass(kind, BrokenPipeError):
+            os._exit(1)  # the reader of our output has gone: nobody is left to tell
+        if debug:
+            sys.__excepthook__(kind, error, traceback)
+        if issubclass(kind, (InputError, OSError)):
+            _end(f"error: {' '.join(str(error).split())}", 2)
+        if issubclass(kind, KeyboardInterrupt):
+            _end("\ninterrupted: repeat the command to continue", 130)
+        if not debug:
+            sys.__excepthook__(kind, error, traceback)
+
+    sys.excepthook = hook
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _end(message, code):
+    print(message, file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # not sys.exit: after a failed write, HDF5 crashes when Python closes its files

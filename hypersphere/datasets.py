@@ -1,0 +1,235 @@
+"""The data sets: MNIST, Fashion-MNIST and CIFAR-10.
+
+Images leave this module as float32 in [0, 1], or as bytes where the name says `read`. A data set
+is looked for in the folder that the user names (`--data` or the variable HYPERSPHERE_DATA) and then
+in the clone's own `data/`.
+"""
+
+import gzip
+import hashlib
+import math
+import os
+import shutil
+import socket
+import zlib
+from pathlib import Path
+
+from hypersphere.errors import InputError
+from hypersphere.files import PROJECT, make_writable
+
+import numpy as np
+
+PROJECT_DATA = PROJECT / "data"
+
+# SHA-256 of the files' uncompressed contents: the same for every way of compressing them.
+IDX_SHA256 = {
+    "mnist/train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "mnist/train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "mnist/t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "mnist/t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    "fashion-mnist/train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "fashion-mnist/train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "fashion-mnist/t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "fashion-mnist/t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
+
+CIFAR10_FOLDER = "cifar-10-batches-bin"
+CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
+CIFAR10_FILES = [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"]
+CIFAR10_RECORD = 1 + 3 * 32 * 32  # a label byte, then the red, green and blue planes
+CIFAR10_RECORDS = 10_000  # in each file
+
+CLASS_NAMES = {
+    "mnist": [str(digit) for digit in range(10)],
+    "fashion-mnist": [
+        "T-shirt/top",
+        "trouser",
+        "pullover",
+        "dress",
+        "coat",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "bag",
+        "ankle boot",
+    ],
+    "cifar10": ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
+}
+
+N_TRAIN = 50_000  # of MNIST's 60,000 training images; the last 10,000 validate
+SMOKE = {"train": 2_000, "val": 500, "test": 500}
+
+
+class DownloadError(InputError):
+    """A data set is not on this machine and could not be downloaded."""
+
+
+def data_folders(folder=None):
+    """The folders to look in, first one first.
+
+    Raises InputError if the named folder is missing or holds none of the data sets.
+    """
+    folder = folder or os.environ.get("HYPERSPHERE_DATA")
+    if not folder:
+        return [PROJECT_DATA]
+    folder = Path(folder).expanduser()
+    known = ["mnist", "fashion-mnist", CIFAR10_FOLDER]
+    if not any((folder / name).is_dir() for name in known):
+        raise InputError(
+            f"{folder}: no data set in this folder (looked for {', '.join(known)}); "
+            f"correct --data or HYPERSPHERE_DATA, or leave both out to use {PROJECT_DATA}"
+        )
+    return [folder, PROJECT_DATA]
+
+
+def read_idx(path):
+    """Read a gzip-compressed IDX file of bytes: uint8, of the shape that its header states.
+
+    Raises InputError if the file is missing, damaged, truncated or no IDX file.
+    Source of the format: http://yann.lecun.com/exdb/mnist/
+    """
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; restore it, or name a folder that has it with --data") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{path}: damaged or truncated ({error}); restore the file") from None
+    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
+        raise InputError(f"{path}: not an IDX file of bytes; restore the file")
+    n_header = 4 + 4 * content[3]  # four bytes, the last one counts the dimensions; then their sizes
+    shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, n_header, 4)]
+    if len(content) != n_header + math.prod(shape):
+        raise InputError(f"{path}: its length does not fit its header; restore the file")
+    expected = IDX_SHA256.get(f"{path.parent.name}/{path.stem}")
+    if expected and hashlib.sha256(content).hexdigest() != expected:
+        raise InputError(f"{path}: the content is not the official one (SHA-256); restore the file")
+    return np.frombuffer(content, dtype=np.uint8, offset=n_header).reshape(shape)
+
+
+def read_labelled(dataset, split, folder=None):
+    """Images and labels of a key of `CLASS_NAMES`, split "train" or "t10k"; CIFAR-10 is downloaded if absent.
+
+    Returns x : (n, height, width, channels) uint8 and y : (n,) int64; see `to_float`.
+    """
+    if dataset == "cifar10":
+        home = complete_cifar10(folder)
+        paths = [home / name for name in CIFAR10_FILES if name.startswith("test") == (split == "t10k")]
+        images, labels = zip(*map(read_cifar10, paths), strict=True)
+        return np.concatenate(images), np.concatenate(labels)
+    folders = data_folders(folder)
+    home = next((f / dataset for f in folders if (f / dataset).is_dir()), folders[-1] / dataset)
+    images = read_idx(home / f"{split}-images-idx3-ubyte.gz")
+    labels = read_idx(home / f"{split}-labels-idx1-ubyte.gz")
+    return images[..., np.newaxis], labels.astype(np.int64)
+
+
+def load_labelled(dataset, split, folder=None):
+    """As `read_labelled`, with x : float32 in [0, 1]."""
+    images, labels = read_labelled(dataset, split, folder)
+    return to_float(images), labels
+
+
+def load_mnist(folder=None, smoke=False):
+    """MNIST as (x_train, y_train), (x_val, y_val), (x_test, y_test): 50,000 / 10,000 / 10,000.
+
+    `smoke` keeps the first 2,000 / 500 / 500 of each split. x : (n, 28, 28, 1) float32 in [0, 1].
+    """
+    x, y = load_labelled("mnist", "train", folder)
+    splits = {
+        "train": (x[:N_TRAIN], y[:N_TRAIN]),
+        "val": (x[N_TRAIN:], y[N_TRAIN:]),
+        "test": load_labelled("mnist", "t10k", folder),
+    }
+    if smoke:
+        splits = {name: (x[: SMOKE[name]], y[: SMOKE[name]]) for name, (x, y) in splits.items()}
+    return splits["train"], splits["val"], splits["test"]
+
+
+def to_float(images):
+    """Bytes, (n, height, width, channels), to float32 in [0, 1]."""
+    return images.astype(np.float32) / 255
+
+
+def read_cifar10(path):
+    """Read one file of CIFAR-10's binary version: x : (n, 32, 32, 3) uint8, y : (n,) int64.
+
+    Raises InputError if the file is missing or is not 10,000 records with labels 0 to 9.
+    Source of the format: https://www.cs.toronto.edu/~kriz/cifar.html
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: missing; delete its folder to download CIFAR-10 again")
+    content = np.fromfile(path, dtype=np.uint8)
+    if content.size != CIFAR10_RECORDS * CIFAR10_RECORD:
+        raise InputError(f"{path}: {content.size} bytes instead of {CIFAR10_RECORDS * CIFAR10_RECORD}; restore it")
+    records = content.reshape(CIFAR10_RECORDS, CIFAR10_RECORD)
+    labels = records[:, 0].astype(np.int64)
+    if labels.max() > 9:
+        raise InputError(f"{path}: a label above 9, so not a CIFAR-10 file; restore it")
+    return records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels
+
+
+def find_cifar10(folder=None):
+    """The folder of CIFAR-10's binary version, downloaded (170 MB) if it is nowhere.
+
+    Raises DownloadError if it is absent and cannot be downloaded.
+    """
+    folders = data_folders(folder)
+    for candidate in folders:
+        if (candidate / CIFAR10_FOLDER).is_dir():
+            return candidate / CIFAR10_FOLDER
+    return download_cifar10(folders[0])
+
+
+def complete_cifar10(folder=None):
+    """As `find_cifar10`, but all its files must be there: InputError names the first that is missing."""
+    home = find_cifar10(folder)
+    for name in CIFAR10_FILES:
+        if not (home / name).is_file():
+            raise InputError(f"{home / name}: missing; delete its folder to download CIFAR-10 again")
+    return home
+
+
+def cifar10_sha256(folder=None):
+    """SHA-256 of the CIFAR-10 test file in use, which tells copies apart; None if there is none."""
+    paths = [candidate / CIFAR10_FOLDER / "test_batch.bin" for candidate in data_folders(folder)]
+    path = next((path for path in paths if path.is_file()), None)
+    return path and hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def download_cifar10(folder):
+    """Download the official archive into `folder` and unpack it there; returns its folder.
+
+    Raises DownloadError if there is no network, the folder is not writable, or the archive is not the official one.
+    """
+    import keras  # here and not above: reading arrays must not cost Keras's start-up time
+
+    try:
+        make_writable(folder)  # else Keras would unpack elsewhere, without a word
+    except InputError as error:
+        raise DownloadError(f"CIFAR-10 is not there and could not be downloaded: {error}") from None
+
+    previous = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(5)  # seconds; without a network, give up soon
+    try:
+        unpacked = keras.utils.get_file(
+            "cifar-10-binary.tar.gz",
+            origin=CIFAR10_URL,
+            file_hash=CIFAR10_MD5,
+            hash_algorithm="md5",
+            extract=True,
+            cache_dir=folder,
+            cache_subdir="",
+        )
+    except Exception as error:  # get_file raises bare Exceptions
+        raise DownloadError(
+            f"CIFAR-10 is not in {folder} and could not be downloaded ({error}): run again with a network, "
+            f"or put the official {CIFAR10_FOLDER}/ there or into a folder named with --data"
+        ) from None
+    finally:
+        socket.setdefaulttimeout(previous)
+    # Unpacked beside, then renamed: an interrupted extraction is never taken for the data set.
+    os.replace(Path(unpacked) / CIFAR10_FOLDER, folder / CIFAR10_FOLDER)
+    shutil.rmtree(unpacked)
+    (folder / "cifar-10-binary.tar.gz").unlink()
+    return folder / CIFAR10_FOLDER

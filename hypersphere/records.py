@@ -1,0 +1,126 @@
+"""Records: what a run was, what it measured, and with which code on which machine, as JSON.
+
+A single run leaves one file, `NAME.json`. An experiment leaves one file of lines, `NAME.jsonl`, a line a trial.
+"""
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from hypersphere.errors import InputError
+from hypersphere.files import cannot_write, replacing
+
+PACKAGE = Path(__file__).resolve().parent
+# Every package that decides a number: networks, neighbours, maps, outlier images.
+PACKAGES = ["tensorflow", "keras", "scikit-learn", "numpy", "scipy", "pillow", "matplotlib", "skops"]
+
+
+def new_record(name, settings, metrics, started, **more):
+    """A record, ready for JSON.
+
+    settings : all that decides the numbers; metrics : what was measured; started : time.perf_counter() at the start.
+    """
+    return {
+        "name": name,
+        "settings": settings,
+        "metrics": metrics,
+        "seconds": round(time.perf_counter() - started, 1),
+        "peak_memory_mb": peak_memory_mb(),
+        "versions": versions(),
+        "revision": revision(),
+        "machine": machine(),
+    } | more
+
+
+def write_record(path, record):
+    """Write a single run's record."""
+    with replacing(path) as beside:
+        beside.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def append_record(path, record):
+    """Add a trial's record to an experiment's file, in one write, so that an interruption leaves no half line."""
+    try:
+        with path.open("ab", buffering=0) as file:
+            file.write(json.dumps(record).encode() + b"\n")
+    except OSError as error:
+        raise InputError(cannot_write(path, error)) from None
+
+
+def read_record(path, remedy):
+    """A single run's record; raises InputError, which ends with the remedy, if the file is missing or no record."""
+    if not path.is_file():
+        raise InputError(f"{path}: missing; {remedy}")
+    return _parse(path.read_bytes(), path, remedy)
+
+
+def read_records(path):
+    """An experiment's records, in the order in which they were made: [] if there is no file.
+
+    Raises InputError, which names the line, if one is damaged.
+    """
+    if not path.is_file():
+        return []
+    lines = path.read_bytes().splitlines()
+    return [_parse(line, f"{path}, line {n}", "delete the line and run again") for n, line in enumerate(lines, 1)]
+
+
+def _parse(text, where, remedy):
+    try:
+        record = json.loads(text)
+        complete = isinstance(record["settings"], dict) and isinstance(record["metrics"], dict)
+    except (ValueError, KeyError, TypeError):
+        complete = False
+    if not complete:
+        raise InputError(f"{where}: damaged; {remedy}")
+    return record
+
+
+def versions():
+    """Python's version and those of `PACKAGES`, as far as they are installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+def revision():
+    """The Git revision of the code, with "+" behind it if the package's files differ from it; None outside a clone."""
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        if (PACKAGE.parent / ".git").exists():
+            head = subprocess.check_output(["git", "rev-parse", "--short=12", "HEAD"], cwd=PACKAGE, text=True)
+            changed = subprocess.check_output(["git", "status", "--porcelain", "-uno", "."], cwd=PACKAGE, text=True)
+            return head.strip() + "+" * bool(changed)
+    return None
+
+
+def machine():
+    """The processor's name, the number of cores and the system."""
+    return {"cpu": _cpu_name(), "cores": os.cpu_count(), "system": platform.system()}
+
+
+def _cpu_name():
+    if sys.platform == "darwin":
+        return subprocess.check_output(["sysctl", "-n", "machdep.cpu.brand_string"], text=True).strip()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def peak_memory_mb():
+    """The process's largest resident memory so far, in MB."""
+    with contextlib.suppress(OSError):  # ru_maxrss is that of the process that started this one, if that was larger
+        return round(int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]) / 1e3)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1e6 if sys.platform == "darwin" else 1e3))  # bytes on macOS, else KiB

@@ -1,0 +1,122 @@
+"""Novelty scores: their thresholds, how well they separate, and their calibration.
+
+One sign everywhere: a novelty score is higher for what is more anomalous, label 1 is the anomaly.
+scikit-learn's opposite sign is turned in `novelty_score` and `contamination_threshold` alone.
+"""
+
+import numpy as np
+from sklearn.metrics import roc_auc_score, roc_curve
+
+TAIL = 0.05  # the share of the calibration scores that an exponential tail is fitted to
+
+
+def novelty_score(detector, x):
+    """The novelty score that a scikit-learn detector gives new rows, (m, d) to (m,).
+
+    Never of rows that it was fitted on: each would be its own nearest neighbour.
+    """
+    return -detector.score_samples(x)
+
+
+def directions(embedding):
+    """The embeddings, (n, d), divided by their norms: only their directions are left."""
+    norms = np.linalg.norm(embedding, axis=1, keepdims=True)
+    return embedding / np.maximum(norms, np.finfo(np.float32).tiny)
+
+
+def cosine_score(train_directions, x_directions):
+    """Minus the largest cosine of each new image to a training image, (n, d) and (m, d) to (m,)."""
+    return -(x_directions @ train_directions.T).max(axis=1)
+
+
+def contamination_threshold(lof, contamination):
+    """The score above which LOF with this `contamination` rejects a point.
+
+    Contamination is a share of the *training* data: what share of new data lies above the
+    threshold depends on how well the embedding generalises. The fit does not depend on it.
+    """
+    return -np.percentile(lof.negative_outlier_factor_, 100 * contamination)
+
+
+def rejection_threshold(normal_scores, share):
+    """The score above which this share of the given normal data lies."""
+    return np.quantile(normal_scores, 1 - share)
+
+
+def share_accepted(scores, threshold):
+    """The share of the data that is accepted."""
+    return float(np.mean(scores <= threshold))
+
+
+def auroc(normal_scores, anomaly_scores):
+    """Probability that an anomaly has a higher score than normal data (ties count half)."""
+    labels, scores = _labelled(normal_scores, anomaly_scores)
+    return float(roc_auc_score(labels, scores))
+
+
+def fpr95(normal_scores, anomaly_scores):
+    """The share of anomalies accepted at the threshold that keeps 95 % of the normal data."""
+    return share_accepted(anomaly_scores, rejection_threshold(normal_scores, 0.05))
+
+
+def roc_points(normal_scores, anomaly_scores):
+    """The ROC curve: share of normal data rejected, share of anomalies rejected."""
+    false_positive_rate, true_positive_rate, _ = roc_curve(*_labelled(normal_scores, anomaly_scores))
+    return false_positive_rate, true_positive_rate
+
+
+def separation(normal_scores, scores):
+    """How well novelty scores tell sets, {name: (n,)}, from normal data, (m,), as a dictionary for JSON.
+
+    AUROC, FPR at 95 % TPR and the share accepted where 1 % of the normal data are rejected, each by set.
+    """
+    threshold = rejection_threshold(normal_scores, 0.01)
+    return {
+        "auroc": {name: auroc(normal_scores, of_set) for name, of_set in scores.items()},
+        "fpr95": {name: fpr95(normal_scores, of_set) for name, of_set in scores.items()},
+        "accepted": {name: share_accepted(of_set, threshold) for name, of_set in scores.items()},
+    }
+
+
+def accepted_shares(scores, thresholds):
+    """The share of each set that is accepted at each threshold.
+
+    scores : {set: (n,)}; thresholds : {level: threshold}. Returns {level as text: {set: share}}, ready for JSON.
+    """
+    return {
+        str(level): {name: share_accepted(values, threshold) for name, values in scores.items()}
+        for level, threshold in thresholds.items()
+    }
+
+
+def conformal_p_values(calibration_scores, scores):
+    """p-values of new scores, (m,) and (n,) to (n,): the share of scores, the new one's with them, at least as high.
+
+    Scores are higher for what is more anomalous. If new data are drawn as the calibration data are,
+    a p-value of at most q comes in a share of at most q of them.
+    Source: Vovk, Gammerman, Shafer 2005, https://doi.org/10.1007/b106715
+    """
+    ordered = np.sort(calibration_scores)
+    at_least_as_high = len(ordered) - np.searchsorted(ordered, scores, side="left")
+    return (1 + at_least_as_high) / (len(ordered) + 1)
+
+
+def log_p_values(calibration_scores, scores):
+    """Logarithms of p-values that go on falling above the highest calibration score: (m,) and (n,) to (n,).
+
+    Below the 95th percentile they are interpolated between the calibration scores; above it, the
+    excess has an exponential distribution, with the calibration scores' mean excess.
+    """
+    ordered = np.sort(calibration_scores)
+    start = np.quantile(ordered, 1 - TAIL)
+    # Where the highest calibration scores are equal, their mean excess is zero: no less than float32's rounding.
+    least = np.finfo(np.float32).eps * abs(np.float64(start)) + np.finfo(np.float32).tiny
+    mean_excess = max(np.mean(ordered[ordered >= start] - start), least)
+    body = np.interp(scores, ordered, 1 - np.arange(1, len(ordered) + 1) / (len(ordered) + 1))
+    tail = np.log(TAIL) - (scores - start) / mean_excess
+    return np.where(scores < start, np.log(np.maximum(body, TAIL)), tail)
+
+
+def _labelled(normal_scores, anomaly_scores):
+    labels = np.repeat([0, 1], [len(normal_scores), len(anomaly_scores)])
+    return labels, np.concatenate([normal_scores, anomaly_scores])

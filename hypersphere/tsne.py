@@ -1,0 +1,38 @@
+"""Two-dimensional t-SNE maps of a space, and how much of the space they keep."""
+
+from hypersphere.errors import InputError
+
+import numpy as np
+from sklearn.manifold import TSNE, trustworthiness
+from sklearn.model_selection import cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
+
+N_NEIGHBORS = 10
+
+
+def tsne_map(space, perplexity, seed, verbose=False):
+    """t-SNE of (n, d) to (n, 2), and its Kullback-Leibler divergence; `verbose` prints scikit-learn's progress.
+
+    Raises InputError if the perplexity is not below the number of points.
+    Source: van der Maaten, Hinton 2008, https://jmlr.org/papers/v9/vandermaaten08a.html
+    """
+    if perplexity >= len(space):
+        raise InputError(f"--perplexity {perplexity:g}: must be below the number of points, {len(space)}")
+    model = TSNE(perplexity=perplexity, random_state=seed, n_jobs=-1, verbose=2 * verbose)
+    points = model.fit_transform(space)
+    return points, float(model.kl_divergence_)
+
+
+def map_quality(space, points, label, n_trust=2000):
+    """How well a space and its map keep classes and neighbours apart.
+
+    Accuracies are those of the 10 nearest neighbours, 5-fold cross-validated. Trustworthiness
+    looks at the first `n_trust` points: its cost grows with the square of their number.
+    Source: Venna, Kaski 2001, https://doi.org/10.1007/3-540-44668-0_68
+    """
+    classifier = KNeighborsClassifier(N_NEIGHBORS)
+    return {
+        "knn_accuracy_space": float(np.mean(cross_val_score(classifier, space, label))),
+        "knn_accuracy_map": float(np.mean(cross_val_score(classifier, points, label))),
+        "trustworthiness": float(trustworthiness(space[:n_trust], points[:n_trust], n_neighbors=N_NEIGHBORS)),
+    }

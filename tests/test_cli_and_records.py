@@ -1,0 +1,288 @@
+"""Flags, one-line errors, progress, files that appear whole, and records."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from conftest import assert_one_line_error, run_python
+from hypersphere import cli, files, records
+from hypersphere.errors import InputError
+
+import numpy as np
+import pytest
+
+
+def parse(monkeypatch, *flags):
+    monkeypatch.setattr(cli, "install_error_hook", lambda debug: None)  # the hook is the test runner's own
+    monkeypatch.setattr(sys, "argv", ["script.py", *map(str, flags)])
+    parser = cli.Parser("What it does.")
+    parser.add_argument("--seed", type=cli.seed_number, default=0)
+    parser.add_argument("--epochs", type=cli.positive_int, default=1)
+    parser.add_argument("--alpha", type=cli.positive_float, default=16.0)
+    parser.add_argument("--weight-decay", type=cli.non_negative_float, default=0.1)
+    return parser.parse()
+
+
+def test_flags(monkeypatch, tmp_path):
+    flags = ["--seed", 2**31 - 1, "--alpha", "2.5", "--weight-decay", 0, "--out", tmp_path / "run"]
+    args = parse(monkeypatch, *flags, "--data", tmp_path, "--debug")
+    assert (args.seed, args.epochs, args.alpha, args.weight_decay) == (2**31 - 1, 1, 2.5, 0)
+    assert sorted(path.name for path in args.out.iterdir()) == ["figures", "models", "results"]
+    assert not list(args.out.glob("*/*"))
+    expected = {"seed": 2**31 - 1, "epochs": 1, "alpha": 2.5, "weight_decay": 0, "smoke": False}
+    assert cli.settings_of(args) == expected, "where to look and write decides no number"
+
+
+def test_a_smoke_run_never_lands_on_a_real_one(monkeypatch, tmp_path):
+    monkeypatch.setattr(cli, "PROJECT", tmp_path)
+    assert parse(monkeypatch, "--smoke").out == tmp_path / "runs" / "smoke"
+    assert parse(monkeypatch, "--out", tmp_path / "own", "--smoke").out == tmp_path / "own"
+
+
+def test_in_a_notebook_the_flags_are_the_defaults(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "ipykernel", None)
+    monkeypatch.setattr(sys, "argv", ["kernel", "--f=connection.json"])
+    hook = sys.excepthook
+    assert cli.Parser("What it does.", out=tmp_path).parse().out == tmp_path
+    assert sys.excepthook is hook, "a notebook shows errors itself"
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--alph", "3"],
+        *(["--alpha", value] for value in ["0", "-1", "nan", "inf", "x"]),
+        *(["--epochs", value] for value in ["0", "1.5", "-2", "x"]),
+        *(["--weight-decay", value] for value in ["-0.1", "nan"]),
+        *(["--seed", value] for value in ["-1", "2147483648", "0.5"]),
+    ],
+    ids=" ".join,
+)
+def test_bad_flags_are_named_in_one_line(flags, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse(monkeypatch, *flags)
+    message = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert message.startswith("error: script.py: ") and message.endswith("; see --help\n")
+    assert message.count("\n") == 1 and all(word in message for word in flags)
+
+
+def test_a_folder_that_cannot_be_written_is_noticed_before_the_work(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match=f"{tmp_path / 'file'}.*: cannot write"):
+        parse(monkeypatch, "--out", tmp_path / "file")
+    monkeypatch.setattr(files, "LEAST_FREE", 10**18)
+    with pytest.raises(InputError, match=f"{tmp_path}.* MB free .*choose another folder"):
+        parse(monkeypatch, "--out", tmp_path / "run")
+
+
+HOOK = """
+import os, signal, sys
+from pathlib import Path
+from hypersphere import cli
+from hypersphere.errors import InputError
+sys.argv = ["script.py", "--out", *sys.argv[1:]]
+before = sys.excepthook, signal.getsignal(signal.SIGTERM)
+parser = cli.Parser("What it does.")
+parser.add_argument("--raise", dest="error")
+assert (sys.excepthook, signal.getsignal(signal.SIGTERM)) == before, "building a parser changes the process"
+error = parser.parse().error
+print("at work")
+if error == "input":
+    raise InputError("x.npz: missing;\\n run train_x.py first")
+if error == "file":
+    Path("no-such-file").read_text()
+if error == "stop":
+    os.kill(os.getpid(), signal.SIGTERM)
+if error == "bug":
+    raise ZeroDivisionError("a bug")
+"""
+
+
+def run_with_hook(folder, error, *flags):
+    command = [sys.executable, "-c", HOOK, folder, "--raise", error, *flags]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def test_errors_of_the_user_end_in_one_line(tmp_path):
+    done = run_with_hook(tmp_path, "input")
+    assert_one_line_error(done, "error: x.npz: missing; run train_x.py first")
+    assert done.stderr.count("\n") == 1 and done.stdout == "at work\n"
+    assert_one_line_error(run_with_hook(tmp_path, "file"), "no-such-file")
+
+
+def test_debug_shows_the_traceback_too(tmp_path):
+    done = run_with_hook(tmp_path, "input", "--debug")
+    assert done.returncode == 2
+    assert done.stderr.startswith("Traceback (most recent call last)")
+    assert done.stderr.endswith("\nerror: x.npz: missing; run train_x.py first\n")
+
+
+def test_a_bug_keeps_its_traceback(tmp_path):
+    for flags in [[], ["--debug"]]:
+        done = run_with_hook(tmp_path, "bug", *flags)
+        assert done.returncode == 1 and done.stderr.count("Traceback") == 1
+        assert done.stderr.endswith("ZeroDivisionError: a bug\n")
+
+
+def test_a_stopped_program_says_how_to_continue(tmp_path):
+    done = run_with_hook(tmp_path, "stop")
+    assert done.returncode == 130
+    assert done.stderr == "\ninterrupted: repeat the command to continue\n"
+
+
+def test_progress_is_one_line(capsys):
+    with cli.progress(3, "trials") as line:
+        for _ in range(3):
+            line.update()
+    printed, errors = capsys.readouterr()
+    assert printed.count("\n") == 1 and printed.split("\r")[-1].startswith("trials  3/3  ") and not errors
+
+
+def test_a_stage_is_one_line(capsys):
+    with cli.stage("fitting"):
+        assert capsys.readouterr().out == "fitting"
+    printed, errors = capsys.readouterr()
+    assert printed.endswith(" s\n") and printed.count("\n") == 1 and not errors
+
+
+def test_replacing_keeps_the_old_file_when_writing_fails(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(InputError, match=rf"{path}: cannot write \(No space left"), files.replacing(path) as beside:
+        beside.write_text("half of the n")
+        raise OSError(28, "No space left on device")
+    with pytest.raises(KeyboardInterrupt), files.replacing(path) as beside:
+        beside.write_text("half of the n")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+    with files.replacing(path) as beside:
+        beside.write_text("new")
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+WRITE_OFTEN = """
+import sys
+from pathlib import Path
+from hypersphere import files, records
+folder = Path(sys.argv[1])
+for number in range(300):
+    files.make_writable(folder)
+    with files.replacing(folder / "file") as beside:
+        beside.write_text("whole")
+    records.append_record(folder / "x.jsonl", {"settings": {"number": number}, "metrics": {"long": "x" * 2000}})
+"""
+
+
+def test_processes_do_not_get_in_each_others_way(tmp_path):
+    command = [sys.executable, "-c", WRITE_OFTEN, tmp_path]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
+    assert [process.communicate()[1] for process in processes] == [b"", b""]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "x.jsonl"]
+    numbers = [record["settings"]["number"] for record in records.read_records(tmp_path / "x.jsonl")]
+    assert sorted(numbers) == sorted([*range(300)] * 2)
+
+
+def test_arrays_round_trip_and_name_what_is_wrong(tmp_path):
+    path, label = tmp_path / "e.npz", np.arange(4)
+    with pytest.raises(InputError, match=r"e\.npz: missing; run train_x\.py"):
+        files.load_arrays(path, "run train_x.py")
+    files.save_arrays(path, {"label_test": label, "embedding_test": np.eye(4, dtype=np.float32)})
+    arrays = files.load_arrays(path, "run train_x.py", label)
+    assert list(arrays) == ["label_test", "embedding_test"] and arrays["embedding_test"].dtype == np.float32
+    np.testing.assert_array_equal(arrays["embedding_test"], np.eye(4))
+    with pytest.raises(InputError, match=r"other test images; run train_x\.py with the same flags"):
+        files.load_arrays(path, "run train_x.py", label + 1)
+    content = path.read_bytes()
+    encrypted = re.sub(rb"(?s)(PK\x01\x02....)\x00", b"\\1\x01", content)  # a flag of each entry in the archive
+    for damaged in [encrypted, content[:200], b"", b"PK\x03\x04", content.replace(b"\x93NUMPY", b"\x93NUMPI")]:
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"e\.npz: damaged; run train_x\.py"):
+            files.load_arrays(path, "run train_x.py")
+
+
+def test_a_record_has_what_its_numbers_depend_on(tmp_path):
+    settings, metrics = {"seed": 3, "precision": "float32"}, {"accuracy": 0.5}
+    record = records.new_record("x", settings, metrics, time.perf_counter() - 2, history=[1])
+    assert list(record) == [
+        *["name", "settings", "metrics", "seconds", "peak_memory_mb", "versions", "revision", "machine", "history"]
+    ]
+    assert (record["name"], record["settings"], record["metrics"]) == ("x", settings, metrics)
+    assert record["seconds"] >= 2 and record["history"] == [1]
+    assert {"python", "tensorflow", "keras", "scikit-learn", "numpy"} <= set(record["versions"])
+    assert record["machine"]["cpu"] and record["machine"]["cores"] >= 1 and record["machine"]["system"]
+    records.write_record(tmp_path / "x.json", record)
+    assert records.read_record(tmp_path / "x.json", "") == record
+
+
+def test_records_are_appended_and_read_in_order(tmp_path):
+    path = tmp_path / "x.jsonl"
+    assert records.read_records(path) == []
+    written = [{"settings": {"seed": seed}, "metrics": {"name": "é\u2028\n"}} for seed in range(3)]
+    for record in written:
+        records.append_record(path, record)
+    assert records.read_records(path) == written
+    assert path.read_text().count("\n") == 3
+    with pytest.raises(InputError, match="cannot write"):
+        records.append_record(path / "under-a-file.jsonl", {})
+
+
+@pytest.mark.parametrize(
+    "damaged", [b'{"settings": {}, "metr', b"", b"[1]", b'{"settings": {}}', b'{"settings": 1, "metrics": {}}', b"\xff"]
+)
+def test_a_damaged_record_is_named_with_its_line(damaged, tmp_path):
+    path, good = tmp_path / "x.jsonl", json.dumps({"settings": {}, "metrics": {}}).encode()
+    path.write_bytes(b"\n".join([good, damaged, good]) + b"\n")
+    with pytest.raises(InputError, match=r"x\.jsonl, line 2: damaged; delete the line"):
+        records.read_records(path)
+    path.write_bytes(damaged)
+    with pytest.raises(InputError, match=r"x\.jsonl: damaged; run train_x\.py"):
+        records.read_record(path, "run train_x.py")
+
+
+def test_a_missing_record_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"x\.json: missing; run train_x\.py"):
+        records.read_record(tmp_path / "x.json", "run train_x.py")
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="needs Git")
+def test_the_revision_is_that_of_the_clone(tmp_path, monkeypatch):
+    package = tmp_path / "hypersphere"
+    package.mkdir()
+    (package / "x.py").write_text("one")
+    monkeypatch.setattr(records, "PACKAGE", package)
+    assert records.revision() is None, "no clone"
+
+    def git(*words):
+        names = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+        return subprocess.run(["git", *names, *words], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    git("init")
+    git("add", ".")
+    git("commit", "--message", "first")
+    head = git("rev-parse", "HEAD").strip()
+    (tmp_path / "README.md").write_text("not of the package")
+    assert records.revision() == head[:12]
+    (package / "x.py").write_text("two")
+    assert records.revision() == head[:12] + "+"
+
+
+def test_without_git_there_is_no_revision(monkeypatch, tmp_path):
+    (tmp_path / ".git").mkdir()
+    monkeypatch.setattr(records, "PACKAGE", tmp_path / "hypersphere")
+    (tmp_path / "hypersphere").mkdir()
+    monkeypatch.setenv("PATH", "")
+    assert records.revision() is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells it")
+def test_peak_memory_is_the_processs_own():
+    held = np.ones(500 * 10**6, np.uint8)
+    assert records.peak_memory_mb() > 500
+    child = run_python("from hypersphere import records; print(records.peak_memory_mb())")
+    del held
+    assert 5 < int(child) < 400

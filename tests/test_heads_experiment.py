@@ -1,0 +1,186 @@
+"""Article 2's experiment: its protocol, its networks and its trials, on small draws."""
+
+from argparse import Namespace
+
+from conftest import run, write_cifar10
+from experiments import heads
+from hypersphere import datasets, networks, scores
+from hypersphere.errors import InputError
+
+import keras
+import numpy as np
+import pytest
+from sklearn.neighbors import LocalOutlierFactor
+
+SNEAKER_BOOT = ("fashion-mnist", 7, 9)
+
+
+def args_of(**flags):
+    defaults = {"dataset": "fashion-mnist", "normal": None, "anomaly": None, "heads": ["arcface"], "seeds": 1}
+    defaults |= {"backbone": "cnn", "weights": None, "epochs": None, "legacy": False, "precision": "float32"}
+    return Namespace(**defaults | {"smoke": True, "data": None} | flags)
+
+
+def original_labels(images, x, y):
+    """The data set's own labels of some images, found by their pixels."""
+    label_of = {image.tobytes(): label for image, label in zip(x, y, strict=True)}
+    return np.array([label_of[image.tobytes()] for image in images])
+
+
+def test_a_draw_follows_the_protocol():
+    x, y = datasets.load_labelled("fashion-mnist", "train")
+    x_test, y_test = datasets.load_labelled("fashion-mnist", "t10k")
+    drawn = heads.draw(*SNEAKER_BOOT, seed=3)
+    shapes = [drawn.x_train.shape, drawn.x_val.shape, drawn.x_normal.shape, drawn.x_anomaly.shape]
+    assert shapes == [(n, 28, 28, 1) for n in [9000, 1800, 1000, 1000]]
+    labels = original_labels(drawn.x_train, x, y)
+    assert 9 not in labels and 9 not in original_labels(drawn.x_val, x, y)
+    np.testing.assert_array_equal(labels, np.array([0, 1, 2, 3, 4, 5, 6, 8, 7])[drawn.y_train])
+    np.testing.assert_array_equal(np.bincount(drawn.y_train), [1000] * 9)
+    np.testing.assert_array_equal(drawn.is_normal, labels == 7)
+    assert set(original_labels(drawn.x_normal, x_test, y_test)) == {7}
+    assert set(original_labels(drawn.x_anomaly, x_test, y_test)) == {9}
+    used = {image.tobytes() for image in drawn.x_train}
+    assert not any(image.tobytes() in used for image in drawn.x_val)
+
+
+def test_a_draw_is_decided_by_its_seed():
+    first, second = (heads.draw(*SNEAKER_BOOT, seed, smoke=True) for seed in [0, 1])
+    assert not np.array_equal(first.x_train, second.x_train)
+    heads.draw.cache_clear()
+    np.testing.assert_array_equal(first.x_train, heads.draw(*SNEAKER_BOOT, 0, smoke=True).x_train)
+
+
+def test_legacy_labels_collide_as_in_the_published_code():
+    plain, legacy = (heads.draw(*SNEAKER_BOOT, 0, legacy=legacy, smoke=True) for legacy in [False, True])
+    np.testing.assert_array_equal(plain.x_train, legacy.x_train)
+    shirt = heads.class_number("fashion-mnist", "shirt")
+    assert set(legacy.y_train[legacy.is_normal]) == {shirt} == set(legacy.y_train[plain.y_train == shirt])
+    np.testing.assert_array_equal(plain.y_train[~plain.is_normal], legacy.y_train[~plain.is_normal])
+
+
+def test_the_articles_pairs_are_the_default(tmp_path):
+    write_cifar10(tmp_path / datasets.CIFAR10_FOLDER, np.random.default_rng(0))
+    for name in datasets.CIFAR10_FILES[:-1]:
+        with pytest.raises(InputError, match=f"{name}: missing"):
+            heads.choose_pairs(None, None, None, tmp_path)
+        (tmp_path / datasets.CIFAR10_FOLDER / name).symlink_to("test_batch.bin")
+    assert heads.choose_pairs(None, None, None, tmp_path) == {"fashion-mnist": (7, 9), "cifar10": (4, 7)}
+    assert heads.choose_pairs("cifar10", None, None, tmp_path) == {"cifar10": (4, 7)}
+    legacy = heads.draw("cifar10", 4, 7, 0, legacy=True, smoke=True, data=tmp_path)
+    assert legacy.x_train.shape[1:] == (32, 32, 3)
+    assert set(legacy.y_train[legacy.is_normal]) == {heads.class_number("cifar10", "cat")}
+
+
+def test_without_cifar10_its_pair_is_left_out_or_an_error(monkeypatch, capsys):
+    def no_network(folder):
+        raise datasets.DownloadError("no network")
+
+    monkeypatch.setattr(datasets, "find_cifar10", no_network)
+    assert heads.choose_pairs(None, None, None, None) == {"fashion-mnist": (7, 9)}
+    assert "no network; its pair is left out" in capsys.readouterr().out
+    with pytest.raises(datasets.DownloadError):
+        heads.choose_pairs("cifar10", "cat", "dog", None)
+
+
+def test_classes_by_name_or_number():
+    assert heads.choose_pairs("fashion-mnist", "Ankle Boot", "t-shirt/top", None) == {"fashion-mnist": (9, 0)}
+    assert heads.choose_pairs("mnist", "4", "9", None) == {"mnist": (4, 9)}
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"dataset": None, "normal": "7", "anomaly": "9"}, "need --dataset"),
+        ({"normal": "boots", "anomaly": "9"}, "boots: no class of fashion-mnist; choose one of: 0 T-shirt"),
+        ({"normal": "7", "anomaly": "10"}, "10: no class"),
+        ({"normal": "7"}, "give both"),
+        ({"normal": "7", "anomaly": "sneaker"}, "same class"),
+        ({"dataset": "mnist"}, "give both"),
+        ({"weights": "imagenet"}, "--backbone mobilenetv2"),
+        ({"backbone": "mobilenetv2", "weights": "no.h5"}, r"no\.h5: missing"),
+    ],
+)
+def test_wrong_flags_are_named(flags, words):
+    with pytest.raises(InputError, match=words):
+        heads.plan(args_of(**flags))
+
+
+def test_the_plan_is_every_head_on_every_draw():
+    trials = heads.plan(args_of(heads=list(heads.HEADS), seeds=3, smoke=False))
+    assert len(trials) == 18 and "fashion_mnist-sneaker-ankle_boot/cnn/adacos-dynamic-seed2" in trials
+    assert {settings["recipe"]["epochs"] for settings in trials.values()} == {12}
+    assert all(name.split("/")[1] == "cnn-legacy" for name in heads.plan(args_of(legacy=True)))
+
+
+def test_both_networks_share_their_weights_and_differ_by_the_margin():
+    (settings,) = heads.plan(args_of()).values()
+    training, network = heads.build(settings, (28, 28, 1))
+    x = np.random.default_rng(0).random((3, 28, 28, 1), dtype=np.float32)
+    with_margin = training([x, np.array([0, 1, 2])], training=False).numpy()
+    without = network(x).numpy()
+    assert np.all(np.diag(with_margin) < np.diag(without))
+    off_diagonal = ~np.eye(3, 9, dtype=bool)
+    np.testing.assert_allclose(with_margin[off_diagonal], without[off_diagonal], rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(network(x), network(x, training=False), "the network to use changes its images")
+
+
+def test_augmentation_mirrors_and_shifts_in_training_alone():
+    x = np.zeros((64, 32, 32, 3), np.float32)
+    x[:, 10, 20] = 1
+    image = keras.Input((32, 32, 3))
+    augmented = heads.augment(image, heads.recipe_of("cnn", "cifar10"), networks.layer_seeds(0))
+    network = keras.Model(image, augmented)
+    np.testing.assert_array_equal(network(x, training=False), x)
+    rows, columns = np.nonzero(network(x, training=True).numpy()[..., 0])[1:]
+    assert {8, 12} <= set(rows) <= set(range(8, 13))
+    assert {18, 22, 9, 13} <= set(columns) <= {*range(18, 23), *range(9, 14)}  # 31 - 20 = 11 when mirrored
+    digits = keras.Model(image, heads.augment(image, heads.recipe_of("cnn", "mnist"), networks.layer_seeds(0)))
+    np.testing.assert_array_equal(digits(x, training=True), x, "a mirrored digit is no digit")
+
+
+def test_scorers_against_numpy():
+    rng = np.random.default_rng(0)
+    train, normal, anomaly = (scores.directions(rng.normal(m, 1, (50, 8))) for m in [1, 1, 0.5])
+    auroc = heads.auroc_by_scorer(train, normal, anomaly)
+    cosine = [[-max(a @ b for b in train) for a in x] for x in [normal, anomaly]]
+    assert auroc["cosine"] == pytest.approx(np.mean([[a < b for b in cosine[1]] for a in cosine[0]]))
+    for k in [5, 20]:
+        lof = LocalOutlierFactor(n_neighbors=k, novelty=True).fit(train)
+        assert auroc[f"lof{k}"] == scores.auroc(-lof.score_samples(normal), -lof.score_samples(anomaly))
+
+
+def test_a_trial_repeats_itself_and_its_kept_network_gives_its_numbers(tmp_path):
+    ((name, settings),) = heads.plan(args_of(heads=["adacos-dynamic"], epochs=4)).items()
+    first, second = (heads.run_trial(name, settings, None, tmp_path) for _ in range(2))
+    assert first["metrics"] == second["metrics"] and first["loss"] == second["loss"]
+    assert len(first["loss"]) == 4 and first["loss"][-1] < first["loss"][0]
+    assert 0.3 < first["metrics"]["val_accuracy"] < 1
+    assert first["metrics"]["scale"] != pytest.approx(np.sqrt(2) * np.log(8), rel=1e-3)
+    network = keras.saving.load_model(tmp_path / f"{name}.keras")
+    drawn = heads.draw(*SNEAKER_BOOT, 0, smoke=True)
+    images = [drawn.x_train[drawn.is_normal], drawn.x_normal, drawn.x_anomaly]
+    auroc = heads.auroc_by_scorer(*(heads.directions(network, x, mirrored=True) for x in images))
+    assert auroc == pytest.approx(first["metrics"]["auroc"], abs=0.01)
+
+
+@pytest.mark.slow
+def test_mobilenetv2_runs_a_trial(tmp_path):
+    flags = args_of(heads=["l2softmax"], backbone="mobilenetv2", weights="none", epochs=1)
+    ((name, settings),) = heads.plan(flags).items()
+    record = heads.run_trial(name, settings, None, tmp_path)
+    assert settings["recipe"]["one_cycle"] is False and set(record["metrics"]["auroc"]) == {"cosine", "lof5", "lof20"}
+    assert keras.saving.load_model(tmp_path / f"{name}.keras").get_layer("embedding").output.shape == (None, 1280)
+
+
+@pytest.mark.slow
+def test_the_command_runs_what_is_missing(tmp_path):
+    flags = ["--smoke", "--dataset", "fashion-mnist", "--seeds", 2, "--heads", "softmax", "--out", tmp_path]
+    assert "2 trials, 2 of them to run" in run("experiments.heads", *flags)
+    path = tmp_path / "results" / "article2.jsonl"
+    lines = sorted(path.read_text().splitlines())
+    path.write_text(lines[0] + "\n")
+    assert "2 trials, 1 of them to run" in run("experiments.heads", *flags, "--jobs", 1)
+    assert len(path.read_text().splitlines()) == 2
+    with pytest.raises(InputError, match="made with another recipe"):
+        run("experiments.heads", *flags, "--epochs", 3)

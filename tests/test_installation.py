@@ -1,0 +1,62 @@
+"""The library installed without the clone, and the scripts run as a notebook's kernel runs them."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+from conftest import PROJECT
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+USE = """
+import numpy as np, keras, hypersphere
+from hypersphere import AdaCos, ArcFace, CosFace, L2Softmax, LayeredLOF
+assert "site" in hypersphere.__file__, hypersphere.__file__
+image, label = keras.Input((8,)), keras.Input((), dtype="int64")
+network = keras.Model([image, label], ArcFace(4, scale=30, margin=0.5)(keras.layers.Dense(3)(image), label))
+network.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+rng = np.random.default_rng(0)
+x, y = rng.normal(size=(64, 8)), rng.integers(0, 4, 64)
+network.fit([x, y], y, verbose=0)
+detector = LayeredLOF(level=0.05).fit(x, X_calibration=rng.normal(size=(100, 8)))
+print(detector.predict(np.full((1, 8), 50.0)))
+"""
+
+
+def test_the_library_installs_by_itself(tmp_path):
+    source, site = tmp_path / "source", tmp_path / "site"
+    source.mkdir()
+    for name in ["pyproject.toml", "README.md", "LICENSE"]:
+        shutil.copy(PROJECT / name, source)
+    shutil.copytree(PROJECT / "hypersphere", source / "hypersphere")
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*install, "--target", site, source], check=True)
+    assert {path.name for path in site.iterdir() if path.suffix != ".dist-info"} == {"hypersphere"}
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    done = subprocess.run([sys.executable, "-c", USE], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.strip() == "[-1]", done.stderr
+
+
+def test_the_scripts_run_as_notebooks(tmp_path):
+    jupytext = pytest.importorskip("jupytext")
+    nbclient = pytest.importorskip("nbclient")
+    # Arguments parse to their defaults in a kernel: a first cell makes these small and writes elsewhere.
+    flags = ["--smoke", "--out", str(tmp_path)]
+    small = (
+        "import argparse\n"
+        "from hypersphere import cli\n"
+        f"cli.Parser.parse_args = lambda self, _: argparse.ArgumentParser.parse_args(self, {flags})\n"
+    )
+    scripts = ["train_cnn_baseline.py", "train_l2softmax.py", "visualize_tsne.py", "anomaly_lof.py"]
+    for script in scripts:
+        notebook = jupytext.read(PROJECT / script)
+        assert len(notebook.cells) >= 5
+        notebook.cells.insert(0, jupytext.reads(small, fmt="py:percent").cells[0])
+        client = nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(PROJECT)}})
+        client.execute()
+    shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert any("image/png" in output.get("data", {}) for output in shown), "figures are shown in the notebook"
+    assert (tmp_path / "results" / "lof.json").is_file()

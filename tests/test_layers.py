@@ -1,0 +1,96 @@
+"""The unit norm, the L2 constraint and the warp against NumPy and geometry."""
+
+from hypersphere import layers
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+
+@pytest.mark.parametrize("axis", [0, -1, None])
+def test_unit_divides_by_the_norm_along_an_axis(axis):
+    x = np.random.default_rng(0).normal(size=(50, 64)).astype(np.float32)
+    norms = np.sqrt((x.astype(float) ** 2).sum(axis=axis, keepdims=True))
+    np.testing.assert_allclose(layers.unit(x, axis), x / norms, rtol=1e-5)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 16.0])
+def test_l2_constrain_puts_rows_on_a_sphere(alpha):
+    x = np.random.default_rng(0).normal(size=(50, 64)).astype(np.float32)
+    result = keras.ops.convert_to_numpy(layers.l2_constrain(x, alpha))
+    np.testing.assert_allclose(np.linalg.norm(result, axis=1), alpha, rtol=1e-5)
+    np.testing.assert_allclose(result, alpha * x / np.linalg.norm(x, axis=1, keepdims=True), rtol=1e-5)
+
+
+def test_gradient_of_l2_constrain():
+    # d/dx of u . (alpha x / |x|) is alpha / |x| times what of u is perpendicular to x.
+    x, u, alpha = np.float32([[3.0, 4.0]]), np.float32([[1.0, 0.0]]), 10.0
+    variable = tf.Variable(x)
+    with tf.GradientTape() as tape:
+        value = tf.reduce_sum(u * layers.l2_constrain(variable, alpha))
+    direction = x / 5
+    expected = alpha / 5 * (u - (u @ direction.T) * direction)
+    np.testing.assert_allclose(tape.gradient(value, variable), expected, rtol=1e-5)
+
+
+def test_a_zero_row_stays_zero_with_a_bounded_gradient():
+    variable = tf.Variable(np.zeros((1, 64), np.float32))
+    with tf.GradientTape() as tape:
+        result = layers.l2_constrain(variable, 16.0)
+        value = tf.reduce_sum(result)
+    assert not result.numpy().any()
+    gradient = tape.gradient(value, variable).numpy()
+    np.testing.assert_allclose(gradient, 16 / np.sqrt(layers.SMALLEST_SQUARED_NORM), rtol=1e-5)
+
+
+def centers(images):
+    """The centre of mass of each image, (n, 2): row, column."""
+    places = np.indices((28, 28)).reshape(2, -1)
+    return np.array([np.average(places, axis=1, weights=image.ravel()) for image in images])
+
+
+@pytest.mark.parametrize(
+    ("largest", "farthest"),
+    [
+        ({"rotation": 0, "zoom": 0, "shift": 3}, [3, 3]),
+        ({"rotation": 20, "zoom": 0, "shift": 0}, [6.5 * np.sin(np.radians(20)), 6.5 * (1 - np.cos(np.radians(20)))]),
+        ({"rotation": 0, "zoom": 0.2, "shift": 0}, [0, 6.5 * 0.2 / 0.8]),
+        ({"rotation": 0, "zoom": 0, "shift": 0}, [0, 0]),
+    ],
+)
+def test_warp_moves_as_far_as_it_says(largest, farthest):
+    x = np.zeros((500, 28, 28, 1), np.float32)
+    x[:, 13:15, 19:22] = 1  # its centre is 6.5 pixels to the right of the middle
+    moved = np.abs(centers(layers.RandomWarp(**largest, seed=0)(x, training=True).numpy()) - [13.5, 20])
+    np.testing.assert_allclose(moved.max(axis=0), farthest, atol=0.15)  # pixels; the largest of 500 draws
+
+
+def test_a_warp_leaves_a_share_unchanged():
+    x = np.random.default_rng(0).random((1000, 28, 28, 1), dtype=np.float32)
+    warped = layers.RandomWarp(unchanged=0.3, seed=0)(x, training=True).numpy()
+    stayed = [np.allclose(image, before, atol=1e-4) for image, before in zip(warped, x, strict=True)]
+    assert np.mean(stayed) == pytest.approx(0.3, abs=4 * np.sqrt(0.3 * 0.7 / 1000))
+
+
+def test_a_warp_is_for_training_alone_and_decided_by_its_seed():
+    x = np.random.default_rng(0).random((8, 28, 28, 1), dtype=np.float32)
+    warp = layers.RandomWarp(rotation=5, zoom=0.2, shift=1, unchanged=0.5, seed=3)
+    again = layers.RandomWarp.from_config(warp.get_config())
+    np.testing.assert_array_equal(warp(x), x)
+    first = warp(x, training=True)
+    np.testing.assert_array_equal(again(x, training=True), first)
+    assert not np.array_equal(warp(x, training=True), first), "each call draws anew"
+
+
+def test_a_warp_computes_in_float32_under_mixed_precision():
+    policy = keras.config.dtype_policy()
+    x = np.random.default_rng(0).random((4, 28, 28, 1), dtype=np.float32)
+    expected = layers.RandomWarp(seed=1)(x, training=True)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        warped = layers.RandomWarp(seed=1)(x, training=True)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    assert warped.dtype == "float32"
+    np.testing.assert_array_equal(warped, expected)

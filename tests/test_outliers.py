@@ -1,0 +1,132 @@
+"""Images that are no digits."""
+
+from hypersphere import datasets, files, outliers
+from hypersphere.errors import InputError
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def test_grey_is_itu_r_601_luma():
+    color = np.full((32, 32, 3), [200, 100, 50], dtype=np.uint8)
+    grey = outliers.to_grey_digit_size(Image.fromarray(color))
+    assert grey.shape == (28, 28, 1)
+    assert set(grey.ravel()) == {round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)}
+
+
+def test_photograph_patches_are_tiles():
+    from sklearn.datasets import load_sample_image
+
+    patches = outliers.load_photograph_patches()
+    assert patches.shape == (2 * 15 * 22, 28, 28, 1) and patches.dtype == np.float32
+    grey = np.asarray(Image.fromarray(load_sample_image("china.jpg")).convert("L"))
+    np.testing.assert_allclose(patches[22 + 1].squeeze() * 255, grey[28:56, 28:56], atol=1e-4)
+
+
+def test_an_image_folder_is_read_and_what_is_unreadable_named(tmp_path, capsys):
+    Image.new("L", (100, 60), 128).save(tmp_path / "a.png")
+    Image.new("RGB", (50, 50), (255, 255, 255)).save(tmp_path / "b.JPG")
+    Image.new("RGBA", (9, 30), (0, 0, 0, 255)).save(tmp_path / "d.png")
+    (tmp_path / "c.jpg").write_bytes(b"not an image")
+    (tmp_path / "notes.txt").write_text("passed over")
+    images = outliers.load_image_folder(tmp_path)
+    assert images.shape == (3, 28, 28, 1) and images.dtype == np.float32
+    np.testing.assert_allclose(images[:, 14, 14, 0], [128 / 255, 1, 0], atol=1 / 255)
+    assert capsys.readouterr().err.startswith(f"skipped {tmp_path / 'c.jpg'}: not a readable image")
+
+
+def test_an_image_folder_without_images(tmp_path):
+    with pytest.raises(InputError, match=f"{tmp_path}: no readable PNG or JPEG"):
+        outliers.load_image_folder(tmp_path)
+    with pytest.raises(InputError, match=f"{tmp_path / 'nowhere'}: not a folder"):
+        outliers.load_image_folder(tmp_path / "nowhere")
+
+
+@pytest.fixture
+def without_cifar10(tmp_path, monkeypatch):
+    """The project's data folder, with Fashion-MNIST alone, and no network."""
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "fashion-mnist").symlink_to(datasets.PROJECT_DATA / "fashion-mnist", target_is_directory=True)
+    monkeypatch.setattr(datasets, "PROJECT_DATA", project)
+    monkeypatch.setattr(datasets, "CIFAR10_URL", "http://127.0.0.1:9/nothing-listens-here")
+    monkeypatch.delenv("HYPERSPHERE_DATA", raising=False)
+    return project
+
+
+def denied(**arguments):
+    raise PermissionError(13, "Permission denied")
+
+
+@pytest.mark.parametrize(
+    ("temporary_file", "words"),
+    [(files.tempfile.TemporaryFile, "run again with a network"), (denied, "cannot write (Permission denied)")],
+    ids=["no network", "no permission"],
+)
+def test_without_cifar10_its_set_is_left_out(temporary_file, words, without_cifar10, monkeypatch):
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", temporary_file)
+    sets, missing = outliers.load_far(smoke=True)
+    assert {name: len(images) for name, images in sets.items()} == {"Fashion-MNIST": 500, "photographs": 500}
+    assert words in missing and str(without_cifar10) in missing and "\n" not in missing
+    with pytest.raises(datasets.DownloadError) as error:
+        outliers.load_far(strict=True)
+    assert str(error.value) == missing
+    assert [path.name for path in without_cifar10.iterdir()] == ["fashion-mnist"]
+
+
+def test_far_sets_are_whole_or_their_first_images(data_folder, tmp_path):
+    Image.new("L", (9, 9)).save(tmp_path / "own.png")
+    sets, missing = outliers.load_far(data_folder, tmp_path)
+    assert missing == "" and {name: len(images) for name, images in sets.items()} == {
+        "Fashion-MNIST": 10_000,
+        "CIFAR-10": 10_000,
+        "photographs": 660,
+        "own folder": 1,
+    }
+    path = data_folder / datasets.CIFAR10_FOLDER / "test_batch.bin"
+    grey = outliers.to_grey_digit_size(Image.fromarray(datasets.read_cifar10(path)[0][3]))
+    np.testing.assert_allclose(sets["CIFAR-10"][3] * 255, grey, atol=1e-4)
+    few, _ = outliers.load_all(data_folder, smoke=True)
+    assert [*few] == [*[*sets][:3], "printed letters", "uniform noise", "Gaussian noise", "turned digits"]
+    for name, images in few.items():
+        assert images.shape[1:] == (28, 28, 1) and images.dtype == np.float32 and len(images) <= 500
+        assert images.min() >= 0 and images.max() <= 1
+        if name in sets:
+            np.testing.assert_array_equal(images, sets[name][:500])
+
+
+def test_a_damaged_cifar10_is_an_error_and_not_left_out(tmp_path):
+    (tmp_path / datasets.CIFAR10_FOLDER).mkdir()
+    (tmp_path / datasets.CIFAR10_FOLDER / "test_batch.bin").write_bytes(b"short")
+    with pytest.raises(InputError, match="bytes instead of"):
+        outliers.load_far(tmp_path)
+
+
+def test_letters_are_as_described():
+    letters = outliers.draw_letters(copies=1)
+    assert letters.shape == (20 * 24, 28, 28, 1)
+    rows = [np.flatnonzero(image.max(axis=(1, 2)) > 0.2) for image in letters]
+    heights = np.array([of_letter[-1] - of_letter[0] + 1 for of_letter in rows])
+    assert heights.min() >= 10 and heights.max() <= 28 and heights.std() > 1
+    assert letters.max(axis=(1, 2, 3)).min() > 0.3, "a letter is missing"
+    assert letters[:, [0, -1]].max() < 0.2, "a letter is cut off"
+    assert len(np.unique(letters.reshape(len(letters), -1), axis=0)) == len(letters)
+    np.testing.assert_array_equal(letters, outliers.draw_letters(copies=1))
+
+
+def test_turned_digits():
+    x, y = datasets.load_labelled("mnist", "t10k")
+    turned = outliers.turned_digits()
+    assert len(turned) == np.isin(y, [3, 4, 7]).sum()
+    np.testing.assert_array_equal(turned[0, :, :, 0], np.rot90(x[0, :, :, 0], 2))  # the first test image is a 7
+
+
+# Clipped to [0, 1], a normal distribution of standard deviation 0.25 about 0.5 keeps one of 0.2399.
+@pytest.mark.parametrize(("kind", "sd"), [("uniform", np.sqrt(1 / 12)), ("gaussian", 0.2399)])
+def test_noise(kind, sd):
+    x = outliers.noise(kind, n=200)
+    assert x.shape == (200, 28, 28, 1) and x.dtype == np.float32
+    assert x.min() >= 0 and x.max() <= 1
+    assert x.mean() == pytest.approx(0.5, abs=4 * sd / np.sqrt(x.size))
+    assert x.std() == pytest.approx(sd, abs=4 * sd / np.sqrt(x.size))

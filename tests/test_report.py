@@ -1,0 +1,166 @@
+"""Tables from records: statistics at known values, what may be averaged, and the pages against the records."""
+
+import json
+import re
+import shutil
+
+from conftest import PROJECT, run, run_python
+from experiments import report
+from experiments.tables import article1, article2, common, differences
+from hypersphere import records
+from hypersphere.errors import InputError
+
+import numpy as np
+import pytest
+
+RECORDS = report.load(report.RESULTS)
+
+
+def test_readme_and_pages_say_what_the_records_say():
+    run("experiments.report", "--check")
+
+
+def test_the_report_loads_neither_keras_nor_an_experiment():
+    code = (
+        "import sys, experiments.report\n"
+        "print([m for m in sys.modules if m in ['keras', 'tensorflow'] or m.startswith('experiments.')])"
+    )
+    loaded = run_python(code)
+    assert "keras" not in loaded and "tensorflow" not in loaded
+    assert not any(
+        f"experiments.{name}'" in loaded for name in ["heads", "scoreboard", "seeds", "speed", "sweep", "demo"]
+    )
+
+
+def test_committed_records_are_complete():
+    names = [record["name"] for of in RECORDS.values() for record in of]
+    assert len({record["settings"]["seed"] for record in RECORDS["article1"]}) >= 5
+    for record in [record for of in RECORDS.values() for record in of]:
+        assert {"name", "settings", "metrics", "seconds", "versions", "revision", "machine"} <= set(record)
+        assert not record["settings"].get("smoke")
+    for experiment in ["article1", "article2", "scoreboard"]:
+        assert len({record["name"] for record in RECORDS[experiment]}) == len(RECORDS[experiment]), names
+
+
+def test_a_changed_record_changes_its_tables():
+    before = report.tables_of(RECORDS)
+    changed = json.loads(json.dumps(RECORDS))
+    changed["article1"][0]["metrics"]["cnn"]["accuracy"]["test"] -= 0.01
+    changed["article1"][1]["metrics"]["lof"]["l2softmax"]["auroc"]["CIFAR-10"] -= 0.01
+    after = report.tables_of(changed)
+    assert {name for name in before if before[name] != after[name]} == {"accuracy", "summary", "separation"}
+
+
+def test_fill_in_replaces_what_stands_between_the_markers(monkeypatch):
+    monkeypatch.setitem(report.PAGES, "page", ["t"])
+    text = "a\n<!-- t -->\nold\n\nold\n<!-- /t -->\nb"
+    assert report.fill_in(text, "page", {"t": r"new \1"}) == "a\n<!-- t -->\n\nnew \\1\n\n<!-- /t -->\nb"
+    with pytest.raises(InputError, match="markers <!-- t -->"):
+        report.fill_in("nothing", "page", {"t": "x"})
+    with pytest.raises(InputError, match="nothing for its table t"):
+        report.fill_in(text, "page", {})
+
+
+def test_statistics_at_known_values():
+    assert common.spread([0.5], 2, 100) == "50.00" and common.spread([1, 2, 3], 1) == "2.0 ± 1.0"
+    assert common.cell([1, 2, 3], 5, 1) == "2.0 ± 1.0 (n = 3)"
+    np.testing.assert_allclose(differences.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    difference = np.array([0.01, 0.02, 0.03, 0.04, 0.05, 0.06])
+    row = differences.one_difference(difference)
+    # Student's t for 5 degrees of freedom; the exact Wilcoxon p of six equal signs is 2 / 2**6.
+    assert row["half_width_95"] == pytest.approx(2.570582 * difference.std(ddof=1) / np.sqrt(6), rel=1e-5)
+    assert row["wilcoxon_p"] == pytest.approx(2 / 64) and row["seeds_higher"] == row["n"] == 6
+    assert differences.one_difference(np.zeros(4))["wilcoxon_p"] == 1
+
+
+def test_the_articles_medians():
+    medians = [[np.median(values) for values in by_head.values()] for by_head in article2.ARTICLE_AUROC.values()]
+    np.testing.assert_allclose(medians, [[0.915, 0.940, 0.940], [0.835, 0.805, 0.800]])
+
+
+def seeds(**changes):
+    """Two records of article 1, the second with other settings."""
+    pair = json.loads(json.dumps(RECORDS["article1"][:2]))
+    pair[1]["settings"] |= changes
+    return pair
+
+
+def test_only_like_records_are_averaged():
+    with pytest.raises(InputError, match=r"cifar10_sha256 is .* do not belong into one table"):
+        article1.tables(seeds(cifar10_sha256=None))
+    with pytest.raises(InputError, match="2 with seed 0"):
+        article1.tables(seeds(seed=0))
+    assert "mixed: bfloat16 (1) and float32 (1)" in article1.tables(seeds(precision="float32"))["accuracy"]
+
+
+def test_n_is_visible_and_what_has_another_n_says_so():
+    tables = report.tables_of(RECORDS)
+    assert "*n = 5 seeds; bfloat16" in tables["lof"] and "JPEG copy" in tables["lof"]
+    (row,) = [line for line in tables["separation"].splitlines() if line.startswith("| the input space")]
+    assert row.count("(n = 1)") == 3, "LOF on the pixels knows no seed"
+
+
+def test_partial_results_are_printed_as_far_as_they_go(tmp_path):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    with pytest.raises(InputError, match="no records"):
+        run("experiments.report", "--results", folder)
+    one = json.loads(json.dumps(RECORDS["article1"][0]))
+    for name in ["cnn", "lof"]:
+        single = {"name": name, "settings": one["flags"][name], "metrics": one["metrics"][name]}
+        single |= {key: one[key] for key in ["versions", "machine", "revision"]} | {"seconds": 1, "peak_memory_mb": 1}
+        records.write_record(folder / f"{name}.json", single)
+    for line in [record for record in RECORDS["article2"] if "sneaker" in record["name"]][:12]:
+        records.append_record(folder / "article2.jsonl", line)
+    printed = run("experiments.report", "--results", folder)
+    assert "## accuracy" in printed and "## heads sneaker" in printed and "tsne" not in printed
+    assert {path.name for path in (tmp_path / "figures").iterdir()} >= {"article2_sneaker.png"}
+    with pytest.raises(InputError, match="no such folder"):
+        run("experiments.report", "--results", tmp_path / "nowhere")
+    (folder / "article2.jsonl").write_text("{}\n")
+    with pytest.raises(InputError, match=r"article2\.jsonl, line 1: damaged"):
+        run("experiments.report", "--results", folder)
+
+
+def test_every_link_of_the_pages_leads_somewhere():
+    for page in [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md"), *PROJECT.glob("*/README.md")]:
+        text = page.read_text()
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page}: {target}"
+        anchors = {
+            re.sub(r"[^\w\- ]", "", line.lstrip("# ").lower()).replace(" ", "-")
+            for line in text.splitlines()
+            if line.startswith("#")
+        }
+        for anchor in re.findall(r"\]\(#([^)]+)\)", text):
+            assert anchor in anchors, f"{page}: #{anchor}"
+
+
+def test_pages_are_short():
+    assert len((PROJECT / "README.md").read_text().splitlines()) <= 150
+    assert len((PROJECT / "README.md").read_bytes()) <= 12_000
+    assert all(len(page.read_text().splitlines()) <= 250 for page in (PROJECT / "docs").glob("*.md"))
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_make_runs_a_stage_only_when_it_must(tmp_path):
+    import subprocess
+
+    def planned(*flags):
+        command = ["make", "--dry-run", *flags]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return [script for script in article1.SCRIPTS.values() if f"python {script}" in done.stdout]
+
+    for name in ["Makefile", "requirements.txt", *article1.SCRIPTS.values()]:
+        shutil.copy(PROJECT / name, tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert planned() == planned("FLAGS=--smoke") == list(article1.SCRIPTS.values())
+    assert sorted(tmp_path.rglob("*")) == before, "a dry run leaves nothing behind"
+    (tmp_path / "results").mkdir()
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    for name in [".venv/bin/python", ".venv/run", *(f"results/{name}.json" for name in article1.SCRIPTS)]:
+        (tmp_path / name).touch()
+    assert planned() == []
+    assert planned("-W", "anomaly_lof.py") == ["anomaly_lof.py"]
+    assert planned("-W", "train_cnn_baseline.py") == ["train_cnn_baseline.py", "visualize_tsne.py", "anomaly_lof.py"]

@@ -1,0 +1,100 @@
+"""Thresholds, measures and p-values at known values and against scikit-learn and known distributions."""
+
+from hypersphere import scores
+
+import numpy as np
+import pytest
+from sklearn.neighbors import LocalOutlierFactor
+
+
+@pytest.fixture(scope="module")
+def points():
+    """Training rows, and new ones: 300 like them, then 100 others."""
+    rng = np.random.default_rng(0)
+    normal = rng.normal(size=(900, 20)).astype(np.float32)
+    return normal[:600], np.concatenate([normal[600:], rng.normal(2, 2, size=(100, 20)).astype(np.float32)])
+
+
+@pytest.mark.parametrize("contamination", [0.001, 0.01, 0.037, 0.2])
+def test_decisions_at_a_contamination_equal_scikit_learns(points, contamination):
+    x_train, x_new = points
+    direct = LocalOutlierFactor(n_neighbors=20, novelty=True, contamination=contamination).fit(x_train)
+    lof = LocalOutlierFactor(n_neighbors=20, novelty=True).fit(x_train)
+    rejected = scores.novelty_score(lof, x_new) > scores.contamination_threshold(lof, contamination)
+    np.testing.assert_array_equal(rejected, direct.predict(x_new) == -1)
+    assert rejected[300:].mean() > rejected[:300].mean()
+
+
+def test_measures_at_known_values():
+    normal, anomalies = np.arange(100.0), np.array([94.0, 94.5, 200.0, -1.0])
+    assert scores.auroc(normal, anomalies) == pytest.approx((94.5 + 95 + 100 + 0) / 400)
+    # The 95 % quantile of 0..99 lies at 94.05: two of the four anomalies are not above it.
+    assert scores.fpr95(normal, anomalies) == 0.5
+    assert scores.rejection_threshold(normal, 0.01) == pytest.approx(98.01)
+    assert scores.share_accepted(np.array([1.0, 2.0, 2.0, 3.0]), 2.0) == 0.75
+
+
+def test_separation_of_sets():
+    normal = np.arange(100.0)
+    sets = {"far": np.array([200.0, 300.0]), "near": np.array([98.0, 98.5, 50.0, 97.0])}
+    assert scores.separation(normal, sets) == {
+        "auroc": {"far": 1.0, "near": pytest.approx((98.5 + 99 + 50.5 + 97.5) / 400)},
+        "fpr95": {"far": 0.0, "near": 0.25},
+        "accepted": {"far": 0.0, "near": 0.75},
+    }
+
+
+def test_accepted_shares_by_level_and_set():
+    sets = {"a": np.array([1.0, 2.0, 3.0, 4.0]), "b": np.array([9.0])}
+    shares = scores.accepted_shares(sets, {0.01: 3.0, 0.1: 1.5})
+    assert shares == {"0.01": {"a": 0.75, "b": 0.0}, "0.1": {"a": 0.25, "b": 0.0}}
+
+
+def test_roc_points_are_the_shares_rejected():
+    rng = np.random.default_rng(0)
+    normal, anomalies = rng.normal(0, 1, 300), rng.normal(1, 1, 200)
+    false_positives, true_positives = scores.roc_points(normal, anomalies)
+    area = np.sum(np.diff(false_positives) * (true_positives[1:] + true_positives[:-1]) / 2)
+    assert area == pytest.approx(scores.auroc(normal, anomalies))
+    assert area == pytest.approx(np.mean(anomalies[:, np.newaxis] > normal))
+
+
+def test_cosine_scores_see_directions_alone():
+    rng = np.random.default_rng(0)
+    known, new = rng.normal(size=(30, 5)), rng.normal(size=(20, 5))
+    cosines = [max(a @ b / np.sqrt((a @ a) * (b @ b)) for a in known) for b in new]
+    lengths = np.geomspace(0.01, 100, 20)[:, np.newaxis]
+    found = scores.cosine_score(scores.directions(known), scores.directions(new * lengths))
+    np.testing.assert_allclose(found, -np.array(cosines), rtol=1e-10)
+    np.testing.assert_array_equal(scores.directions(np.zeros((2, 3), np.float32)), 0)
+
+
+def test_conformal_p_values_count():
+    calibration = np.array([3.0, 1.0, 2.0, 2.0])
+    p = scores.conformal_p_values(calibration, np.array([0.0, 2.0, 2.5, 9.0]))
+    np.testing.assert_allclose(p, [5 / 5, 4 / 5, 2 / 5, 1 / 5])
+
+
+def test_conformal_p_values_of_like_data_are_uniform():
+    rng, n = np.random.default_rng(0), 2000
+    p = [scores.conformal_p_values(*np.split(rng.exponential(size=40), [39]))[0] for _ in range(n)]
+    for level in [0.1, 0.5]:
+        standard_error = np.sqrt(level * (1 - level) / n)
+        assert np.mean(np.array(p) <= level) == pytest.approx(level, abs=4 * standard_error)
+
+
+def test_log_p_values_are_those_of_a_known_distribution():
+    rng, n = np.random.default_rng(0), 50_000
+    new = np.linspace(0.1, 60, 500)
+    log_p = scores.log_p_values(rng.exponential(2.0, n), new)
+    assert np.all(np.diff(log_p) < 0)
+    # Standard errors: sqrt(0.95 / (0.05 n)) of the logarithm at the tail's start, 1 / sqrt(0.05 n) of its slope.
+    np.testing.assert_allclose(log_p, -new / 2, rtol=4 / np.sqrt(0.05 * n), atol=4 * np.sqrt(0.95 / (0.05 * n)))
+
+
+@pytest.mark.parametrize("calibration", [[3.0], [3.0] * 40, [0.0] * 40, [1.0] * 30 + [3.0] * 10])
+def test_log_p_values_stay_finite_where_calibration_scores_are_equal(calibration):
+    new = np.array([0.0, 3.0, 3.5, 1e10])
+    for kind in [np.float32, np.float64]:
+        log_p = scores.log_p_values(np.array(calibration, kind), new.astype(kind))
+        assert np.isfinite(log_p).all() and np.all(np.diff(log_p) <= 0) and log_p[-1] < log_p[-2] < np.log(0.05)
