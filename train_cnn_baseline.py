@@ -29,7 +29,12 @@ parser.add_argument("--epochs", type=cli.positive_int, default=10, help="passes 
 parser.add_argument("--batch-size", type=cli.positive_int, default=128, help="images a step, %(default)s")
 parser.add_argument("--learning-rate", type=cli.positive_float, default=0.05, help="the highest, %(default)s")
 parser.add_argument("--weight-decay", type=cli.non_negative_float, default=1e-3, help="L2 penalty, %(default)s")
-parser.add_argument("--precision", choices=list(training.POLICIES), default=training.fastest_precision())
+parser.add_argument(
+    "--precision",
+    choices=list(training.POLICIES),
+    default=training.fastest_precision(),
+    help="of the convolutions in training; here %(default)s",
+)
 parser.add_argument("--devices", type=cli.positive_int, default=1, help="that share each batch, %(default)s")
 args = parser.parse()
 

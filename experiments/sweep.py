@@ -29,7 +29,12 @@ IN_A_CLONE = "start it in a clone, with PYTHONPATH=."
 
 def add_flags(parser):
     """The flags of every sweep: --precision, --jobs and --dask."""
-    parser.add_argument("--precision", choices=list(training.POLICIES), default=training.fastest_precision())
+    parser.add_argument(
+        "--precision",
+        choices=list(training.POLICIES),
+        default=training.fastest_precision(),
+        help="of the convolutions in training; here %(default)s",
+    )
     parser.add_argument("--jobs", type=cli.positive_int, default=min(os.cpu_count(), 4), help="at a time, %(default)s")
     parser.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler, whose workers run the trials instead")
 

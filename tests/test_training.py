@@ -74,26 +74,28 @@ class Interruption(Exception):
     pass
 
 
-@pytest.mark.parametrize("kept_epochs", [0, 2])
+@pytest.mark.parametrize(("kept_epochs", "place"), [(0, "begin"), (2, "begin"), (2, "end")])
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(
-    kept_epochs, images, uninterrupted, tmp_path, monkeypatch
+    kept_epochs, place, images, uninterrupted, tmp_path, monkeypatch, capsys
 ):
+    """At the end of an epoch its history is kept, and its weights are not yet."""
     weights, expected, _ = uninterrupted
-    begin = training.EpochFile.on_epoch_begin
+    original = getattr(training.EpochFile, f"on_epoch_{place}")
 
     def interrupt(self, epoch, logs=None):
-        begin(self, epoch, logs)
+        original(self, epoch, logs)
         if epoch == kept_epochs:
             raise Interruption
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.EpochFile, "on_epoch_begin", interrupt)
+        patch.setattr(training.EpochFile, f"on_epoch_{place}", interrupt)
         with pytest.raises(Interruption):
             fit(images, tmp_path)
-    kept = [json.loads(path.read_text()) for path in tmp_path.glob("*/history.json")]
+    kept = [json.loads(path.read_text())[:kept_epochs] for path in tmp_path.glob("*/history.json")]
+    capsys.readouterr()
     network, history = fit(images, tmp_path)
     assert_same_weights(network, weights)
-    assert len(history) == EPOCHS
+    assert len(history) == EPOCHS and f"epoch  {EPOCHS}/{EPOCHS}" in capsys.readouterr().out
     np.testing.assert_allclose([row["loss"] for row in history], [row["loss"] for row in expected], rtol=1e-4)
     assert [history[:kept_epochs]] * bool(kept_epochs) == kept, "the kept epochs were not trained again"
 
