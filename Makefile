@@ -21,13 +21,13 @@ all: results/tsne.json results/lof.json
 
 # A stage's record is written last, so its time stamp stands for all that the stage wrote.
 results/cnn.json: train_cnn_baseline.py $(LIBRARY) | .venv/run
-	$(PY) $< $(FLAGS)
+	@HYPERSPHERE_STAGE="[1/4]" $(PY) $< $(FLAGS)
 results/l2softmax.json: train_l2softmax.py $(LIBRARY) | .venv/run
-	$(PY) $< $(FLAGS)
+	@HYPERSPHERE_STAGE="[2/4]" $(PY) $< $(FLAGS)
 results/tsne.json: visualize_tsne.py results/cnn.json results/l2softmax.json
-	$(PY) $< $(FLAGS)
+	@HYPERSPHERE_STAGE="[3/4]" $(PY) $< $(FLAGS)
 results/lof.json: anomaly_lof.py results/cnn.json results/l2softmax.json
-	$(PY) $< $(FLAGS)
+	@HYPERSPHERE_STAGE="[4/4]" $(PY) $< $(FLAGS)
 
 seeds heads scoreboard demo report: .venv/run
 	$(PY) -m $(if $(filter demo,$@),demo,experiments.$@) $(FLAGS)
@@ -47,7 +47,9 @@ lint: .venv/dev
 	$(PIP) -r requirements.txt
 	@touch $@
 .venv/dev: pyproject.toml requirements.txt | .venv/bin/python
-	$(PIP) -r requirements.txt -e '.[dev]'
+	$(PIP) -r requirements.txt
+	$(PIP) --no-deps --editable .  # its own dependencies would bring the larger TensorFlow
+	$(PIP) $$($(PY) -c 'from importlib.metadata import requires; print(*(r.split(";")[0] for r in requires("hypersphere") if "dev" in r))')
 	@touch $@ .venv/run
 
 clean:

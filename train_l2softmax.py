@@ -6,7 +6,7 @@
 Reads   data/mnist
 Writes  models/l2softmax.keras         the network, which gives logits
         models/l2softmax.npz           embeddings, labels and predictions of the three splits
-        figures/l2softmax_curves.png   accuracy and loss over the epochs
+        figures/curves.png             accuracy and loss over the epochs, of both networks
         figures/l2softmax_mistakes.png the misclassified test images
         results/l2softmax.json         settings, history, metrics, versions, machine, time
 Repeating the command continues an interrupted training.
@@ -94,7 +94,6 @@ print(f"test accuracy {accuracy['test']:.2%}, {wrong} of {len(y_test)} wrong (ar
 # %% Save
 networks.save_network(network, args.out / "models" / f"{NAME}.keras")
 files.save_arrays(args.out / "models" / f"{NAME}.npz", arrays)
-plots.save(plots.learning_curves(history, TITLE), args.out / "figures" / f"{NAME}_curves.png")
 title = f"{TITLE}: the {wrong} misclassified of {len(y_test)} test images (the answer, not the right digit)"
 figure = plots.misclassified(x_test, y_test, arrays["prediction_test"], title)
 plots.save(figure, args.out / "figures" / f"{NAME}_mistakes.png")
@@ -102,3 +101,11 @@ metrics = {"accuracy": accuracy, "wrong": wrong}
 record = records.new_record(NAME, cli.settings_of(args), metrics, started, history=history)
 records.write_record(args.out / "results" / f"{NAME}.json", record)
 training.forget(args.out / "models" / f".resume-{NAME}")
+
+# %% Both networks' curves, as far as both have been trained
+histories = {}
+for name, title in {"cnn": "plain CNN", "l2softmax": "L2-constrained CNN"}.items():
+    path = args.out / "results" / f"{name}.json"
+    if path.is_file():
+        histories[title] = records.read_record(path, f"delete it, or run the script of {name} again")["history"]
+plots.save(plots.learning_curves(histories), args.out / "figures" / "curves.png")

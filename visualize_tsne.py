@@ -45,10 +45,11 @@ spaces = {
 # %% Maps
 # t-SNE never sees the labels: they only colour the points and measure the result.
 points, metrics = {}, {}
-for name, (title, space) in spaces.items():
-    with cli.stage(f"t-SNE: {title}, {len(space)} points"):
+with cli.progress(len(spaces), "map") as line:
+    for name, (_, space) in spaces.items():
         points[name], divergence = tsne.tsne_map(space, args.perplexity, args.seed, args.verbose)
         metrics[name] = tsne.map_quality(space, points[name], y) | {"kl_divergence": divergence}
+        line.update()
 
 # %% Figures
 combined, axes = plt.subplots(1, 3, figsize=(18, 6.4), layout="constrained")

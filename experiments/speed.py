@@ -1,11 +1,12 @@
-"""Time each stage of article 1 beside what one would take instead, the variants taking turns.
+"""Time `make` in a fresh clone, and each stage of article 1 beside what one would take instead, in turns.
 
     python -m experiments.speed                  # some 20 minutes on two cores
+    python -m experiments.speed --only make      # `make` alone, or `--only stages`
     python -m experiments.speed --repeats 1      # without a spread
     python -m experiments.speed --smoke
 
 Reads   data/mnist, and what `make` left: models/l2softmax.{keras,npz}
-Writes  runs/results/speed.jsonl     a line a run: seconds of every repeat
+Writes  runs/results/speed.jsonl     a line for `make`, one for the stages with the seconds of every repeat
 
 PyTorch and openTSNE are alternatives: `pip install '.[bench]'`; what is not installed is left out.
 """
@@ -98,11 +99,30 @@ def sweep_of_four(jobs, args):
     """Four short trainings of the comparison of heads."""
     chosen = ["softmax", "l2softmax", "cosface", "arcface"]
     flags = ["--dataset", "fashion-mnist", "--seeds", "1", "--epochs", "3", "--jobs", jobs, "--heads", *chosen]
-    flags += ["--smoke"] * args.smoke + (["--data", args.data] if args.data else [])
+    flags += ["--smoke", "--out", "."] * args.smoke + (["--data", args.data] if args.data else [])
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "experiments.heads", *flags, "--out", folder]
         if subprocess.run(command, cwd=files.PROJECT, stdout=subprocess.DEVNULL).returncode:
             raise InputError("python -m experiments.heads failed, see above")
+
+
+def time_make(args):
+    """Seconds of `make` in a fresh clone that uses this one's environment, and of each script with its peak memory."""
+    flags = " ".join(
+        ["--smoke", "--out", "."] * args.smoke + (["--data", str(Path(args.data).resolve())] if args.data else [])
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Path(folder) / "clone"
+        subprocess.run(["git", "clone", "--quiet", files.PROJECT, clone], check=True)
+        (clone / ".venv").symlink_to(files.PROJECT / ".venv")
+        (clone / ".venv" / "run").touch()  # nothing is to be installed
+        started = time.perf_counter()
+        if subprocess.run(["make", f"FLAGS={' '.join(flags)}"], cwd=clone).returncode:
+            raise InputError("make failed, see above")
+        seconds = time.perf_counter() - started
+        made = {path.stem: records.read_record(path, "run again") for path in (clone / "results").glob("*.json")}
+    scripts = {name: {key: of[key] for key in ["seconds", "peak_memory_mb"]} for name, of in made.items()}
+    return {"seconds": seconds, "scripts": scripts}
 
 
 def stages_of(args):
@@ -142,29 +162,37 @@ def stages_of(args):
     }
 
 
-def main():
-    parser = cli.Parser(__doc__, out=files.PROJECT / "runs")
-    parser.add_argument("--repeats", type=cli.positive_int, default=3, help="%(default)s")
-    parser.add_argument("--models", type=Path, help="folder of l2softmax.keras and .npz, default: the project's")
-    args = parser.parse()
-    started = time.perf_counter()
-    for name in ["torch", "openTSNE"]:
-        if not importlib.util.find_spec(name):
-            print(f"{name} is not installed and left out: pip install '.[bench]'")
+def time_stages(args):
+    """Seconds of every repeat, {stage: {variant: [seconds]}}."""
     seconds = {}
     for stage, variants in stages_of(args).items():
         seconds[stage] = {variant: [] for variant in variants}
         for _ in range(args.repeats):  # the variants take turns, so that a slower spell of the machine meets them all
             for variant, call in variants.items():
-                call_started = time.perf_counter()
+                started = time.perf_counter()
                 call()
-                seconds[stage][variant].append(time.perf_counter() - call_started)
+                seconds[stage][variant].append(time.perf_counter() - started)
         ours = np.median(next(iter(seconds[stage].values())))
         for variant, taken in seconds[stage].items():
             print(f"{stage}, {variant}: {np.median(taken):.1f} s, ours takes {ours / np.median(taken):.2f} of it")
-    settings = {"repeats": args.repeats, "smoke": args.smoke}
-    record = records.new_record("stages", settings, {"seconds": seconds}, started)
-    records.append_record(args.out / "results" / "speed.jsonl", record)
+    return {"seconds": seconds}
+
+
+def main():
+    parser = cli.Parser(__doc__, out=files.PROJECT / "runs")
+    parser.add_argument("--only", choices=["make", "stages"], help="default: both")
+    parser.add_argument("--repeats", type=cli.positive_int, default=3, help="of the stages, %(default)s")
+    parser.add_argument("--models", type=Path, help="folder of l2softmax.keras and .npz, default: the project's")
+    args = parser.parse()
+    for name in ["torch", "openTSNE"]:
+        if not importlib.util.find_spec(name):
+            print(f"{name} is not installed and left out: pip install '.[bench]'")
+    for name, measure in {"make": time_make, "stages": time_stages}.items():
+        if args.only in (None, name):
+            started = time.perf_counter()
+            settings = {"smoke": args.smoke} | ({"repeats": args.repeats} if name == "stages" else {})
+            record = records.new_record(name, settings, measure(args), started)
+            records.append_record(args.out / "results" / "speed.jsonl", record)
 
 
 if __name__ == "__main__":

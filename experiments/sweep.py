@@ -57,7 +57,7 @@ def run(experiment, trials, args, records_name):
         start = _on_cluster if args.dask else _on_this_machine
         try:
             with (
-                cli.progress(len(todo), records_name) as line,
+                cli.progress(len(todo), "trial", records_name) as line,
                 contextlib.closing(start(experiment, todo, args, models)) as ended,
             ):
                 for record in ended:

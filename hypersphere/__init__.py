@@ -10,6 +10,7 @@ import os
 
 # Read when Keras and TensorFlow start, so this package is imported before them.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster kernels, off by default on some processors
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no messages on GPUs that are not there
 
 HOMES = {

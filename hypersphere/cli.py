@@ -96,14 +96,18 @@ def _finite(text, at_least, words):
     return value
 
 
-def progress(total, description):
-    """A `tqdm` line that counts to `total`; in a log it is written every half minute, in a terminal as it moves."""
+def progress(total, unit, description=None):
+    """A `tqdm` line that counts units to `total`; in a log it is written every half minute, in a terminal as it moves.
+
+    description : by default the script's name, behind what HYPERSPHERE_STAGE says, as "[2/4]".
+    """
+    description = description or f"{os.environ.get('HYPERSPHERE_STAGE', '')} {Path(sys.argv[0]).name}".strip()
     return tqdm(
         total=total,
-        desc=description,
+        desc=f"{description}  {unit}",
         file=sys.stdout,
         mininterval=0.2 if sys.stdout.isatty() else 30,
-        bar_format="{desc}  {n_fmt}/{total_fmt}  {elapsed}{postfix}",
+        bar_format="{desc} {n_fmt}/{total_fmt}{postfix}  {elapsed}, {remaining} left",
     )
 
 

@@ -24,21 +24,24 @@ def save(figure, path):
     print(f"wrote {path}")
 
 
-def learning_curves(history, title):
-    """Accuracy and loss over the epochs, training beside validation; history : one dict an epoch."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    epochs = np.arange(1, len(history) + 1)
-    for ax, metric, corner in zip(axes, ["accuracy", "loss"], ["lower right", "upper right"], strict=True):
-        for key, label, style in [(metric, "training", "o-"), (f"val_{metric}", "validation", "s--")]:
-            ax.plot(epochs, [row[key] for row in history], style, markersize=4, label=label)
+def learning_curves(histories):
+    """Accuracy and loss over the epochs, a colour a network; histories : {name: one dict an epoch}."""
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    for ax, metric in zip(axes, ["accuracy", "loss"], strict=True):
+        for (name, history), color in zip(histories.items(), DIGIT_COLORS, strict=False):
+            epochs = np.arange(1, len(history) + 1)
+            for key, label, width in [(metric, "training", 1), (f"val_{metric}", "validation", 2.6)]:
+                values = [row[key] for row in history]
+                ax.plot(
+                    epochs, values, "o-", color=color, linewidth=width, markersize=2 + width, label=f"{name}, {label}"
+                )
         ax.set(xlabel="epoch", ylabel=metric)
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.grid(alpha=0.3)
-        ax.legend(loc=corner)
+    axes[0].legend(loc="lower right")
     axes[1].set(ylabel="loss with its L2 penalty", yscale="log")
     axes[1].yaxis.set_major_formatter("{x:g}")
     axes[1].yaxis.set_minor_formatter("{x:g}")
-    figure.suptitle(title)
     return figure
 
 

@@ -20,7 +20,7 @@ from hypersphere.files import cannot_write, replacing
 
 PACKAGE = Path(__file__).resolve().parent
 # Every package that decides a number: networks, neighbours, maps, outlier images.
-PACKAGES = ["tensorflow", "keras", "scikit-learn", "numpy", "scipy", "pillow", "matplotlib", "skops"]
+PACKAGES = ["tensorflow", "tensorflow-cpu", "keras", "scikit-learn", "numpy", "scipy", "pillow", "matplotlib", "skops"]
 
 
 def new_record(name, settings, metrics, started, **more):

@@ -82,16 +82,16 @@ class EpochFile(keras.callbacks.Callback):
 class ProgressLine(keras.callbacks.Callback):
     """One line that follows the training: epoch, elapsed time, validation accuracy."""
 
-    def __init__(self, epochs, description):
+    def __init__(self, epochs):
         super().__init__()
-        self.epochs, self.description = epochs, description
+        self.epochs = epochs
 
     def on_train_begin(self, logs=None):
-        self.line = cli.progress(self.epochs, f"{self.description}  epoch")
+        self.line = cli.progress(self.epochs, "epoch")
 
     def on_epoch_end(self, epoch, logs=None):
         if "val_accuracy" in logs:
-            self.line.set_postfix_str(f"validation accuracy {logs['val_accuracy']:.2%}", refresh=False)
+            self.line.set_postfix_str(f"val {logs['val_accuracy']:.2%}", refresh=False)
         self.line.update(epoch + 1 - self.line.n)  # more than one where an interrupted training continues
 
     def on_train_end(self, logs=None):
@@ -130,7 +130,7 @@ def fit(network, training_data, validation_data, *, epochs, batch_size, seed, st
             epochs=epochs,
             validation_data=validation_data,
             validation_batch_size=1000,
-            callbacks=[rows, backup] + ([] if verbose else [ProgressLine(epochs, f"training {network.name}")]),
+            callbacks=[rows, backup] + ([] if verbose else [ProgressLine(epochs)]),
             shuffle=False,  # the batches are shuffled already
             verbose=1 if verbose else 0,
         )

@@ -92,7 +92,7 @@ def smoke_run(tmp_path_factory, data_folder):
         ("train_cnn_baseline.py", ["--seed", 5, "--epochs", 3, "--batch-size", 64]),
         ("train_l2softmax.py", ["--seed", 5, "--epochs", 3, "--batch-size", 64, "--alpha", 12]),
         ("visualize_tsne.py", []),
-        ("anomaly_lof.py", ["--data", data_folder]),
+        ("anomaly_lof.py", ["--input-space", "--data", data_folder]),
     ]:
         run(script, "--smoke", "--out", out, *flags)
     return out

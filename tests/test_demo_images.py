@@ -1,6 +1,7 @@
 """Pictures to MNIST's format."""
 
 import io
+import re
 import struct
 import zlib
 
@@ -152,17 +153,19 @@ def test_bad_files_are_named(content, kind, words):
 
 
 def with_many_scans(content):
-    """A JPEG file with more scans than a decoder should follow."""
-    return content[:-2] + b"\xff\xda\x00\x06\x01\x01\x00\x00\x3f\x00" * 200 + content[-2:]
+    """A progressive JPEG file with its first scan repeated: it can be decoded, at a pass over all pixels for each."""
+    start = content.index(b"\xff\xda")
+    end = re.compile(rb"\xff[^\0\xd0-\xd7]").search(content, start + 2).start()
+    return content[:end] + content[start:end] * 200 + content[end:]
 
 
 def of_several_pictures():
-    """A JPEG file of two pictures, which Pillow opens as MPO, with many scans."""
+    """A JPEG file of two pictures, the first with many scans: Pillow opens it as MPO."""
     pictures = [Image.effect_noise((64, 64), 90) for _ in range(2)]
-    content = saved(pictures[0], "MPO", save_all=True, append_images=pictures[1:])
+    content = with_many_scans(saved(pictures[0], "MPO", save_all=True, append_images=pictures[1:], progressive=True))
     with Image.open(io.BytesIO(content)) as opened:
-        assert opened.format == "MPO"
-    return with_many_scans(content)
+        assert opened.format == "MPO" and opened.convert("L").size == (64, 64)
+    return content
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_scikit_learn_estimator(estimator, check):
     check(estimator)
 
 
-def mean_rejection(detector_of, n_calibration, level, repetitions=300):
+def mean_rejection(detector_of, n_calibration, level, repetitions=200):
     """Mean rejection rate of new in-distribution rows and its standard error; everything is drawn anew each time."""
     rng = np.random.default_rng(n_calibration)
     rates = []

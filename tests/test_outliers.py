@@ -36,6 +36,19 @@ def test_an_image_folder_is_read_and_what_is_unreadable_named(tmp_path, capsys):
     assert capsys.readouterr().err.startswith(f"skipped {tmp_path / 'c.jpg'}: not a readable image")
 
 
+def test_own_images_are_cropped_to_their_middle_and_upright(tmp_path):
+    wide = Image.new("L", (90, 30))
+    wide.paste(255, (30, 0, 60, 30))
+    wide.save(tmp_path / "a.png")
+    upside_down, exif = Image.new("L", (56, 56)), Image.Exif()
+    upside_down.paste(255, (0, 0, 56, 28))
+    exif[0x0112] = 3  # orientation: to be turned by 180 degrees
+    upside_down.save(tmp_path / "b.png", exif=exif)
+    cropped, turned = outliers.load_image_folder(tmp_path)
+    np.testing.assert_array_equal(cropped, 1)
+    assert turned[:12].max() == 0 and turned[16:].min() == 1
+
+
 def test_an_image_folder_without_images(tmp_path):
     with pytest.raises(InputError, match=f"{tmp_path}: no readable PNG or JPEG"):
         outliers.load_image_folder(tmp_path)

@@ -86,7 +86,8 @@ def test_article_1s_trials_pass_their_settings_on_to_the_scripts(tmp_path, monke
     trials = seeds.plan(args, None)
     assert [of["input_space"] for of in trials.values()] == [True, False]
     assert seeds.flags_of("train_l2softmax.py", trials["seed8"]) == ["--smoke", "--seed", "8", "--precision", "float32"]
-    assert seeds.flags_of("anomaly_lof.py", trials["seed8"]) == ["--smoke", "--skip-input"]
+    assert seeds.flags_of("anomaly_lof.py", trials["seed7"]) == ["--smoke", "--input-space"]
+    assert seeds.flags_of("anomaly_lof.py", trials["seed8"]) == ["--smoke"]
     commands = []
 
     def killed(command, **_):
@@ -105,7 +106,10 @@ def test_a_seed_of_article_1(tmp_path, data_folder):
     assert "1 trials, 1 of them to run" in run("experiments.seeds", *flags)
     (record,) = map(json.loads, (tmp_path / "results" / "article1.jsonl").read_text().splitlines())
     assert set(record["metrics"]) == set(record["seconds"]) == set(seeds.SCRIPTS)
-    assert record["flags"]["l2softmax"]["alpha"] == 16 and len(record["history"]["cnn"]) == 10
+    assert (
+        record["flags"]["l2softmax"]["alpha"] == 16
+        and len(record["history"]["cnn"]) == record["flags"]["cnn"]["epochs"]
+    )
 
 
 # On a cluster

@@ -74,7 +74,7 @@ class Interruption(Exception):
     pass
 
 
-@pytest.mark.parametrize(("kept_epochs", "place"), [(0, "begin"), (2, "begin"), (2, "end")])
+@pytest.mark.parametrize(("kept_epochs", "place"), [(2, "begin"), (1, "end")])
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     kept_epochs, place, images, uninterrupted, tmp_path, monkeypatch, capsys
 ):
@@ -95,9 +95,9 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     capsys.readouterr()
     network, history = fit(images, tmp_path)
     assert_same_weights(network, weights)
-    assert len(history) == EPOCHS and f"epoch  {EPOCHS}/{EPOCHS}" in capsys.readouterr().out
+    assert len(history) == EPOCHS and f"epoch {EPOCHS}/{EPOCHS}" in capsys.readouterr().out
     np.testing.assert_allclose([row["loss"] for row in history], [row["loss"] for row in expected], rtol=1e-4)
-    assert [history[:kept_epochs]] * bool(kept_epochs) == kept, "the kept epochs were not trained again"
+    assert [history[:kept_epochs]] == kept, "the kept epochs were not trained again"
 
 
 def test_a_finished_training_is_not_repeated_until_forgotten(images, uninterrupted, finished):
@@ -130,8 +130,8 @@ def test_training_learns_validates_and_shows_one_line(uninterrupted):
     assert len(history) == EPOCHS and history[-1]["loss"] < history[0]["loss"]
     assert set(history[0]) == {"accuracy", "loss", "val_accuracy", "val_loss", "seconds"}
     last = printed.split("\r")[-1]
-    assert printed.count("\n") == 1 and last.startswith(f"training small  epoch  {EPOCHS}/{EPOCHS}")
-    assert f"validation accuracy {history[-1]['val_accuracy']:.2%}" in last
+    assert printed.count("\n") == 1 and f"epoch {EPOCHS}/{EPOCHS}" in last
+    assert f"val {history[-1]['val_accuracy']:.2%}" in last
 
 
 def test_a_state_that_cannot_be_written_is_named(images, tmp_path):
@@ -148,11 +148,11 @@ def test_in_silence_the_weights_are_the_same(images, uninterrupted, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def network_with_margin():
+def network_with_margin(loss=None):
     image, label = keras.Input((8, 8, 1)), keras.Input((), dtype="int64")
     embedding = keras.layers.Dense(5)(keras.layers.Flatten()(image))
     network = keras.Model([image, label], heads.CosFace(8, scale=8.0, margin=0.2)(embedding, label))
-    training.compile_for_logits(network, "adam")
+    training.compile_for_logits(network, "adam", loss)
     return network
 
 
@@ -163,8 +163,9 @@ def test_networks_that_take_labels_are_given_them(images):
 
 def test_the_compiled_network_still_checks_its_labels(images):
     x, y = images
+    network = network_with_margin(loss=lambda label, logits: keras.ops.mean(logits))  # which takes any label
     with pytest.raises(tf.errors.InvalidArgumentError, match="label is out of range"):
-        training.fit_in_silence(network_with_margin(), x, y + 1, epochs=1, batch_size=96, seed=0, with_labels=True)
+        training.fit_in_silence(network, x, y + 1, epochs=1, batch_size=96, seed=0, with_labels=True)
 
 
 def test_the_default_loss_is_the_cross_entropy_of_logits(images):

@@ -81,7 +81,7 @@ def tables(records):
     seeds, made = Seeds(records), {}
     if any(seeds.of(script) is not None for script in NETWORKS):
         made["accuracy"] = accuracy(seeds)
-    if seeds.of("tsne") is not None:
+    if any("tsne" in record["metrics"] for record in seeds.records):  # the maps are not drawn for every seed
         made["tsne"] = tsne(seeds)
     if seeds.of("lof") is not None:
         made |= {"lof": lof(seeds), "separation": separation(seeds), "calibrated": calibrated(seeds)}

@@ -11,7 +11,7 @@ from scipy import stats
 # The CIFAR-10 that the committed records were made with: its images were stored as JPEG in between.
 CIFAR10_JPEG_COPY = "4031d37f75019b03cd2c6e0837a85e5935f31d6a5050a8d117ad746543e6f124"
 # Settings that may differ within a mean: the repeats, and what a table's caption names or shows as a missing row.
-FREE = {"seed", "precision", "skip_input", "input_space"}
+FREE = {"seed", "precision", "input_space", "maps"}
 
 
 def markdown(header, rows):
@@ -135,5 +135,5 @@ def _cifar10_words(sha256):
 
 
 def _version_words(versions):
-    packages = ["python", "tensorflow", "keras", "scikit-learn", "scikit-learn-intelex"]
+    packages = ["python", "tensorflow", "tensorflow-cpu", "keras", "scikit-learn", "scikit-learn-intelex"]
     return ", ".join(f"{package} {versions[package]}" for package in packages if package in versions)
