@@ -242,13 +242,13 @@ function showVerdict(result) {
   else if (result.is_digit) say(String(result.digit), "digit", sure);
   else say("Not a digit", "none", `The network alone would have called it ${aDigit(result.digit)}.`);
 
-  byId("strangeness").classList.toggle("faded", !detect);
+  byId("novelty").classList.toggle("faded", !detect);
   const p = result.p_value;
   byId("p-value").textContent = p < 1.5 * LEAST_P ? "more novel than all of them" : `p = ${p.toPrecision(2)}`;
   byId("scale").setAttribute("aria-label", `p-value ${p.toPrecision(2)}; not a digit at ${result.level} or less`);
   byId("level").textContent = result.level;
   byId("marker").style.left = onScale(p);
-  byId("threshold").style.left = byId("away").style.width = onScale(result.level);
+  byId("threshold").style.left = byId("rejected").style.width = onScale(result.level);
 
   byId("bars").replaceChildren(...result.probabilities.map((share, digit) => bar(share, digit, digit === result.digit)));
 }
