@@ -101,7 +101,9 @@ def progress(total, unit, description=None):
 
     description : by default the script's name, behind what HYPERSPHERE_STAGE says, as "[2/4]".
     """
-    description = description or f"{os.environ.get('HYPERSPHERE_STAGE', '')} {Path(sys.argv[0]).name}".strip()
+    if description is None:
+        script = "" if in_notebook() else Path(sys.argv[0]).name
+        description = f"{os.environ.get('HYPERSPHERE_STAGE', '')} {script}".strip()
     return tqdm(
         total=total,
         desc=f"{description}  {unit}",
@@ -116,8 +118,10 @@ def stage(description):
     """Print what runs now and, when it has ended, its seconds on the same line."""
     print(description, end="", flush=True)
     started = time.perf_counter()
-    yield
-    print(f"  {time.perf_counter() - started:.0f} s", flush=True)
+    try:
+        yield
+    finally:
+        print(f"  {time.perf_counter() - started:.0f} s", flush=True)
 
 
 def install_error_hook(debug=False):

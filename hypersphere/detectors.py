@@ -177,7 +177,7 @@ DAMAGED = (
 
 
 def save_detector(detector, path):
-    """Write a fitted detector, scikit-learn's LOF or `LayeredLOF`, without pickle."""
+    """Write a fitted detector, scikit-learn's LOF with `algorithm="brute"` or `LayeredLOF`, without pickle."""
     with replacing(path) as beside:
         skops.io.dump(detector, beside)
 

@@ -32,7 +32,7 @@ def l2_constrain(x, alpha):
 
 @keras.saving.register_keras_serializable(package="hypersphere")
 class RandomWarp(keras.layers.Layer):
-    """Turns, zooms and shifts each image anew, in training alone: (n, h, w, c) to the same.
+    """Turns, zooms and shifts each image anew, in training alone: square images, (n, h, h, c), to the same.
 
     One warp with one interpolation: Keras's three layers for it would blur an image three times. In float32,
     since bfloat16 would round the coordinates to eighths of a pixel.
