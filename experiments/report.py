@@ -5,7 +5,7 @@
     python -m experiments.report --results FOLDER      # print the tables of the records in FOLDER
     python -m experiments.report --last-run            # print the tables of the scripts' last run
 
-Reads   results/{article1,article2,scoreboard,speed,demo}.jsonl
+Reads   results/{article1,choice,article2,scoreboard,speed,demo}.jsonl
         results/{cnn,l2softmax,tsne,lof}.json, the last run of the scripts (--last-run, or without article1.jsonl)
 Writes  README.md, docs/*.md                 the tables between their markers, <!-- NAME --> and <!-- /NAME -->
         results/article2_differences.csv     every two heads, compared seed by seed
@@ -25,10 +25,10 @@ from hypersphere.files import PROJECT, make_writable, replacing
 from hypersphere.records import read_record, read_records
 
 RESULTS = PROJECT / "results"
-EXPERIMENTS = ["article1", "article2", "scoreboard", "speed", "demo"]
+EXPERIMENTS = ["article1", "choice", "article2", "scoreboard", "speed", "demo"]
 PAGES = {
     "README.md": ["summary"],
-    "docs/article1.md": ["accuracy", "tsne", "lof", "separation", "calibrated", "cost"],
+    "docs/article1.md": ["accuracy", "tsne", "lof", "separation", "calibrated", "cost", "choice"],
     "docs/article2.md": ["heads_sneaker", "heads_deer", "legacy_sneaker", "legacy_deer", "best", "heads_cost"],
     "docs/scoreboard.md": ["board", "board_easy", "accepted", "calibration", "parts", "recipes", "detector_seconds"],
     "docs/demo.md": ["demo_pictures", "demo_latency"],
@@ -65,7 +65,8 @@ def load_scripts(folder):
 
 def tables_of(records):
     """Every table that the records allow, {marker: Markdown}, and in the order of the pages."""
-    made = summary(records) | article1.tables(records["article1"]) | speed.cost_of_scripts(records["article1"])
+    made = summary(records) | article1.tables(records["article1"]) | article1.choice(records["choice"])
+    made |= speed.cost_of_scripts(records["article1"])
     made |= article2.tables(records["article2"]) | scoreboard.tables(records["scoreboard"])
     made |= speed.demo_tables(records["demo"]) | speed.tables(records["speed"])
     order = [marker for markers in PAGES.values() for marker in markers]

@@ -202,3 +202,25 @@ def calibrated(seeds):
             )
     sets = [f"{name} accepted" for name in seeds.sets()[1:]]
     return below(markdown(["", "nominal level", f"{DIGITS} rejected", *sets], rows), seeds.caption(cifar10=True))
+
+
+def choice(records):
+    """What the candidates for the recipe came to, {"choice": Markdown}: a row a candidate, over its seeds."""
+    by_name = {}
+    for record in records:
+        by_name.setdefault(record["name"].rpartition("/")[0], []).append(record)
+    if not by_name:
+        return {}
+    n, rows = max(map(len, by_name.values())), []
+    for name, of_name in by_name.items():
+        require_alike(of_name)
+        metrics = [record["metrics"] for record in of_name]
+        shares = [
+            cell([of["accepted_at_rejection"][level][of_set] for of in metrics], n, 3)
+            for of_set in ["Fashion-MNIST", "CIFAR-10"]
+            for level in ["0.01", "0.04"]
+        ]
+        rows.append([name, cell([of["validation_accuracy"] for of in metrics], n, 2, 100), *shares])
+    header = ["16-32-64 filters", "validation accuracy, %"]
+    header += [f"{of_set}, {level} rejected" for of_set in ["Fashion-MNIST", "CIFAR-10"] for level in ["1 %", "4 %"]]
+    return {"choice": below(markdown(header, rows), caption(records, n))}

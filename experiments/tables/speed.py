@@ -13,13 +13,10 @@ ALTERNATIVES = {
 
 
 def tables(records):
-    """The tables that the speed records allow, {marker: Markdown}: "stages" and, of `make`, "cost"."""
-    by_name, made = {record["name"]: record for record in records}, {}
-    if "stages" in by_name:
-        made["stages"] = stages(by_name["stages"])
-    if "make" in by_name:
-        made["cost"] = cost_of_make(by_name["make"])
-    return made
+    """The tables that the speed records allow, {marker: Markdown}: the last "stages", "cost" of each run of `make`."""
+    of_stages, of_make = ([record for record in records if record["name"] == name] for name in ["stages", "make"])
+    made = {"stages": stages(of_stages[-1])} if of_stages else {}
+    return made | ({"cost": below(*map(cost_of_make, of_make))} if of_make else {})
 
 
 def stages(record):
