@@ -215,7 +215,7 @@ def test_scripts_are_flat_percent_cells_with_a_header_that_helps(script, capsys)
 def test_a_process_of_its_own_prints_little_and_ends_errors_in_one_line(tmp_path):
     done = run_script("train_cnn_baseline.py", "--smoke", "--epochs", 1, "--out", tmp_path / "run", cwd=tmp_path)
     assert done.returncode == 0 and not done.stderr, done.stderr
-    assert done.stdout.count("\n") <= 5, done.stdout
+    assert len(done.stdout.split("\n")) <= 7, done.stdout  # the progress line stands there at its start and end
     shutil.copytree(datasets.PROJECT_DATA / "mnist", tmp_path / "mnist")
     path = tmp_path / "mnist" / "train-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:100_000])
