@@ -108,9 +108,7 @@ def sweep_of_four(jobs, args):
 
 def time_make(args):
     """Seconds of `make` in a fresh clone that uses this one's environment, and of each script with its peak memory."""
-    flags = " ".join(
-        ["--smoke", "--out", "."] * args.smoke + (["--data", str(Path(args.data).resolve())] if args.data else [])
-    )
+    flags = ["--smoke", "--out", "."] * args.smoke + (["--data", str(Path(args.data).resolve())] if args.data else [])
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "clone"
         subprocess.run(["git", "clone", "--quiet", files.PROJECT, clone], check=True)

@@ -1,0 +1,26 @@
+"""The measurement of speed, on small slices."""
+
+import json
+import shutil
+
+from conftest import PROJECT, run
+
+import pytest
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("make") or not (PROJECT / ".git").exists(), reason="needs make and a clone")
+@pytest.mark.skipif(not (PROJECT / ".venv").exists(), reason="make's environment is not there")
+def test_make_is_timed_in_a_fresh_clone(tmp_path):
+    run("experiments.speed", "--smoke", "--only", "make", "--out", tmp_path)
+    (record,) = map(json.loads, (tmp_path / "results" / "speed.jsonl").read_text().splitlines())
+    assert record["name"] == "make" and set(record["metrics"]["scripts"]) == {"cnn", "l2softmax", "tsne", "lof"}
+    assert record["metrics"]["seconds"] >= sum(of["seconds"] for of in record["metrics"]["scripts"].values())
+
+
+@pytest.mark.slow
+def test_the_stages_are_timed_beside_alternatives(smoke_run, tmp_path):
+    flags = ["--smoke", "--only", "stages", "--repeats", 1, "--models", smoke_run / "models", "--out", tmp_path]
+    assert "3 training epochs, Keras, fit on arrays" in run("experiments.speed", *flags)
+    (record,) = map(json.loads, (tmp_path / "results" / "speed.jsonl").read_text().splitlines())
+    assert all(min(seconds) > 0 for of in record["metrics"]["seconds"].values() for seconds in of.values())
