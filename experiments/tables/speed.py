@@ -35,10 +35,8 @@ def stages(record):
 def cost_of_make(record):
     """Seconds and peak memory of each script in one `make`, and the whole's seconds."""
     metrics = record["metrics"]
-    rows = [
-        [f"`{SCRIPTS[name]}`", f"{of['seconds']:.0f}", str(of["peak_memory_mb"])]
-        for name, of in metrics["scripts"].items()
-    ]
+    by_script = {SCRIPTS[name]: metrics["scripts"][name] for name in SCRIPTS if name in metrics["scripts"]}
+    rows = [[f"`{name}`", f"{of['seconds']:.0f}", str(of["peak_memory_mb"])] for name, of in by_script.items()]
     rows.append(["`make`, everything", f"{metrics['seconds']:.0f}", ""])
     return below(markdown(COST_HEADER, rows), caption([record], 1, "run", versions=True))
 
