@@ -54,7 +54,7 @@ train_points = {
 }
 if not args.input_space:
     del train_points["input"]
-    missing = f"{missing} LOF on the pixels is left out: python anomaly_lof.py --input-space".strip()
+    missing = ". ".join(filter(None, [missing, "LOF on the pixels is left out: python anomaly_lof.py --input-space"]))
 line = cli.progress(len(train_points) + 2, "step")
 new_points, prediction, layers = {space: {} for space in SPACES}, {}, {}
 for name, x in images.items():

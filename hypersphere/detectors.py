@@ -20,7 +20,7 @@ LAYERS = {"block1": ("lof", 0.05), "block3": ("lof", 1.0), "embedding": ("distan
 
 
 class LayeredLOF(OutlierMixin, BaseEstimator):
-    """Rejects rows that at least one layer of a network finds novel.
+    """Rejects rows by the joint evidence of several layers of a network.
 
     A row of X holds one image's features, those of each layer side by side. In each layer, standardised, a row is
     compared with its nearest training rows: by the local outlier factor (LOF), or by the distance to the last of them.

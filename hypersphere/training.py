@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import shutil
 import time
 from pathlib import Path
@@ -173,13 +174,15 @@ def use_devices(count):
     """Build and train from now on with each batch shared among several devices.
 
     They are GPUs or, on a machine without any, logical CPUs, which gain nothing but show that it works. Raises
-    InputError if there are GPUs, but fewer.
+    InputError if there are fewer.
     """
     if count == 1:
         return
     gpus = tf.config.list_physical_devices("GPU")
-    if gpus and len(gpus) < count:
-        raise InputError(f"--devices {count}: this machine has {len(gpus)} GPUs; give at most as many")
+    available = len(gpus) or max(2, os.cpu_count())
+    if count > available:
+        kind = "GPUs" if gpus else "logical CPUs to try it on"
+        raise InputError(f"--devices {count}: this machine has {available} {kind}; give at most as many")
     if not gpus:
         (cpu,) = tf.config.list_physical_devices("CPU")
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
