@@ -18,7 +18,7 @@ def port_number(text):
     return int(text)
 
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser = cli.Parser(__doc__)
 parser.add_argument("--host", default="127.0.0.1", help="address to listen on, %(default)s: this machine alone")
 parser.add_argument("--port", type=port_number, default=8000, help="%(default)s")
 args = parser.parse_args()

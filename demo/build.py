@@ -7,7 +7,6 @@ Writes  models/demo/network.keras, network.json   copies of the network and of i
         models/demo/map.npz                       t-SNE map of validation images on the sphere
 """
 
-import argparse
 import shutil
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import numpy as np
 
 NAME = "best/10-digits-seed0"
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser = cli.Parser(__doc__)
 parser.add_argument("--run", type=Path, default=files.PROJECT / "runs", help="%(default)s")
 args = parser.parse_args()
 cli.install_error_hook()
