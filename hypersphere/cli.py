@@ -19,7 +19,8 @@ FOLDERS = ["models", "figures", "results"]
 
 def in_notebook():
     """Whether the code runs in a notebook's kernel."""
-    return "ipykernel" in sys.modules
+    ipython = sys.modules.get("IPython")
+    return hasattr(ipython and ipython.get_ipython(), "kernel")
 
 
 class Parser(argparse.ArgumentParser):

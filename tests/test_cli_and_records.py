@@ -44,7 +44,7 @@ def test_a_smoke_run_never_lands_on_a_real_one(monkeypatch, tmp_path):
 
 
 def test_in_a_notebook_the_flags_are_the_defaults(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "ipykernel", None)
+    monkeypatch.setattr(cli, "in_notebook", lambda: True)
     monkeypatch.setattr(sys, "argv", ["kernel", "--f=connection.json"])
     hook = sys.excepthook
     assert cli.Parser("What it does.", out=tmp_path).parse().out == tmp_path
