@@ -49,7 +49,8 @@ def run(experiment, trials, args, records_name):
     path, models = args.out / "results" / f"{records_name}.jsonl", args.out / "models" / records_name
     make_writable(models)
     for _ in range(ATTEMPTS):
-        todo = {name: trials[name] for name in trials if name not in finished(path, trials)}
+        done = finished(path, trials)
+        todo = {name: settings for name, settings in trials.items() if name not in done}
         if not todo:
             break
         where = f"on {args.dask}" if args.dask else f"{args.jobs} at a time"
