@@ -20,7 +20,6 @@ from hypersphere.files import PROJECT
 
 import keras
 import numpy as np
-from PIL import Image
 from sklearn.neighbors import LocalOutlierFactor
 
 N_OUTLIERS = 5000
@@ -48,9 +47,8 @@ def load_outliers(data, smoke):
     """Training images of Fashion-MNIST and, grey and resized, of CIFAR-10: {name: (n, 28, 28, 1)}."""
     n = datasets.SMOKE["test"] if smoke else N_OUTLIERS
     images, _ = datasets.read_cifar10(datasets.find_cifar10(data) / datasets.CIFAR10_FILES[0])
-    grey = np.stack([outliers.to_grey_digit_size(Image.fromarray(image)) for image in images[:n]])
     clothes, _ = datasets.load_labelled("fashion-mnist", "train", data)
-    return {"Fashion-MNIST": clothes[:n], "CIFAR-10": datasets.to_float(grey)}
+    return {"Fashion-MNIST": clothes[:n], "CIFAR-10": outliers.to_grey_digit_sizes(images[:n])}
 
 
 def build(settings):

@@ -29,10 +29,15 @@ def to_grey_digit_size(image):
     return np.asarray(image.convert("L").resize((28, 28), Image.Resampling.BILINEAR))[..., np.newaxis]
 
 
+def to_grey_digit_sizes(images):
+    """Colour images as bytes, (n, h, w, 3), each as `to_grey_digit_size`: (n, 28, 28, 1) float32 in [0, 1]."""
+    return datasets.to_float(np.stack([to_grey_digit_size(Image.fromarray(image)) for image in images]))
+
+
 def load_grey_cifar10(folder=None):
     """CIFAR-10's 10,000 test images, grey, resized: (10000, 28, 28, 1) float32 in [0, 1]."""
     images, _ = datasets.read_cifar10(datasets.find_cifar10(folder) / "test_batch.bin")
-    return datasets.to_float(np.stack([to_grey_digit_size(Image.fromarray(image)) for image in images]))
+    return to_grey_digit_sizes(images)
 
 
 def load_photograph_patches():
