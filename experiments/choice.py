@@ -26,6 +26,8 @@ N_OUTLIERS = 5000
 BASE = {"filters": [16, 32, 64], "epochs": 8, "batch_size": 128, "learning_rate": 0.05, "weight_decay": 1e-3}
 CANDIDATES = {
     "10 epochs": BASE | {"epochs": 10},
+    "10 epochs, penalty 0.0015": BASE | {"epochs": 10, "weight_decay": 1.5e-3},
+    "10 epochs, penalty 0.002": BASE | {"epochs": 10, "weight_decay": 2e-3},
     "8 epochs": BASE,
     "8 epochs, rate 0.1": BASE | {"learning_rate": 0.1},
     "8 epochs, batches of 64": BASE | {"batch_size": 64},
