@@ -10,8 +10,7 @@ Reads   data/mnist, data/fashion-mnist, cifar-10-batches-bin (downloaded once if
         models/{cnn,l2softmax}.{keras,npz}
 Writes  figures/lof_histograms.png   novelty scores with the thresholds
         figures/lof_roc.png          ROC curves
-        figures/lof_accepted.png     the out-of-distribution images that are accepted
-        figures/lof_rejected.png     the digits that are rejected
+        figures/lof_gallery.png      the other images that are accepted first, the digits that are rejected first
         models/lof.skops             LOF on the L2-constrained embedding, for use on new images
         models/layered_lof.skops     the calibrated detector
         results/lof.json             shares accepted, AUROC, FPR at 95 % TPR
@@ -26,7 +25,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.neighbors import LocalOutlierFactor
 
-SPACES = {"input": "the input space", "cnn": "the plain CNN", "l2softmax": "the L2-constrained CNN"}
+SPACES = {"cnn": "the plain CNN", "l2softmax": "the L2-constrained CNN", "input": "the input space"}
 TRAINED_BY = {"cnn": "run train_cnn_baseline.py", "l2softmax": "run train_l2softmax.py"}
 
 parser = cli.Parser(__doc__)
@@ -38,22 +37,24 @@ args = parser.parse()
 
 started = time.perf_counter()
 
-# %% Data: the digits that LOF is fitted on, new digits, and images that are no digits
+# %% Networks and digits. The networks are not trained again.
+models = args.out / "models"
+networks_of = {name: networks.load_network(models / f"{name}.keras", remedy) for name, remedy in TRAINED_BY.items()}
 (x_train, _), (x_val, _), (x_test, y_test) = datasets.load_mnist(args.data, smoke=args.smoke)
+arrays = {name: files.load_arrays(models / f"{name}.npz", remedy, y_test) for name, remedy in TRAINED_BY.items()}
+
+# %% Images that are no digits
 ood, missing = outliers.load_far(args.data, args.outliers, args.strict, args.smoke)
 images = {"MNIST test": x_test} | ood
 
-# %% The three spaces. The networks are not trained again.
-models = args.out / "models"
-networks_of = {name: networks.load_network(models / f"{name}.keras", remedy) for name, remedy in TRAINED_BY.items()}
-arrays = {name: files.load_arrays(models / f"{name}.npz", remedy, y_test) for name, remedy in TRAINED_BY.items()}
+# %% The three spaces
 train_points = {
-    "input": x_train.reshape(len(x_train), -1),  # (50000, 784)
     "cnn": arrays["cnn"]["embedding_train"],  # (50000, 64)
     "l2softmax": arrays["l2softmax"]["embedding_train"],  # (50000, 64), norms alpha
 }
-if not args.input_space:
-    del train_points["input"]
+if args.input_space:
+    train_points["input"] = x_train.reshape(len(x_train), -1)  # (50000, 784)
+else:
     missing = ". ".join(filter(None, [missing, "LOF on the pixels is left out: python anomaly_lof.py --input-space"]))
 line = cli.progress(len(train_points) + 2, "step")
 new_points, prediction, layers = {space: {} for space in SPACES}, {}, {}
@@ -102,7 +103,9 @@ line.update()
 line.close()
 
 # %% Figures
-figure, axes = plt.subplots(len(lofs), 1, figsize=(9, 4 * len(lofs)), layout="constrained", squeeze=False)
+figure, axes = plt.subplots(
+    len(lofs), 1, figsize=(9, 3.2 * len(lofs)), layout="constrained", sharex=True, squeeze=False
+)
 for ax, space in zip(axes.flat, lofs, strict=True):
     lines = {f"threshold, contamination {c}": t for c, t in metrics[space]["threshold"].items()}
     plots.score_histograms(ax, novelty[space], lines, f"LOF on {SPACES[space]}")
@@ -112,23 +115,19 @@ figure, axes = plt.subplots(1, len(ood), figsize=(5 * len(ood), 4.6), layout="co
 for ax, name in zip(axes.flat, ood, strict=True):
     of_spaces = {SPACES[space]: (novelty[space]["MNIST test"], novelty[space][name]) for space in lofs}
     plots.roc_curves(ax, {title: scores.roc_points(*both) for title, both in of_spaces.items()}, name)
+axes[0, 0].legend(title="LOF on")
 plots.save(figure, args.out / "figures" / "lof_roc.png")
 
-threshold = metrics["l2softmax"]["threshold"]["0.001"]
-accepted, captions = [], []
+threshold, rows = metrics["l2softmax"]["threshold"]["0.001"], {}
 for name in ood:
-    below = np.flatnonzero(novelty["l2softmax"][name] <= threshold)
-    lowest = below[np.argsort(novelty["l2softmax"][name][below])][:24]
-    accepted += list(images[name][lowest])
-    captions += [f"as {digit}" for digit in prediction[name][lowest]]
-title = "OOD images accepted (LOF on the L2-constrained CNN, contamination 0.001), and as which digit"
-plots.save(plots.image_grid(accepted, captions, title), args.out / "figures" / "lof_accepted.png")
-
-rejected = np.argsort(novelty["l2softmax"]["MNIST test"])[::-1][:48]
-rejected = rejected[novelty["l2softmax"]["MNIST test"][rejected] > threshold]
-title = "MNIST test images rejected (LOF on the L2-constrained CNN, contamination 0.001), and their digit"
-figure = plots.image_grid(x_test[rejected], [str(digit) for digit in y_test[rejected]], title)
-plots.save(figure, args.out / "figures" / "lof_rejected.png")
+    of_set = novelty["l2softmax"][name]
+    lowest = [i for i in np.argsort(of_set)[:12] if of_set[i] <= threshold]
+    rows[f"{name}: accepted as"] = [(images[name][i], str(prediction[name][i])) for i in lowest]
+highest = np.argsort(novelty["l2softmax"]["MNIST test"])[::-1][:12]
+highest = [i for i in highest if novelty["l2softmax"]["MNIST test"][i] > threshold]
+rows["MNIST test: rejected"] = [(x_test[i], str(y_test[i])) for i in highest]
+title = "LOF on the L2-constrained CNN, contamination 0.001: what it accepts first, which digits it rejects first"
+plots.save(plots.rows_of_images(rows, title), args.out / "figures" / "lof_gallery.png")
 
 # %% Save
 detectors.save_detector(lofs["l2softmax"], models / "lof.skops")

@@ -53,11 +53,11 @@ x_test, y_test = splits["test"]
 penalty = keras.regularizers.L2(args.weight_decay)
 image = keras.Input((28, 28, 1))
 x = image
-for number, filters in enumerate([32, 64, 128], 1):
+for number, filters in enumerate([16, 32, 64], 1):
     x = keras.layers.Conv2D(filters, 3, padding="same", kernel_regularizer=penalty)(x)
     x = keras.layers.MaxPooling2D(2)(x)  # 28 -> 14 -> 7 -> 3
     x = keras.layers.ReLU(name=f"block{number}")(x)  # after the pooling: the same, for a quarter of the work
-x = keras.layers.Flatten()(x)  # (n, 3 * 3 * 128)
+x = keras.layers.Flatten()(x)  # (n, 3 * 3 * 64)
 embedding = keras.layers.Dense(64, kernel_regularizer=penalty, dtype="float32", name="embedding")(x)  # (n, 64)
 logits = keras.layers.Dense(10, kernel_regularizer=penalty, dtype="float32", name="logits")(embedding)  # (n, 10)
 network = keras.Model(image, logits, name=NAME)

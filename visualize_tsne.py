@@ -5,10 +5,9 @@
     python visualize_tsne.py --smoke            # what the training scripts' --smoke left
 
 Reads   data/mnist, models/cnn.npz, models/l2softmax.npz
-Writes  figures/tsne_input.png, figures/tsne_cnn.png, figures/tsne_l2softmax.png
-        figures/tsne.png             the three side by side
-        models/tsne.npz              the points of the three maps
-        results/tsne.json            how well each space and its map separate the digits
+Writes  figures/tsne.png     the three maps side by side
+        models/tsne.npz      their points
+        results/tsne.json    how well each space and its map separate the digits
         (--all: `tsne_all` instead of `tsne`)
 """
 
@@ -52,18 +51,15 @@ with cli.progress(len(spaces), "map") as line:
         line.update()
 
 # %% Figures
-combined, axes = plt.subplots(1, 3, figsize=(18, 6.4), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(18, 6.4), layout="constrained")
 for ax, (name, (title, _)) in zip(axes, spaces.items(), strict=True):
     caption = (
         f"{title}\n10-NN accuracy {metrics[name]['knn_accuracy_space']:.1%} in the space, "
         f"{metrics[name]['knn_accuracy_map']:.1%} in the map\n"
         f"trustworthiness {metrics[name]['trustworthiness']:.3f}, KL divergence {metrics[name]['kl_divergence']:.2f}"
     )
-    single, single_ax = plt.subplots(figsize=(7, 7.2), layout="constrained")
-    for target in [ax, single_ax]:
-        plots.digit_map(target, points[name], y, caption)
-    plots.save(single, args.out / "figures" / f"{NAME}_{name}.png")
-plots.save(combined, args.out / "figures" / f"{NAME}.png")
+    plots.digit_map(ax, points[name], y, caption)
+plots.save(figure, args.out / "figures" / f"{NAME}.png")
 
 # %% Save
 files.save_arrays(args.out / "models" / f"{NAME}.npz", points | {"label": y})

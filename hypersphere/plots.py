@@ -38,10 +38,14 @@ def learning_curves(histories):
         ax.set(xlabel="epoch", ylabel=metric)
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.grid(alpha=0.3)
+    # The first training epoch, an average over a network that learns, would squeeze all the others together.
+    lowest = min((row["val_accuracy"] for history in histories.values() for row in history), default=0)
+    axes[0].set(ylim=(max(2 * lowest - 1, 0), 1))
+    axes[0].yaxis.set_major_formatter(lambda accuracy, _: f"{100 * accuracy:g} %")
     axes[0].legend(loc="lower right")
     axes[1].set(ylabel="loss with its L2 penalty", yscale="log")
-    axes[1].yaxis.set_major_formatter("{x:g}")
-    axes[1].yaxis.set_minor_formatter("{x:g}")
+    for set_formatter in [axes[1].yaxis.set_major_formatter, axes[1].yaxis.set_minor_formatter]:
+        set_formatter(lambda loss, _: f"{loss:g}" if f"{loss:e}"[0] in "125" else "")
     return figure
 
 
@@ -121,17 +125,11 @@ def roc_curves(ax, curves, title):
     for (name, (false_positive_rate, true_positive_rate)), style in zip(
         curves.items(), ["-", "--", "-.", ":"] * len(curves), strict=False
     ):
-        ax.plot(false_positive_rate, true_positive_rate, style, label=name)
-    ax.set(
-        xscale="log",
-        xlim=(1e-4, 1),
-        ylim=(0, 1.02),
-        xlabel="false alarm rate (share of MNIST test images rejected)",
-        ylabel="share of OOD images rejected",
-        title=title,
-    )
+        ax.plot(100 * false_positive_rate, 100 * true_positive_rate, style, linewidth=2, label=name)
+    ax.set(xscale="log", xlim=(0.01, 100), ylim=(0, 102), title=title)
+    ax.set(xlabel="MNIST test images rejected, %", ylabel="images of the other set rejected, %")
+    ax.xaxis.set_major_formatter("{x:g}")
     ax.grid(alpha=0.3)
-    ax.legend(fontsize=8)
     return ax
 
 

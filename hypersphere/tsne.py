@@ -8,17 +8,27 @@ from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
 N_NEIGHBORS = 10
+ITERATIONS = 750
 
 
 def tsne_map(space, perplexity, seed, verbose=False):
     """t-SNE of (n, d) to (n, 2), and its Kullback-Leibler divergence; `verbose` prints scikit-learn's progress.
 
     Raises InputError if the perplexity is not below the number of points.
-    Source: van der Maaten, Hinton 2008, https://jmlr.org/papers/v9/vandermaaten08a.html
+    Source: van der Maaten, Hinton 2008, https://jmlr.org/papers/v9/vandermaaten08a.html; the learning rate n / 12, at
+    which 750 iterations come as far as scikit-learn's 1,000: Belkina et al. 2019,
+    https://doi.org/10.1038/s41467-019-13055-y
     """
     if perplexity >= len(space):
         raise InputError(f"--perplexity {perplexity:g}: must be below the number of points, {len(space)}")
-    model = TSNE(perplexity=perplexity, random_state=seed, n_jobs=-1, verbose=2 * verbose)
+    model = TSNE(
+        perplexity=perplexity,
+        learning_rate=max(len(space) / 12, 50),
+        max_iter=ITERATIONS,
+        random_state=seed,
+        n_jobs=-1,
+        verbose=2 * verbose,
+    )
     points = model.fit_transform(space)
     return points, float(model.kl_divergence_)
 
