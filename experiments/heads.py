@@ -3,7 +3,8 @@
     python -m experiments.heads                  # the article's two pairs, six heads, ten draws
     python -m experiments.heads --seeds 3
     python -m experiments.heads --dataset mnist --normal 4 --anomaly 9 --seeds 3
-    python -m experiments.heads --dataset cifar10 --backbone mobilenetv2 --weights imagenet
+    python -m experiments.heads --backbone mobilenetv2 --use frozen --width 1.0 --size 160
+    python -m experiments.heads --references none --heads l2softmax arcface adacos
     python -m experiments.heads --legacy         # with the faults of the published code, as a control
     python -m experiments.heads --smoke          # a try on small draws, a minute
 
@@ -11,19 +12,23 @@ The *normal* class and 1,000 images each of eight *reference* classes train a cl
 that knows the normal training images alone then tells new normal images from those of the tenth class, the *anomaly*.
 Source of the protocol: https://qiita.com/shinmura0/items/d2a3a46c3fb287a1ea0e
 
+--backbone mobilenetv2 starts from ImageNet weights: *fine-tuned* with a head, or *frozen*, where a dense layer and a
+head learn from its features, which are also judged as they are (*features*, without any training).
+--references none trains on the normal images alone: their four turns and mirror images are the classes.
+
 Reads   data/fashion-mnist, data/mnist, cifar-10-batches-bin (downloaded once if absent)
-Writes  runs/results/article2.jsonl                           a line a trial, as it ends
-        runs/models/article2/PAIR/BACKBONE/HEAD-seed0.keras   the network of each head's first trial
+Writes  runs/results/article2.jsonl                          a line a trial, as it ends
+        runs/models/article2/PAIR/VARIANT/HEAD-seed0.keras   the network of each head's first trial
 Repeating the command continues with what is missing.
 """
 
-import functools
 import math
 import re
 import time
 from dataclasses import asdict, dataclass, replace
 
 from experiments import sweep
+from experiments.draws import VIEWS, draw, self_supervised, views
 from hypersphere import cli, datasets, features, files, heads, networks, records, scores, training
 from hypersphere.errors import InputError
 
@@ -41,9 +46,9 @@ HEADS = {
     "adacos-dynamic": (heads.AdaCos, {"dynamic": True}),
 }
 ARTICLE_PAIRS = {"fashion-mnist": (7, 9), "cifar10": (4, 7)}  # sneaker, ankle boot; deer, horse
-N_TRAIN, N_VAL, N_TEST = 1000, 200, 1000  # images of a class
-N_SMOKE = 60
-N_CLASSES = 9
+USES = ["fine-tuned", "frozen", "features"]  # of MobileNetV2
+BATCH = 100  # images at a time through a trained network, for the memory of large ones
+FROZEN_LAYERS = ["block_6_expand_relu", "block_13_expand_relu", "out_relu"]
 
 
 # %% The recipes
@@ -56,11 +61,11 @@ class Recipe:
     width: float  # filters of the cnn's first convolution, or MobileNetV2's share of filters
     epochs: int
     batch_size: int = 128
-    rate: float = 1e-2  # the highest of a one-cycle schedule, or a constant one
-    one_cycle: bool = True
+    rate: float = 1e-2  # the highest of a one-cycle schedule
     weight_decay: float = 0.05
     mirror: bool = True  # learn from mirror images, and look at both sides of a new one
     shift: int = 0  # pixels, in each direction
+    size: int | None = None  # pixels of the images that MobileNetV2 gets
 
 
 CNN_RECIPES = {
@@ -68,12 +73,19 @@ CNN_RECIPES = {
     "fashion-mnist": Recipe(width=64, epochs=12),
     "cifar10": Recipe(width=48, epochs=16, shift=2),
 }
-ARTICLE_RECIPE = Recipe(networks.MOBILENET_WIDTH, 10, rate=1e-4, one_cycle=False, weight_decay=0, mirror=False)
 
 
-def recipe_of(backbone, dataset):
-    """The recipe of a backbone: the article's for `mobilenetv2`, ours for `cnn`."""
-    return CNN_RECIPES[dataset] if backbone == "cnn" else ARTICLE_RECIPE
+def recipe_of(args, dataset):
+    """The recipe that the flags ask for."""
+    if args.backbone == "cnn":
+        recipe = CNN_RECIPES[dataset]
+    elif args.use == "fine-tuned":
+        recipe = Recipe(args.width, size=args.size, epochs=8, rate=1e-3)
+    else:
+        recipe = Recipe(args.width, size=args.size, epochs=15, rate=1e-3, mirror=False)
+    if args.references == "none":
+        recipe = replace(recipe, mirror=False)  # mirror images are classes
+    return replace(recipe, epochs=args.epochs or (2 if args.smoke else recipe.epochs))
 
 
 # %% The plan
@@ -123,88 +135,76 @@ def choose_pairs(dataset, normal, anomaly, data):
     return {dataset: pair}
 
 
-def choose_weights(backbone, weights):
-    """The weights that a trial starts from: those that the user named, or the backbone's own.
+def choose_weights(args):
+    """What the flags say of MobileNetV2's weights, as settings; for `cnn` there are none.
 
-    ImageNet's are downloaded now, before several trials do it at once. Raises InputError if they cannot be had, or if
-    weights are named for `cnn`, which has none.
+    The network is built once now: ImageNet's weights are downloaded before several trials do it at once. Raises
+    InputError if they cannot be had or do not fit, or if flags do not go together.
     """
-    if backbone == "cnn":
-        if weights not in (None, "none"):
-            raise InputError(f"--weights {weights}: cnn is trained from scratch; give --backbone mobilenetv2 with it")
-        return "none"
-    weights = weights or "imagenet"
-    networks.mobilenetv2_embedding(keras.Input((32, 32, 3)), weights)
-    return weights
+    if args.backbone == "cnn":
+        if args.weights or args.use:
+            flag = "--weights" if args.weights else "--use"
+            raise InputError(f"{flag}: cnn is trained from scratch; give --backbone mobilenetv2 with it")
+        return {}
+    if args.legacy:
+        raise InputError("--legacy: a control of cnn; leave --backbone out")
+    if args.references == "none" and args.use != "fine-tuned":
+        raise InputError(f"--references none: nothing is trained with --use {args.use}; give --use fine-tuned")
+    weights = args.weights or "imagenet"
+    network = networks.mobilenetv2(args.width, args.size, weights)
+    sha256 = "" if weights == "none" else networks.weights_sha256(network)
+    return {"use": args.use, "weights": weights, "weights_sha256": sha256}
+
+
+def variant_name(args):
+    """A word for all that is the same in the trials of a run but the pair, the head and the seed."""
+    parts = [args.backbone]
+    if args.backbone == "mobilenetv2":
+        parts += [str(args.width), str(args.size), "frozen" if args.use == "features" else args.use]
+    parts += ["self_supervised"] * (args.references == "none") + ["test"] * (args.split == "test")
+    return "-".join([*parts, *[f"without_{args.without}"] * bool(args.without), *["legacy"] * args.legacy])
 
 
 def plan(args):
-    """The trials, {name: settings}: every head learns from the same draws."""
-    weights = choose_weights(args.backbone, args.weights)
-    seeds = range(args.seeds or (1 if args.smoke else 10))
+    """The trials, {name: settings}: every head learns from the same draws.
+
+    A trial is one head on one draw, or with frozen features all heads on one draw, which then share the features.
+    """
+    args.use = args.use or ("fine-tuned" if args.backbone == "mobilenetv2" else None)
+    common = {"backbone": args.backbone, "split": args.split, "references": args.references}
+    common |= choose_weights(args) | {"precision": args.precision, "legacy": args.legacy, "smoke": args.smoke}
     trials = {}
     for dataset, (normal, anomaly) in choose_pairs(args.dataset, args.normal, args.anomaly, args.data).items():
-        recipe = recipe_of(args.backbone, dataset)
-        recipe = replace(recipe, epochs=args.epochs or (2 if args.smoke else recipe.epochs))
         classes = [datasets.CLASS_NAMES[dataset][number] for number in [normal, anomaly]]
         pair = "-".join(re.sub(r"\W+", "_", name.lower()) for name in [dataset, *classes])
-        common = {"dataset": dataset, "normal": normal, "anomaly": anomaly, "backbone": args.backbone}
-        common |= {"weights": weights, "precision": args.precision, "legacy": args.legacy, "smoke": args.smoke}
+        decided = common | {"dataset": dataset, "normal": normal, "anomaly": anomaly}
+        decided["recipe"] = asdict(recipe_of(args, dataset))
+        if args.without:
+            decided["without"] = class_number(dataset, args.without)
         if dataset == "cifar10":
-            common["cifar10_sha256"] = datasets.cifar10_sha256(args.data)
-        for seed in seeds:
-            for head in dict.fromkeys(args.heads):
-                name = f"{pair}/{args.backbone}{'-legacy' if args.legacy else ''}/{head}-seed{seed}"
-                decided = {"head": head, "head_arguments": HEADS[head][1], "seed": seed, "recipe": asdict(recipe)}
-                trials[name] = common | decided
+            split = {"train": "train", "test": "t10k"}[args.split]
+            key = "cifar10_train_sha256" if args.split == "train" else "cifar10_sha256"
+            decided[key] = datasets.cifar10_sha256(args.data, split)
+        heads_of_trial = {head: {"head": head, "head_arguments": HEADS[head][1]} for head in dict.fromkeys(args.heads)}
+        if args.use == "frozen":
+            heads_of_trial = {"heads": {"heads": {head: HEADS[head][1] for head in heads_of_trial}}}
+        elif args.use == "features":
+            heads_of_trial = {"features": {"heads": {}}}
+        for seed in range(args.seeds or (1 if args.smoke else 10)):
+            for name, of_head in heads_of_trial.items():
+                trials[f"{pair}/{variant_name(args)}/{name}-seed{seed}"] = decided | of_head | {"seed": seed}
     return trials
 
 
 # %% A trial: draw, network, training, scores
 
 
-@dataclass
-class Draw:
-    """The images of one trial. Labels count the classes of the training from 0; the normal one is last."""
-
-    x_train: np.ndarray  # (9000, height, width, channels) float32 in [0, 1]
-    y_train: np.ndarray  # (9000,) int64
-    is_normal: np.ndarray  # (9000,) bool: the rows of the normal class
-    x_val: np.ndarray  # (1800, ...), none of them in x_train; only the classifier is measured on them
-    y_val: np.ndarray
-    x_normal: np.ndarray  # (1000, ...) of the test split, fewer of MNIST; the same for every seed
-    x_anomaly: np.ndarray
-
-
-@functools.lru_cache(maxsize=1)
-def draw(dataset, normal, anomaly, seed, legacy=False, smoke=False, data=None):
-    """Draw the images of one trial, decided by the pair and the seed alone.
-
-    With `legacy` the normal class has the label of the reference class before it, as in the article's code, where
-    sneakers were labelled as shirts and deer as cats. The last draw is kept, for the next head.
-    """
-    n_train, n_val, n_test = (N_SMOKE,) * 3 if smoke else (N_TRAIN, N_VAL, N_TEST)
-    x, y = datasets.read_labelled(dataset, "train", data)
-    x_test, y_test = datasets.read_labelled(dataset, "t10k", data)
-    rng = np.random.default_rng(seed)
-    references = [number for number in range(10) if number not in (normal, anomaly)]
-    rows = [rng.permutation(np.flatnonzero(y == number))[: n_train + n_val] for number in [*references, normal]]
-    train_rows = np.concatenate([of_class[:n_train] for of_class in rows])
-    val_rows = np.concatenate([of_class[n_train:] for of_class in rows])
-    y_train, y_val = np.repeat(np.arange(N_CLASSES), n_train), np.repeat(np.arange(N_CLASSES), n_val)
-    is_normal = y_train == N_CLASSES - 1
-    if legacy:
-        before = max((i for i, number in enumerate(references) if number < normal), default=0)
-        y_train, y_val = (np.where(labels == N_CLASSES - 1, before, labels) for labels in [y_train, y_val])
-    return Draw(
-        x_train=datasets.to_float(x[train_rows]),
-        y_train=y_train,
-        is_normal=is_normal,
-        x_val=datasets.to_float(x[val_rows]),
-        y_val=y_val,
-        x_normal=datasets.to_float(x_test[y_test == normal][:n_test]),
-        x_anomaly=datasets.to_float(x_test[y_test == anomaly][:n_test]),
-    )
+def draw_of(settings, data):
+    """The images of a trial."""
+    pair = [settings[key] for key in ["dataset", "normal", "anomaly", "seed"]]
+    flags = {key: settings[key] for key in ["split", "legacy", "smoke"]}
+    drawn = draw(*pair, **flags, without=settings.get("without"), data=data)
+    return self_supervised(drawn) if settings["references"] == "none" else drawn
 
 
 def augment(image, recipe, seeds):
@@ -219,7 +219,7 @@ def augment(image, recipe, seeds):
     return x
 
 
-def build(settings, image_shape):
+def build(settings, image_shape, n_classes):
     """The network to train, (image, label) to logits, and the network to use, image to logits.
 
     They share their layers but for the augmentation, which the network to use does not have: called
@@ -233,67 +233,124 @@ def build(settings, image_shape):
         filters = [recipe.width, 2 * recipe.width, 4 * recipe.width]
         embedding = networks.convolutional_embedding(plain, seeds, filters=filters, units=256, batch_norm=True)
     else:
-        embedding = networks.mobilenetv2_embedding(plain, settings["weights"])
-    kind, arguments = HEADS[settings["head"]][0], settings["head_arguments"]
-    head = kind(N_CLASSES, legacy=settings["legacy"], seed=next(seeds), name="head", **arguments)
+        pretrained = networks.mobilenetv2(recipe.width, recipe.size, settings["weights"])
+        embedding = networks.mobilenetv2_embedding(plain, pretrained, recipe.size)
+    head = head_of(settings["head"], settings["head_arguments"], n_classes, seeds, settings["legacy"])
     encoder = keras.Model(plain, embedding)
     return keras.Model([image, label], head(encoder(augmented), label)), keras.Model(plain, head(embedding))
 
 
-def optimizer_of(recipe, n_images):
-    """AdamW with a one-cycle rate, or the article's Adam with a constant one."""
-    if not recipe.one_cycle:
-        return keras.optimizers.Adam(recipe.rate, amsgrad=True)
-    steps = recipe.epochs * math.ceil(n_images / recipe.batch_size)
-    return keras.optimizers.AdamW(training.one_cycle(recipe.rate, steps), weight_decay=recipe.weight_decay)
+def head_of(name, arguments, n_classes, seeds, legacy=False):
+    """A head by its name, the layer "head"."""
+    return HEADS[name][0](n_classes, legacy=legacy, seed=next(seeds), name="head", **arguments)
+
+
+def train(network, x, y, recipe, seed):
+    """Train a network of (input, label) with AdamW at a one-cycle rate; returns each epoch's loss."""
+    steps = recipe.epochs * math.ceil(len(x) / recipe.batch_size)
+    rate = training.one_cycle(recipe.rate, steps)
+    training.compile_for_logits(network, keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay))
+    schedule = {"epochs": recipe.epochs, "batch_size": recipe.batch_size, "seed": seed}
+    return training.fit_in_silence(network, x, y, **schedule, with_labels=True)
 
 
 def directions(network, x, mirrored):
     """Directions of the embeddings, (n, d); if `mirrored`, the mean direction of an image and its mirror image."""
-    direction = scores.directions(features.embed(network, x)[0])
+    direction = scores.directions(features.embed(network, x, BATCH)[0])
     if not mirrored:
         return direction
-    return scores.directions(direction + scores.directions(features.embed(network, x[:, :, ::-1])[0]))
+    return scores.directions(direction + scores.directions(features.embed(network, x[:, :, ::-1], BATCH)[0]))
 
 
-def auroc_by_scorer(train, normal, anomaly):
+def auroc_by_scorer(*of_views):
     """AUROC with each scorer, {name: value}; all of them see the same directions.
 
-    train : (n, d), of the normal class's training images; normal, anomaly : (m, d), of new images.
+    of_views : (train, normal, anomaly) for each view of the images, whose scores are added. train : (n, d), of the
+    normal class's training images; normal, anomaly : (m, d), of new images.
     """
-    new = {"normal": normal, "anomaly": anomaly}
-    by_scorer = {"cosine": {name: scores.cosine_score(train, x) for name, x in new.items()}}
-    for k in [5, 20]:
-        lof = LocalOutlierFactor(n_neighbors=k, algorithm="brute", novelty=True).fit(train)
-        by_scorer[f"lof{k}"] = {name: scores.novelty_score(lof, x) for name, x in new.items()}
-    return {name: scores.auroc(of["normal"], of["anomaly"]) for name, of in by_scorer.items()}
+    totals = {}
+    for known, *new in of_views:
+        by_scorer = {"cosine": [scores.cosine_score(known, x) for x in new]}
+        for k in [5, 20]:
+            lof = LocalOutlierFactor(n_neighbors=k, algorithm="brute", novelty=True).fit(known)
+            by_scorer[f"lof{k}"] = [scores.novelty_score(lof, x) for x in new]
+        for name, of_new in by_scorer.items():
+            totals[name] = [total + of for total, of in zip(totals.get(name, [0, 0]), of_new, strict=True)]
+    return {name: scores.auroc(*of_new) for name, of_new in totals.items()}
+
+
+def metrics_of(network, x_val, y_val, *of_views):
+    """What a trained network comes to: AUROC by scorer, accuracy on validation images, AdaCos's scale."""
+    _, prediction = features.embed(network, x_val, BATCH)
+    metrics = {"auroc": auroc_by_scorer(*of_views), "val_accuracy": float((prediction == y_val).mean())}
+    if isinstance(network.get_layer("head"), heads.AdaCos):
+        metrics["scale"] = float(network.get_layer("head").scale)
+    return metrics
 
 
 def run_trial(name, settings, data, models):
-    """Train one head on one draw and score the test images; the network of seed 0 is kept, in `models/NAME.keras`."""
+    """Train on one draw and score its new images; the network of seed 0 is kept, in `models/NAME.keras`."""
     started = time.perf_counter()
-    recipe = Recipe(**settings["recipe"])
-    drawn = draw(*(settings[key] for key in ["dataset", "normal", "anomaly", "seed", "legacy", "smoke"]), data)
     keras.utils.set_random_seed(settings["seed"])  # of MobileNetV2 without weights: other layers have their own seeds
     keras.config.set_dtype_policy(training.POLICIES[settings["precision"]])
-    training_network, network = build(settings, drawn.x_train.shape[1:])
-    training.compile_for_logits(training_network, optimizer_of(recipe, len(drawn.x_train)))
-    schedule = {"epochs": recipe.epochs, "batch_size": recipe.batch_size, "seed": settings["seed"]}
-    loss = training.fit_in_silence(training_network, drawn.x_train, drawn.y_train, **schedule, with_labels=True)
-    images = [drawn.x_train[drawn.is_normal], drawn.x_normal, drawn.x_anomaly]
-    train, normal, anomaly = (directions(network, x, recipe.mirror) for x in images)
-    _, prediction = features.embed(network, drawn.x_val)
-    metrics = {
-        "auroc": auroc_by_scorer(train, normal, anomaly),
-        "val_accuracy": float((prediction == drawn.y_val).mean()),
-    }
-    if isinstance(network.get_layer("head"), heads.AdaCos):
-        metrics["scale"] = float(network.get_layer("head").scale)
+    trial = frozen_trial if "heads" in settings else trained_trial
+    metrics, more = trial(name, settings, draw_of(settings, data), models)
+    keras.backend.clear_session()
+    return records.new_record(name, settings, metrics, started, **more)
+
+
+def trained_trial(name, settings, drawn, models):
+    """Train a backbone with one head."""
+    recipe = Recipe(**settings["recipe"])
+    training_network, network = build(settings, drawn.x_train.shape[1:], drawn.n_classes)
+    loss = train(training_network, drawn.x_train, drawn.y_train, recipe, settings["seed"])
+    known, new = drawn.x_train[drawn.is_normal], [drawn.x_normal, drawn.x_anomaly]
+    if settings["references"] == "none":
+        of_views = list(zip(np.split(known, VIEWS), *map(views, new), strict=True))
+    else:
+        of_views = [(known, *new)]
+    of_views = [[directions(network, x, recipe.mirror) for x in of_view] for of_view in of_views]
+    metrics = metrics_of(network, drawn.x_val, drawn.y_val, *of_views)
     if settings["seed"] == 0:
         (models / name).parent.mkdir(parents=True, exist_ok=True)
         networks.save_network(network, models / f"{name}.keras")
-    keras.backend.clear_session()
-    return records.new_record(name, settings, metrics, started, loss=loss)
+    return metrics, {"loss": loss}
+
+
+def frozen_trial(name, settings, drawn, models):
+    """Judge the features of a frozen MobileNetV2, each layer's alone, and train heads on all of them together."""
+    recipe = Recipe(**settings["recipe"])
+    by_set = frozen_features(recipe, settings["weights"], drawn)
+    by_head, losses = {}, {}
+    for layer in FROZEN_LAYERS:
+        known, *new = (scores.directions(by_set[of_set][layer]) for of_set in ["train", "normal", "anomaly"])
+        by_head[layer] = {"auroc": auroc_by_scorer((known[drawn.is_normal], *new))}
+    joined = {of_set: np.concatenate([of[layer] for layer in FROZEN_LAYERS], axis=1) for of_set, of in by_set.items()}
+    for head, arguments in settings["heads"].items():
+        seeds = networks.layer_seeds(settings["seed"])
+        image, label = keras.Input(joined["train"].shape[1:]), keras.Input((), dtype="int64")
+        initializer = keras.initializers.GlorotUniform(next(seeds))
+        embedding = keras.layers.Dense(256, kernel_initializer=initializer, dtype="float32", name="embedding")(image)
+        of_head = head_of(head, arguments, drawn.n_classes, seeds)
+        training_network = keras.Model([image, label], of_head(embedding, label))
+        losses[head] = train(training_network, joined["train"], drawn.y_train, recipe, settings["seed"])
+        network = keras.Model(image, of_head(embedding))
+        sets = [joined["train"][drawn.is_normal], joined["normal"], joined["anomaly"]]
+        of_view = [directions(network, x, mirrored=False) for x in sets]
+        by_head[head] = metrics_of(network, joined["val"], drawn.y_val, of_view)
+    return {"heads": by_head}, {"loss": losses}
+
+
+def frozen_features(recipe, weights, drawn):
+    """The features of a draw's sets, {set: {layer: (n, d)}}, standardised by those of the training images."""
+    pretrained = networks.mobilenetv2(recipe.width, recipe.size, weights)
+    model = networks.mobilenetv2_features(drawn.x_train.shape[1:], pretrained, recipe.size, FROZEN_LAYERS)
+    sets = {"train": drawn.x_train, "val": drawn.x_val, "normal": drawn.x_normal, "anomaly": drawn.x_anomaly}
+    by_set = {of_set: features.outputs_of(model, x, BATCH) for of_set, x in sets.items()}
+    for layer, of_layer in by_set["train"].items():
+        mean, deviation = of_layer.mean(axis=0), of_layer.std(axis=0) + 1e-6
+        by_set = {of_set: of | {layer: (of[layer] - mean) / deviation} for of_set, of in by_set.items()}
+    return by_set
 
 
 # %% The command
@@ -307,14 +364,25 @@ def main():
     parser.add_argument("--heads", nargs="+", choices=list(HEADS), default=list(HEADS), help="default: all")
     parser.add_argument("--seeds", type=cli.positive_int, metavar="N", help="draws a head, 10; with --smoke 1")
     parser.add_argument("--backbone", choices=["cnn", "mobilenetv2"], default="cnn", help="%(default)s")
+    parser.add_argument("--use", choices=USES, help="of mobilenetv2, fine-tuned")
+    parser.add_argument(
+        "--width", type=float, choices=[0.35, 0.5, 1.0], default=0.5, help="of mobilenetv2, %(default)s"
+    )
+    parser.add_argument(
+        "--size", type=int, choices=[96, 128, 160, 192, 224], default=96, help="its pixels, %(default)s"
+    )
     parser.add_argument("--weights", help="of mobilenetv2: imagenet (default), none or a file")
+    parser.add_argument("--references", choices=["eight", "none"], default="eight", help="classes, %(default)s")
+    parser.add_argument("--split", choices=["train", "test"], default="train", help="of the new images, %(default)s")
+    parser.add_argument("--without", metavar="CLASS", help="left out altogether, to choose settings without its images")
     parser.add_argument("--epochs", type=cli.positive_int, help="passes over the training images, the recipe's")
     parser.add_argument("--legacy", action="store_true", help="a control: labels and norms as in the published code")
     sweep.add_flags(parser)
     args = parser.parse()
     for record in sweep.run("experiments.heads", plan(args), args, "article2"):
-        aurocs = ", ".join(f"{scorer} {auroc:.3f}" for scorer, auroc in record["metrics"]["auroc"].items())
-        print(f"{record['name']}: AUROC {aurocs}")
+        for head, metrics in record["metrics"].get("heads", {"": record["metrics"]}).items():
+            aurocs = ", ".join(f"{scorer} {auroc:.3f}" for scorer, auroc in metrics["auroc"].items())
+            print(f"{' '.join([record['name'], head]).strip()}: AUROC {aurocs}")
 
 
 if __name__ == "__main__":

@@ -65,9 +65,12 @@ def load_scripts(folder):
 
 def tables_of(records):
     """Every table that the records allow, {marker: Markdown}, and in the order of the pages."""
-    made = summary(records) | article1.tables(records["article1"]) | article1.choice(records["choice"])
+    made = (
+        summary(records) | article1.tables(records["article1"]) | article1.choice(records["choice"], records["speed"])
+    )
     made |= speed.cost_of_scripts(records["article1"])
-    made |= article2.tables(records["article2"]) | scoreboard.tables(records["scoreboard"])
+    made |= article2.tables(records["article2"]) | differences.contrasts(records["article2"])
+    made |= scoreboard.tables(records["scoreboard"])
     made |= speed.demo_tables(records["demo"]) | speed.tables(records["speed"])
     order = [marker for markers in PAGES.values() for marker in markers]
     return {marker: made[marker] for marker in sorted(made, key=lambda m: order.index(m) if m in order else len(order))}

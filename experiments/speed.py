@@ -1,12 +1,13 @@
 """Time `make` in a fresh clone, and each stage of article 1 beside what one would take instead, in turns.
 
     python -m experiments.speed                  # some 20 minutes on two cores
-    python -m experiments.speed --only make      # `make` alone, or `--only stages`
+    python -m experiments.speed --only make      # `make` alone, or `--only stages`, `--only recipes`
     python -m experiments.speed --repeats 1      # without a spread
     python -m experiments.speed --smoke
 
 Reads   data/mnist, and what `make` left: models/l2softmax.{keras,npz}
-Writes  runs/results/speed.jsonl     a line for `make`, one for the stages with the seconds of every repeat
+Writes  runs/results/speed.jsonl     a line for `make`, one for the stages with the seconds of every repeat, one for an
+                                     epoch of each of article 1's recipes
 
 PyTorch and openTSNE are alternatives: `pip install '.[bench]'`; what is not installed is left out.
 """
@@ -19,6 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from experiments import choice
 from hypersphere import cli, datasets, features, files, networks, records, training, tsne
 from hypersphere.errors import InputError
 
@@ -160,35 +162,62 @@ def stages_of(args):
     }
 
 
+def time_recipes(args):
+    """Seconds of a training epoch of each candidate for article 1's recipe, {candidate: [seconds]}."""
+    (x, y), *_ = datasets.load_mnist(args.data, smoke=args.smoke)
+    settings = {"alpha": 16.0, "precision": training.fastest_precision(), "seed": 0}
+    recipes = {name: recipe | settings for name, recipe in choice.CANDIDATES.items()}
+    compiled = {name: choice.compiled(recipe, len(x)) for name, recipe in recipes.items()}
+    keras.config.set_dtype_policy("float32")
+
+    def epoch_of(name):
+        schedule = {"epochs": 1, "batch_size": recipes[name]["batch_size"], "seed": 0}
+        return lambda: training.fit_in_silence(compiled[name], x, y, **schedule)
+
+    return {"seconds": time_in_turns({name: epoch_of(name) for name in recipes}, args.repeats + 1, dropped=1)}
+
+
+def time_in_turns(variants, repeats, dropped=0):
+    """Seconds of each repeat but the first `dropped`, {variant: [seconds]}.
+
+    The variants take turns, so that a slower spell of the machine meets them all.
+    """
+    seconds = {variant: [] for variant in variants}
+    for _ in range(repeats):
+        for variant, call in variants.items():
+            started = time.perf_counter()
+            call()
+            seconds[variant].append(time.perf_counter() - started)
+    return {variant: of_variant[dropped:] for variant, of_variant in seconds.items()}
+
+
 def time_stages(args):
     """Seconds of every repeat, {stage: {variant: [seconds]}}."""
     seconds = {}
     for stage, variants in stages_of(args).items():
-        seconds[stage] = {variant: [] for variant in variants}
-        for _ in range(args.repeats):  # the variants take turns, so that a slower spell of the machine meets them all
-            for variant, call in variants.items():
-                started = time.perf_counter()
-                call()
-                seconds[stage][variant].append(time.perf_counter() - started)
+        seconds[stage] = time_in_turns(variants, args.repeats)
         ours = np.median(next(iter(seconds[stage].values())))
         for variant, taken in seconds[stage].items():
             print(f"{stage}, {variant}: {np.median(taken):.1f} s, ours takes {ours / np.median(taken):.2f} of it")
     return {"seconds": seconds}
 
 
+MEASURES = {"make": time_make, "stages": time_stages, "recipes": time_recipes}
+
+
 def main():
     parser = cli.Parser(__doc__, out=files.PROJECT / "runs")
-    parser.add_argument("--only", choices=["make", "stages"], help="default: both")
+    parser.add_argument("--only", choices=list(MEASURES), help="default: all")
     parser.add_argument("--repeats", type=cli.positive_int, default=3, help="of the stages, %(default)s")
     parser.add_argument("--models", type=Path, help="folder of l2softmax.keras and .npz, default: the project's")
     args = parser.parse()
     for name in ["torch", "openTSNE"]:
         if not importlib.util.find_spec(name):
             print(f"{name} is not installed and left out: pip install '.[bench]'")
-    for name, measure in {"make": time_make, "stages": time_stages}.items():
+    for name, measure in MEASURES.items():
         if args.only in (None, name):
             started = time.perf_counter()
-            settings = {"smoke": args.smoke} | ({"repeats": args.repeats} if name == "stages" else {})
+            settings = {"smoke": args.smoke} | ({"repeats": args.repeats} if name != "make" else {})
             record = records.new_record(name, settings, measure(args), started)
             records.append_record(args.out / "results" / "speed.jsonl", record)
 

@@ -95,8 +95,9 @@ def cifar10_setting(data):
 
 
 def _run(experiment, name, settings, data, models):
-    if settings.get("cifar10_sha256") not in (None, datasets.cifar10_sha256(data)):
-        raise InputError(f"{name}: this machine has another CIFAR-10 than the one that started the sweep, or none")
+    for key, split in {"cifar10_sha256": "t10k", "cifar10_train_sha256": "train"}.items():
+        if settings.get(key) not in (None, datasets.cifar10_sha256(data, split)):
+            raise InputError(f"{name}: this machine has another CIFAR-10 than the one that started the sweep, or none")
     return importlib.import_module(experiment).run_trial(name, settings, data, models)
 
 

@@ -113,9 +113,7 @@ def read_labelled(dataset, split, folder=None):
     Returns x : (n, height, width, channels) uint8 and y : (n,) int64; see `to_float`.
     """
     if dataset == "cifar10":
-        home = complete_cifar10(folder)
-        paths = [home / name for name in CIFAR10_FILES if name.startswith("test") == (split == "t10k")]
-        images, labels = zip(*map(read_cifar10, paths), strict=True)
+        images, labels = zip(*map(read_cifar10, cifar10_files(complete_cifar10(folder), split)), strict=True)
         return np.concatenate(images), np.concatenate(labels)
     folders = data_folders(folder)
     home = next((f / dataset for f in folders if (f / dataset).is_dir()), folders[-1] / dataset)
@@ -190,11 +188,18 @@ def complete_cifar10(folder=None):
     return home
 
 
-def cifar10_sha256(folder=None):
-    """SHA-256 of the CIFAR-10 test file in use, which tells copies apart; None if there is none."""
-    paths = [candidate / CIFAR10_FOLDER / "test_batch.bin" for candidate in data_folders(folder)]
-    path = next((path for path in paths if path.is_file()), None)
-    return path and hashlib.sha256(path.read_bytes()).hexdigest()
+def cifar10_sha256(folder=None, split="t10k"):
+    """SHA-256 of the CIFAR-10 files of a split in use, which tells copies apart; None if they are not there."""
+    for candidate in data_folders(folder):
+        paths = cifar10_files(candidate / CIFAR10_FOLDER, split)
+        if all(path.is_file() for path in paths):
+            return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+    return None
+
+
+def cifar10_files(home, split):
+    """The files of a split, "train" or "t10k"."""
+    return [home / name for name in CIFAR10_FILES if name.startswith("test") == (split == "t10k")]
 
 
 def download_cifar10(folder):

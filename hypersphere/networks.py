@@ -1,6 +1,7 @@
 """Networks: the three convolutions of this project, MobileNetV2, and files that load with Keras's safe mode on."""
 
 import functools
+import hashlib
 import os
 import random
 import zipfile
@@ -11,10 +12,6 @@ from hypersphere.errors import InputError
 from hypersphere.files import replacing
 
 import keras
-
-MOBILENET_SIZE = 96  # pixels
-MOBILENET_WIDTH = 0.5
-MOBILENET_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.5_96_no_top.h5"
 
 
 def layer_seeds(seed):
@@ -52,34 +49,59 @@ def convolutional_embedding(image, seeds, *, filters, units, batch_norm=False, p
     return normalise(dtype="float32", name=name)(x) if batch_norm else x
 
 
-def mobilenetv2_embedding(image, weights):
-    """MobileNetV2 of width 0.5 at 96x96: (n, h, w, 1 or 3) to (n, 1280).
+def mobilenetv2(width, size, weights):
+    """MobileNetV2 without its classifier: (n, size, size, 3), pixels in [-1, 1], to (n, size / 32, size / 32, 1280).
 
-    weights : "imagenet" (downloaded once by Keras), "none" or the path of a local weights file.
+    width : the share of filters. weights : "imagenet" (downloaded once by Keras), "none" or the path of a weights file.
     Raises InputError if the weights are missing, cannot be downloaded or do not fit.
+    Source: Sandler et al. 2018, https://arxiv.org/abs/1801.04381
     """
-    # Not the layer Resizing: a network with it, called without `training=False`, runs in training mode.
-    x = keras.ops.image.resize(image, (MOBILENET_SIZE, MOBILENET_SIZE))
-    if image.shape[-1] == 1:
-        x = keras.layers.Concatenate()([x, x, x])
+    file = f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{width}_{size}_no_top.h5"
     if weights not in ("imagenet", "none") and not Path(weights).is_file():
-        raise InputError(f"{weights}: missing; give --weights imagenet, none or a file such as {MOBILENET_FILE}")
+        raise InputError(f"{weights}: missing; give --weights imagenet, none or a file such as {file}")
+    options = {"input_shape": (size, size, 3), "alpha": width, "include_top": False}
     try:
-        network = keras.applications.MobileNetV2(
-            input_shape=(MOBILENET_SIZE, MOBILENET_SIZE, 3),
-            alpha=MOBILENET_WIDTH,
-            include_top=False,
-            weights=None if weights == "none" else weights,
-        )
+        return keras.applications.MobileNetV2(**options, weights=None if weights == "none" else weights)
     except Exception as error:  # Keras's download raises bare Exceptions, its reader many kinds
         if weights != "imagenet":
-            raise InputError(f"{weights}: no weights of MobileNetV2 of width {MOBILENET_WIDTH} ({error})") from None
+            raise InputError(
+                f"{weights}: no weights of MobileNetV2 of width {width}; give the --width it has"
+            ) from None
         folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
         raise InputError(
             f"the ImageNet weights could not be downloaded ({error}): run again with a network, or put "
-            f"{MOBILENET_FILE} into {folder}, or name a copy of it with --weights"
+            f"{file} into {folder}, or name a copy of it with --weights"
         ) from None
-    return keras.layers.GlobalAveragePooling2D(dtype="float32", name="embedding")(network(x))
+
+
+def weights_sha256(network):
+    """SHA-256 of a network's tensors, in order, which tells weights apart whatever file they come from."""
+    return hashlib.sha256(b"".join(tensor.tobytes() for tensor in network.get_weights())).hexdigest()
+
+
+def for_mobilenet(image, size):
+    """Images, (n, h, w, 1 or 3) in [0, 1], as MobileNetV2 takes them: (n, size, size, 3) in [-1, 1]."""
+    # Not the layer Resizing: a network with it, called without `training=False`, runs in training mode.
+    x = keras.ops.image.resize(2 * image - 1, (size, size))
+    return keras.layers.Concatenate()([x, x, x]) if image.shape[-1] == 1 else x
+
+
+def mobilenetv2_embedding(image, network, size):
+    """Images, (n, h, w, 1 or 3) in [0, 1], through a MobileNetV2 to be trained, to (n, 1280) float32."""
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.9  # at Keras's 0.999, a few hundred steps leave the statistics of the old data
+    x = network(for_mobilenet(image, size))
+    return keras.layers.GlobalAveragePooling2D(dtype="float32", name="embedding")(x)
+
+
+def mobilenetv2_features(image_shape, network, size, names):
+    """A model of images in [0, 1] to MobileNetV2's layers, averaged over space: {name of the layer: (n, d) float32}."""
+    image = keras.Input(image_shape)
+    inner = keras.Model(network.input, [network.get_layer(name).output for name in names])
+    pool = keras.layers.GlobalAveragePooling2D(dtype="float32")
+    outputs = inner(for_mobilenet(image, size))
+    return keras.Model(image, {name: pool(output) for name, output in zip(names, outputs, strict=True)})
 
 
 def save_network(network, path):

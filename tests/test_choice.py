@@ -16,7 +16,7 @@ def test_a_candidate_is_judged_on_validation_digits_and_training_outliers(tmp_pa
     assert list(trials) == [f"{name}/seed100" for name in choice.CANDIDATES]
     name, settings = next(iter(trials.items()))
     metrics = choice.run_trial(name, settings, tmp_path, tmp_path)["metrics"]
-    assert 0 < metrics["validation_accuracy"] <= 1 and metrics["training_seconds"] > 0
+    assert 0 < metrics["validation_accuracy"] <= 1
     assert set(metrics["accepted_at_rejection"]) == {"0.01", "0.04"}
     assert set(metrics["accepted_at_rejection"]["0.01"]) == {"Fashion-MNIST", "CIFAR-10"}
     clothes, _ = datasets.load_labelled("fashion-mnist", "train")

@@ -3,7 +3,7 @@
 from argparse import Namespace
 
 from conftest import run, write_cifar10
-from experiments import heads
+from experiments import draws, heads
 from hypersphere import datasets, networks, scores
 from hypersphere.errors import InputError
 
@@ -17,7 +17,8 @@ SNEAKER_BOOT = ("fashion-mnist", 7, 9)
 
 def args_of(**flags):
     defaults = {"dataset": "fashion-mnist", "normal": None, "anomaly": None, "heads": ["arcface"], "seeds": 1}
-    defaults |= {"backbone": "cnn", "weights": None, "epochs": None, "legacy": False, "precision": "float32"}
+    defaults |= {"backbone": "cnn", "use": None, "width": 0.5, "size": 96, "weights": None, "epochs": None}
+    defaults |= {"references": "eight", "split": "train", "without": None, "legacy": False, "precision": "float32"}
     return Namespace(**defaults | {"smoke": True, "data": None} | flags)
 
 
@@ -30,7 +31,7 @@ def original_labels(images, x, y):
 def test_a_draw_follows_the_protocol():
     x, y = datasets.load_labelled("fashion-mnist", "train")
     x_test, y_test = datasets.load_labelled("fashion-mnist", "t10k")
-    drawn = heads.draw(*SNEAKER_BOOT, seed=3)
+    drawn = draws.draw(*SNEAKER_BOOT, seed=3, split="test")
     shapes = [drawn.x_train.shape, drawn.x_val.shape, drawn.x_normal.shape, drawn.x_anomaly.shape]
     assert shapes == [(n, 28, 28, 1) for n in [9000, 1800, 1000, 1000]]
     labels = original_labels(drawn.x_train, x, y)
@@ -44,15 +45,58 @@ def test_a_draw_follows_the_protocol():
     assert not any(image.tobytes() in used for image in drawn.x_val)
 
 
+def test_new_images_of_the_training_split_are_others_and_drawn_anew():
+    x, y = datasets.load_labelled("fashion-mnist", "train")
+    first, second, of_test = (
+        draws.draw(*SNEAKER_BOOT, seed, split=split) for seed, split in [(3, "train"), (4, "train"), (3, "test")]
+    )
+    np.testing.assert_array_equal(first.x_train, of_test.x_train)
+    assert first.x_normal.shape == first.x_anomaly.shape == (1000, 28, 28, 1)
+    assert set(original_labels(first.x_normal, x, y)) == {7} and set(original_labels(first.x_anomaly, x, y)) == {9}
+    rows = {image.tobytes(): row for row, image in enumerate(x)}
+    of_draw = [{rows[image.tobytes()] for image in of} for of in [first.x_train, first.x_val, first.x_normal]]
+    assert not of_draw[2] & (of_draw[0] | of_draw[1])
+    assert not np.array_equal(first.x_normal, second.x_normal)
+    assert not np.array_equal(first.x_anomaly, second.x_anomaly)
+
+
+def test_a_class_can_be_left_out_altogether():
+    x, y = datasets.load_labelled("fashion-mnist", "train")
+    drawn = draws.draw("fashion-mnist", 7, 5, 0, without=9, smoke=True)  # the sandal plays the anomaly
+    assert drawn.n_classes == 8
+    for of_set in [drawn.x_train, drawn.x_val, drawn.x_normal, drawn.x_anomaly]:
+        assert 9 not in original_labels(of_set, x, y)
+
+
+def test_without_references_the_views_are_the_classes():
+    drawn = draws.draw(*SNEAKER_BOOT, 0, smoke=True)
+    alone = draws.self_supervised(drawn)
+    normal = drawn.x_train[drawn.is_normal]
+    np.testing.assert_array_equal(alone.x_train[: len(normal)], normal)
+    np.testing.assert_array_equal(alone.x_train[alone.y_train == 1], np.rot90(normal, axes=(1, 2)))
+    np.testing.assert_array_equal(alone.x_train[alone.y_train == 4], normal[:, :, ::-1])
+    assert alone.n_classes == 8 and len({view.tobytes() for view in alone.x_train[:: len(normal)]}) == 8
+    np.testing.assert_array_equal(np.bincount(alone.y_val), [60] * 8)
+
+
+def test_scores_of_several_views_are_added():
+    rng = np.random.default_rng(0)
+    of_views = [[scores.directions(rng.normal(m, 1, (50, 8))) for m in [1, 1, 0.5]] for _ in range(2)]
+    normal, anomaly = (
+        sum(scores.cosine_score(of_view[0], of_view[number]) for of_view in of_views) for number in [1, 2]
+    )
+    assert heads.auroc_by_scorer(*of_views)["cosine"] == scores.auroc(normal, anomaly)
+
+
 def test_a_draw_is_decided_by_its_seed():
-    first, second = (heads.draw(*SNEAKER_BOOT, seed, smoke=True) for seed in [0, 1])
+    first, second = (draws.draw(*SNEAKER_BOOT, seed, smoke=True) for seed in [0, 1])
     assert not np.array_equal(first.x_train, second.x_train)
-    heads.draw.cache_clear()
-    np.testing.assert_array_equal(first.x_train, heads.draw(*SNEAKER_BOOT, 0, smoke=True).x_train)
+    draws.draw.cache_clear()
+    np.testing.assert_array_equal(first.x_train, draws.draw(*SNEAKER_BOOT, 0, smoke=True).x_train)
 
 
 def test_legacy_labels_collide_as_in_the_published_code():
-    plain, legacy = (heads.draw(*SNEAKER_BOOT, 0, legacy=legacy, smoke=True) for legacy in [False, True])
+    plain, legacy = (draws.draw(*SNEAKER_BOOT, 0, legacy=legacy, smoke=True) for legacy in [False, True])
     np.testing.assert_array_equal(plain.x_train, legacy.x_train)
     shirt = heads.class_number("fashion-mnist", "shirt")
     assert set(legacy.y_train[legacy.is_normal]) == {shirt} == set(legacy.y_train[plain.y_train == shirt])
@@ -67,7 +111,7 @@ def test_the_articles_pairs_are_the_default(tmp_path):
         (tmp_path / datasets.CIFAR10_FOLDER / name).symlink_to("test_batch.bin")
     assert heads.choose_pairs(None, None, None, tmp_path) == {"fashion-mnist": (7, 9), "cifar10": (4, 7)}
     assert heads.choose_pairs("cifar10", None, None, tmp_path) == {"cifar10": (4, 7)}
-    legacy = heads.draw("cifar10", 4, 7, 0, legacy=True, smoke=True, data=tmp_path)
+    legacy = draws.draw("cifar10", 4, 7, 0, legacy=True, smoke=True, data=tmp_path)
     assert legacy.x_train.shape[1:] == (32, 32, 3)
     assert set(legacy.y_train[legacy.is_normal]) == {heads.class_number("cifar10", "cat")}
 
@@ -98,7 +142,10 @@ def test_classes_by_name_or_number():
         ({"normal": "7", "anomaly": "sneaker"}, "same class"),
         ({"dataset": "mnist"}, "give both"),
         ({"weights": "imagenet"}, "--backbone mobilenetv2"),
+        ({"use": "frozen"}, "--backbone mobilenetv2"),
         ({"backbone": "mobilenetv2", "weights": "no.h5"}, r"no\.h5: missing"),
+        ({"backbone": "mobilenetv2", "use": "frozen", "references": "none"}, "give --use fine-tuned"),
+        ({"backbone": "mobilenetv2", "legacy": True}, "leave --backbone out"),
     ],
 )
 def test_wrong_flags_are_named(flags, words):
@@ -115,7 +162,7 @@ def test_the_plan_is_every_head_on_every_draw():
 
 def test_both_networks_share_their_weights_and_differ_by_the_margin():
     (settings,) = heads.plan(args_of()).values()
-    training, network = heads.build(settings, (28, 28, 1))
+    training, network = heads.build(settings, (28, 28, 1), n_classes=9)
     x = np.random.default_rng(0).random((3, 28, 28, 1), dtype=np.float32)
     with_margin = training([x, np.array([0, 1, 2])], training=False).numpy()
     without = network(x).numpy()
@@ -129,20 +176,20 @@ def test_augmentation_mirrors_and_shifts_in_training_alone():
     x = np.zeros((64, 32, 32, 3), np.float32)
     x[:, 10, 20] = 1
     image = keras.Input((32, 32, 3))
-    augmented = heads.augment(image, heads.recipe_of("cnn", "cifar10"), networks.layer_seeds(0))
+    augmented = heads.augment(image, heads.CNN_RECIPES["cifar10"], networks.layer_seeds(0))
     network = keras.Model(image, augmented)
     np.testing.assert_array_equal(network(x, training=False), x)
     rows, columns = np.nonzero(network(x, training=True).numpy()[..., 0])[1:]
     assert {8, 12} <= set(rows) <= set(range(8, 13))
     assert {18, 22, 9, 13} <= set(columns) <= {*range(18, 23), *range(9, 14)}  # 31 - 20 = 11 when mirrored
-    digits = keras.Model(image, heads.augment(image, heads.recipe_of("cnn", "mnist"), networks.layer_seeds(0)))
+    digits = keras.Model(image, heads.augment(image, heads.CNN_RECIPES["mnist"], networks.layer_seeds(0)))
     np.testing.assert_array_equal(digits(x, training=True), x, "a mirrored digit is no digit")
 
 
 def test_scorers_against_numpy():
     rng = np.random.default_rng(0)
     train, normal, anomaly = (scores.directions(rng.normal(m, 1, (50, 8))) for m in [1, 1, 0.5])
-    auroc = heads.auroc_by_scorer(train, normal, anomaly)
+    auroc = heads.auroc_by_scorer((train, normal, anomaly))
     cosine = [[-max(a @ b for b in train) for a in x] for x in [normal, anomaly]]
     assert auroc["cosine"] == pytest.approx(np.mean([[a < b for b in cosine[1]] for a in cosine[0]]))
     for k in [5, 20]:
@@ -158,19 +205,39 @@ def test_a_trial_repeats_itself_and_its_kept_network_gives_its_numbers(tmp_path)
     assert 0.3 < first["metrics"]["val_accuracy"] < 1
     assert first["metrics"]["scale"] != pytest.approx(np.sqrt(2) * np.log(8), rel=1e-3)
     network = keras.saving.load_model(tmp_path / f"{name}.keras")
-    drawn = heads.draw(*SNEAKER_BOOT, 0, smoke=True)
+    drawn = draws.draw(*SNEAKER_BOOT, 0, smoke=True)
     images = [drawn.x_train[drawn.is_normal], drawn.x_normal, drawn.x_anomaly]
-    auroc = heads.auroc_by_scorer(*(heads.directions(network, x, mirrored=True) for x in images))
+    auroc = heads.auroc_by_scorer([heads.directions(network, x, mirrored=True) for x in images])
     assert auroc == pytest.approx(first["metrics"]["auroc"], abs=0.01)
 
 
+def test_frozen_features_are_mobilenetv2s(tmp_path):
+    flags = args_of(heads=["arcface"], backbone="mobilenetv2", use="frozen", width=0.35, weights="none", epochs=1)
+    ((name, settings),) = heads.plan(flags).items()
+    assert name == "fashion_mnist-sneaker-ankle_boot/mobilenetv2-0.35-96-frozen/heads-seed0"
+    metrics = heads.run_trial(name, settings, None, tmp_path)["metrics"]["heads"]
+    assert list(metrics) == [*heads.FROZEN_LAYERS, "arcface"] and "val_accuracy" in metrics["arcface"]
+    assert all(set(of["auroc"]) == {"cosine", "lof5", "lof20"} for of in metrics.values())
+    ((name, settings),) = heads.plan(args_of(backbone="mobilenetv2", use="features", weights="none")).items()
+    assert settings["heads"] == {} and name.endswith("frozen/features-seed0")
+
+
 @pytest.mark.slow
-def test_mobilenetv2_runs_a_trial(tmp_path):
-    flags = args_of(heads=["l2softmax"], backbone="mobilenetv2", weights="none", epochs=1)
+def test_mobilenetv2_is_fine_tuned(tmp_path):
+    flags = args_of(heads=["l2softmax"], backbone="mobilenetv2", width=0.35, weights="none", epochs=1)
     ((name, settings),) = heads.plan(flags).items()
     record = heads.run_trial(name, settings, None, tmp_path)
-    assert settings["recipe"]["one_cycle"] is False and set(record["metrics"]["auroc"]) == {"cosine", "lof5", "lof20"}
+    assert set(record["metrics"]["auroc"]) == {"cosine", "lof5", "lof20"}
     assert keras.saving.load_model(tmp_path / f"{name}.keras").get_layer("embedding").output.shape == (None, 1280)
+
+
+@pytest.mark.slow
+def test_a_trial_without_references(tmp_path):
+    ((name, settings),) = heads.plan(args_of(references="none", epochs=1)).items()
+    record = heads.run_trial(name, settings, None, tmp_path)
+    assert "/cnn-self_supervised/" in name and set(record["metrics"]["auroc"]) == {"cosine", "lof5", "lof20"}
+    head = keras.saving.load_model(tmp_path / f"{name}.keras").get_layer("head")
+    assert head.output.shape == (None, draws.VIEWS)
 
 
 @pytest.mark.slow

@@ -104,13 +104,15 @@ def test_seeds_are_those_of_their_number_whatever_else_draws():
 
 
 def test_mobilenetv2_reads_weights_and_takes_grey_images(tmp_path):
-    shape = (networks.MOBILENET_SIZE, networks.MOBILENET_SIZE, 3)
-    made = keras.applications.MobileNetV2(shape, alpha=networks.MOBILENET_WIDTH, include_top=False, weights=None)
+    made = keras.applications.MobileNetV2((96, 96, 3), alpha=0.35, include_top=False, weights=None)
     made.save_weights(tmp_path / "own.weights.h5")
+    read = networks.mobilenetv2(0.35, 96, str(tmp_path / "own.weights.h5"))
+    assert networks.weights_sha256(read) == networks.weights_sha256(made)
     image = keras.Input((28, 28, 1))
-    network = keras.Model(image, networks.mobilenetv2_embedding(image, str(tmp_path / "own.weights.h5")))
+    network = keras.Model(image, networks.mobilenetv2_embedding(image, read, 96))
     x = np.random.default_rng(0).random((2, 28, 28, 1), dtype=np.float32)
-    resized = np.repeat(keras.ops.image.resize(x, shape[:2]), 3, axis=-1)
+    resized = np.repeat(keras.ops.image.resize(2 * x - 1, (96, 96)), 3, axis=-1)
+    assert resized.min() < -0.9, "ImageNet's weights expect pixels in [-1, 1]"
     expected = keras.ops.convert_to_numpy(made(resized, training=False)).mean(axis=(1, 2))
     embedding = network(x)
     assert embedding.shape == (2, 1280)
@@ -118,15 +120,29 @@ def test_mobilenetv2_reads_weights_and_takes_grey_images(tmp_path):
     np.testing.assert_allclose(embedding / largest, expected / largest, atol=1e-3)
     np.testing.assert_array_equal(network(x), network(x, training=False), "called alone, it is no training")
     assert network.layers[-1].name == "embedding"
+    layers = ["block_6_expand_relu", "out_relu"]
+    features = networks.mobilenetv2_features((28, 28, 1), read, 96, layers)(x)
+    assert list(features) == layers and features["block_6_expand_relu"].shape == (2, 96)
+    np.testing.assert_allclose(features["out_relu"] / largest, expected / largest, atol=1e-3)
+
+
+def test_mobilenetv2_forgets_the_old_statistics_within_a_short_training():
+    """At Keras's momentum of 0.999 the moving statistics would be ImageNet's after hundreds of steps."""
+    network = networks.mobilenetv2(0.35, 96, "none")
+    networks.mobilenetv2_embedding(keras.Input((96, 96, 3)), network, 96)
+    momenta = {layer.momentum for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)}
+    assert momenta == {0.9}
 
 
 def test_mobilenetv2_names_what_are_no_weights(tmp_path, monkeypatch):
-    image = keras.Input((32, 32, 3))
     with pytest.raises(InputError, match=r"no\.h5: missing; give --weights imagenet, none or"):
-        networks.mobilenetv2_embedding(image, "no.h5")
+        networks.mobilenetv2(0.5, 96, "no.h5")
     (tmp_path / "broken.h5").write_bytes(b"no weights")
-    with pytest.raises(InputError, match=r"broken\.h5: no weights of MobileNetV2"):
-        networks.mobilenetv2_embedding(image, str(tmp_path / "broken.h5"))
+    networks.mobilenetv2(0.35, 96, "none").save_weights(tmp_path / "other.weights.h5")
+    for name in ["broken.h5", "other.weights.h5"]:
+        with pytest.raises(InputError, match=rf"{name}: no weights of MobileNetV2 of width 0\.5") as error:
+            networks.mobilenetv2(0.5, 96, str(tmp_path / name))
+        assert "\n" not in str(error.value)
 
     def no_network(**arguments):
         raise Exception("URL fetch failure")
@@ -134,8 +150,9 @@ def test_mobilenetv2_names_what_are_no_weights(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.applications, "MobileNetV2", no_network)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     with pytest.raises(InputError, match="could not be downloaded") as error:
-        networks.mobilenetv2_embedding(image, "imagenet")
-    assert f"put {networks.MOBILENET_FILE} into {tmp_path / 'keras' / 'models'}" in str(error.value)
+        networks.mobilenetv2(0.35, 128, "imagenet")
+    file = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_128_no_top.h5"
+    assert f"put {file} into {tmp_path / 'keras' / 'models'}" in str(error.value)
 
 
 LOAD = """

@@ -204,13 +204,17 @@ def calibrated(seeds):
     return below(markdown(["", "nominal level", f"{DIGITS} rejected", *sets], rows), seeds.caption(cifar10=True))
 
 
-def choice(records):
-    """What the candidates for the recipe came to, {"choice": Markdown}: a row a candidate, over its seeds."""
+def choice(records, speed_records):
+    """What the candidates for the recipe came to, {"choice": Markdown}: a row a candidate, over its seeds.
+
+    speed_records : the last named "recipes" says how long an epoch of each takes.
+    """
     by_name = {}
     for record in records:
         by_name.setdefault(record["name"].rpartition("/")[0], []).append(record)
     if not by_name:
         return {}
+    timings = [record["metrics"]["seconds"] for record in speed_records if record["name"] == "recipes"]
     n, rows = max(map(len, by_name.values())), []
     for name, of_name in by_name.items():
         require_alike(of_name)
@@ -220,7 +224,10 @@ def choice(records):
             for of_set in ["Fashion-MNIST", "CIFAR-10"]
             for level in ["0.01", "0.04"]
         ]
-        rows.append([name, cell([of["validation_accuracy"] for of in metrics], n, 2, 100), *shares])
-    header = ["16-32-64 filters", "validation accuracy, %"]
+        epochs = of_name[0]["settings"]["epochs"]
+        seconds = f"{epochs * np.median(timings[-1][name]):.0f}" if timings and name in timings[-1] else ""
+        rows.append([name, seconds, cell([of["validation_accuracy"] for of in metrics], n, 2, 100), *shares])
+    rows.sort(key=lambda row: "former" not in row[0])
+    header = ["16-32-64 filters, unless said", "training, s", "validation accuracy, %"]
     header += [f"{of_set}, {level} rejected" for of_set in ["Fashion-MNIST", "CIFAR-10"] for level in ["1 %", "4 %"]]
     return {"choice": below(markdown(header, rows), caption(records, n))}

@@ -1,4 +1,4 @@
-"""Tables of article 2: six heads, three scorers, two pairs of classes."""
+"""Tables of article 2: six heads, three scorers, two pairs of classes, several ways to use a network."""
 
 from experiments.tables.common import below, caption, cell, markdown, note, pivot, require_alike, spread
 
@@ -12,8 +12,19 @@ HEADS = {
     "arcface": "ArcFace",
     "adacos": "AdaCos, fixed",
     "adacos-dynamic": "AdaCos, dynamic",
+    # No head: a frozen network's features as they are.
+    "block_6_expand_relu": "features of block 6",
+    "block_13_expand_relu": "features of block 13",
+    "out_relu": "features of the last layer",
 }
 SCORERS = {"cosine": "largest cosine", "lof5": "LOF, k = 5", "lof20": "LOF, k = 20"}
+WORDS = {
+    "frozen": "frozen",
+    "fine-tuned": "fine-tuned",
+    "self_supervised": "no reference classes",
+    "test": "new images of the test split",
+    "legacy": "faults of the published code",
+}
 DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 # The article's two pairs and our network: the folders of their records' names, and short names for the tables.
 PAIRS = {"fashion_mnist-sneaker-ankle_boot/cnn": "sneaker", "cifar10-deer-horse/cnn": "deer"}
@@ -35,23 +46,36 @@ ARTICLE_AUROC = {
 }
 
 
+def expanded(records):
+    """The records with one head each: a trial with frozen features has those of all heads on one draw."""
+    for record in records:
+        for head, metrics in record["metrics"].get("heads", {None: None}).items():
+            if head is None:
+                yield record
+            else:
+                yield record | {"settings": record["settings"] | {"head": head}, "metrics": metrics}
+
+
 class Pair:
-    """The records of one pair and backbone, all heads and seeds, as a tidy data frame: a row a trial and scorer.
+    """The records of one pair and variant, all heads and seeds, as a tidy data frame: a row a head, draw and scorer.
 
     Columns: head, seed, scorer, auroc, val_accuracy, scale (of AdaCos).
     """
 
     def __init__(self, folder, records):
-        self.records, self.folder = records, folder
-        require_alike(records, free=["head", "head_arguments"], repeats=False)
-        self.heads = [head for head in HEADS if any(r["settings"]["head"] == head for r in records)]
+        self.trials, self.folder = records, folder
+        self.records = list(expanded(records))
+        require_alike(self.records, free=["head", "head_arguments"], repeats=False)
+        self.heads = [head for head in HEADS if any(r["settings"]["head"] == head for r in self.records)]
         for head in self.heads:
-            require_alike([record for record in records if record["settings"]["head"] == head])
+            require_alike([record for record in self.records if record["settings"]["head"] == head])
         rows = []
-        for record in sorted(records, key=lambda r: (self.heads.index(r["settings"]["head"]), r["settings"]["seed"])):
+        for record in sorted(
+            self.records, key=lambda r: (self.heads.index(r["settings"]["head"]), r["settings"]["seed"])
+        ):
             metrics = record["metrics"]
             of_trial = {"head": record["settings"]["head"], "seed": record["settings"]["seed"]}
-            of_trial |= {"val_accuracy": metrics["val_accuracy"], "scale": metrics.get("scale")}
+            of_trial |= {"val_accuracy": metrics.get("val_accuracy"), "scale": metrics.get("scale")}
             rows += [of_trial | {"scorer": scorer, "auroc": metrics["auroc"][scorer]} for scorer in SCORERS]
         self.frame = pd.DataFrame(rows)
         self.n = int(self.frame.groupby("head").seed.nunique().max())
@@ -62,12 +86,28 @@ class Pair:
         return PAIRS.get(self.folder, self.folder.replace("/", "_"))
 
     @property
+    def classes(self):
+        """The two classes, in words."""
+        dataset, normal, anomaly = self.folder.split("/")[0].split("-")
+        normal, anomaly = (name.replace("_", " ") for name in [normal, anomaly])
+        return f"{DATASETS.get(dataset, dataset)}: {normal} (normal) against {anomaly} (anomaly)"
+
+    @property
+    def variant(self):
+        """The network and what is special about its trials, in words."""
+        backbone, *rest = self.folder.split("/")[1].split("-", 1)
+        words = "from scratch"
+        if backbone == "mobilenetv2":
+            width, size, rest = rest[0].split("-", 2)
+            words, rest = f"MobileNetV2, width {width}, {size} pixels", [rest]
+        for part, of_part in WORDS.items():
+            words += f", {of_part}" * any(part in text for text in rest)
+        return words
+
+    @property
     def title(self):
         """What it is, in words."""
-        (dataset, normal, anomaly), backbone = self.folder.split("/")[0].split("-"), self.folder.split("/")[1]
-        normal, anomaly = (name.replace("_", " ") for name in [normal, anomaly])
-        words = f"{DATASETS.get(dataset, dataset)}: {normal} (normal) against {anomaly} (anomaly), {backbone}"
-        return words.replace("-legacy", ", faults of the published code")
+        return f"{self.classes}, {self.variant}"
 
     @property
     def article(self):
@@ -85,7 +125,7 @@ class Pair:
 
     def caption(self, n=None, unit="seed"):
         """The caption of a table of this pair."""
-        return caption(self.records, n or self.n, unit, cifar10=self.folder.startswith("cifar10"))
+        return caption(self.trials, n or self.n, unit, cifar10=self.folder.startswith("cifar10"))
 
 
 def pairs(records):
@@ -98,9 +138,9 @@ def pairs(records):
     }
 
 
-def without_faults(records):
-    """The pairs whose records were not made with the faults of the published code, as a list."""
-    return [pair for folder, pair in pairs(records).items() if not folder.endswith("-legacy")]
+def from_scratch(records):
+    """The pairs of our network, trained as it should be, as a list: those that are compared head by head."""
+    return [pair for folder, pair in pairs(records).items() if folder.endswith("/cnn")]
 
 
 def tables(records):
@@ -112,9 +152,12 @@ def tables(records):
             made[f"legacy_{right.name}"] = legacy(right, pair)
         else:
             made[f"heads_{pair.name}"] = heads(pair)
-    right = without_faults(records)
+    right = [pair for folder, pair in by_folder.items() if not folder.endswith("-legacy")]
     if right:
-        made |= {"best": best(right), "heads_cost": cost(right)}
+        made |= {"best": best(right), "heads_cost": cost(by_folder.values())}
+    for classes in dict.fromkeys(pair.classes for pair in right):
+        of_classes = [pair for pair in right if pair.classes == classes]
+        made[f"ways_{of_classes[0].name}"] = ways(of_classes)
     return made
 
 
@@ -130,7 +173,15 @@ def heads(pair):
         theirs, trials = pair.article.get(head, []), frame[frame["head"] == head].drop_duplicates("seed")
         article = f"{median_and_spread(theirs)}, {SCORERS[ARTICLE_SCORERS[head]]}{note(theirs, n)}" if theirs else ""
         scale = cell(trials.scale.dropna().astype(float), n, 2)
-        rows.append([HEADS[head], *aurocs.loc[head], article, cell(trials.val_accuracy, n, 1, 100), scale])
+        rows.append(
+            [
+                HEADS[head],
+                *aurocs.loc[head],
+                article,
+                cell(trials.val_accuracy.dropna().astype(float), n, 1, 100),
+                scale,
+            ]
+        )
     header = ["AUROC: median (mean ± sd)", *aurocs.columns]
     header += ["article, ImageNet weights", "validation accuracy, %", "scale"]
     return below(markdown(header, rows), pair.caption())
@@ -156,24 +207,37 @@ def legacy(right, faulty):
     return below(markdown(header, rows), faulty.caption(n))
 
 
+def ways(of_pairs):
+    """One pair's AUROC in every way to use a network, a column each, with two scorers."""
+    n, rows = max(pair.n for pair in of_pairs), []
+    for head, title in HEADS.items():
+        if any(head in pair.heads for pair in of_pairs):
+            both = [[cell(pair.auroc(head, scorer), n, 3) for scorer in ["cosine", "lof20"]] for pair in of_pairs]
+            rows.append([title, *(" / ".join(filter(None, of_pair)) for of_pair in both)])
+    header = ["AUROC, largest cosine / LOF, k = 20", *(pair.variant for pair in of_pairs)]
+    trials = [record for pair in of_pairs for record in pair.trials]
+    return below(markdown(header, rows), caption(trials, n, "draw", cifar10=of_pairs[0].folder.startswith("cifar10")))
+
+
 def best(of_pairs):
-    """The combination of head and scorer with the highest mean AUROC, the article's and ours, of how many."""
+    """The combination of network, head and scorer with the highest mean AUROC, the article's and ours, of how many."""
     rows = []
-    for pair in of_pairs:
-        means = pair.frame.groupby(["head", "scorer"]).auroc.mean()
-        ours, theirs = means.idxmax(), max(pair.article, key=lambda head: np.mean(pair.article[head]), default=None)
-        article = ""
+    for classes in dict.fromkeys(pair.classes for pair in of_pairs):
+        variants = [pair for pair in of_pairs if pair.classes == classes]
+        means = {
+            (pair, *key): mean
+            for pair in variants
+            for key, mean in pair.frame.groupby(["head", "scorer"]).auroc.mean().items()
+        }
+        pair, head, scorer = max(means, key=means.get)
+        theirs, article = max(pair.article, key=lambda head: np.mean(pair.article[head]), default=None), ""
         if theirs:
             article = combination(pair.article[theirs], theirs, ARTICLE_SCORERS[theirs], len(pair.article))
-        rows.append([pair.title, article, combination(pair.auroc(*ours), *ours, len(means))])
-    n = max(pair.n for pair in of_pairs)
-    records = [record for pair in of_pairs for record in pair.records]
-    header = [
-        "mean AUROC of the best combination of head and scorer",
-        "article, ImageNet weights",
-        "ours, from scratch",
-    ]
-    return below(markdown(header, rows), caption(records, n, "seed", cifar10=True))
+        ours = combination(pair.auroc(head, scorer), head, scorer, len(means))
+        rows.append([classes, article, f"{ours}, {pair.variant}"])
+    trials = [record for pair in of_pairs for record in pair.trials]
+    header = ["mean AUROC of the best combination", "article", "ours"]
+    return below(markdown(header, rows), caption(trials, max(pair.n for pair in of_pairs), "draw", cifar10=True))
 
 
 def combination(values, head, scorer, count):
@@ -186,18 +250,26 @@ def summary_rows(records):
     rows = []
     for folder, pair in pairs(records).items():
         if folder in PAIRS and "arcface" in pair.heads:
-            title = f"{pair.title.removesuffix(', cnn')}, AUROC of ArcFace, largest cosine"
+            title = f"{pair.title}, AUROC of ArcFace, largest cosine"
             rows.append([title, spread(pair.article["arcface"], 3), cell(pair.auroc("arcface", "cosine"), pair.n, 3)])
     return rows
 
 
 def cost(of_pairs):
-    """A sentence on how long the trials took and how much memory a worker had."""
-    records = [record for pair in of_pairs for record in pair.records]
-    seconds = sum(record["seconds"] for record in records)
-    memory = max(record["peak_memory_mb"] for record in records)
-    sentence = (
-        f"{len(records)} trials took {seconds / 3600:.1f} hours of one core, so {seconds / 7200:.1f} hours "
-        f"two at a time, and at most {memory} MB each."
-    )
-    return below(sentence, caption(records, versions=True))
+    """How long the trials of each way took, a row each, on one core."""
+    by_variant = {}
+    for pair in of_pairs:
+        by_variant.setdefault(pair.variant, []).extend(pair.trials)
+    rows = [
+        [
+            variant,
+            str(len(trials)),
+            f"{np.mean([trial['seconds'] for trial in trials]) / 60:.1f}",
+            f"{sum(trial['seconds'] for trial in trials) / 7200:.1f}",
+            str(max(trial["peak_memory_mb"] for trial in trials)),
+            caption(trials).strip("*"),
+        ]
+        for variant, trials in by_variant.items()
+    ]
+    header = ["", "trials", "minutes a trial", "hours in all, two at a time", "memory a trial, MB", "machine"]
+    return markdown(header, rows)

@@ -2,8 +2,8 @@
 
 import itertools
 
-from experiments.tables.article2 import HEADS, SCORERS, without_faults
-from experiments.tables.common import half_width
+from experiments.tables.article2 import HEADS, PAIRS, SCORERS, from_scratch
+from experiments.tables.common import below, caption, half_width, markdown
 from hypersphere import plots
 
 import matplotlib.pyplot as plt
@@ -11,8 +11,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-# What the article asks: its own heads against each other.
-QUESTION = [("arcface", "adacos"), ("l2softmax", "arcface")]
+# Planned before the runs: (head, scorer) minus (head, scorer).
+PLANNED = [
+    (("arcface", "cosine"), ("adacos", "cosine")),
+    (("l2softmax", "cosine"), ("arcface", "cosine")),
+    (("arcface", "cosine"), ("arcface", "lof20")),
+]
+QUESTION = [("arcface", "adacos"), ("l2softmax", "arcface")]  # what the article asks
 
 
 def holm(p_values):
@@ -55,16 +60,44 @@ def one_difference(difference):
     }
 
 
+def contrasts(records):
+    """The planned contrasts of the article's pairs, {"contrasts": Markdown}, as far as their heads were run."""
+    found, of_pairs = [], [pair for pair in from_scratch(records) if pair.folder in PAIRS]
+    for planned in PLANNED:
+        for pair in of_pairs:
+            if all(head in pair.heads for head, _ in planned):
+                first, second = (pair.by_seed(scorer)[head] for head, scorer in planned)
+                difference = (first - second).dropna().to_numpy()
+                if len(difference) > 1:
+                    title = " minus ".join(f"{HEADS[head]}, {SCORERS[scorer]}" for head, scorer in planned)
+                    found.append((title, pair, one_difference(difference)))
+    rows = []
+    corrected = holm([of["wilcoxon_p"] for *_, of in found])
+    for (title, pair, of), p_value in zip(found, corrected, strict=True):
+        mean, half = of["mean_difference"], of["half_width_95"]
+        interval = f"{mean - half:+.3f} to {mean + half:+.3f}"
+        rows.append(
+            [title, pair.name, f"{mean:+.3f}", interval, f"{of['seeds_higher']} of {of['n']}", f"{p_value:.3f}"]
+        )
+    if not rows:
+        return {}
+    header = ["planned contrast", "pair", "difference of AUROC", "95 % interval", "draws higher", "p, Holm"]
+    trials = [record for pair in of_pairs for record in pair.trials]
+    return {
+        "contrasts": below(markdown(header, rows), caption(trials, max(p.n for p in of_pairs), "draw", cifar10=True))
+    }
+
+
 def differences_csv(records):
     """The paired differences of all pairs as the text of a CSV file; "" if there are none."""
-    frames = [frame for frame in map(paired_differences, without_faults(records)) if len(frame)]
+    frames = [frame for frame in map(paired_differences, from_scratch(records)) if len(frame)]
     return pd.concat(frames).to_csv(index=False, float_format="%.6f") if frames else ""
 
 
 def figures(records):
     """The figures that the records allow, {file name: figure}: boxes and paired differences of each pair."""
     made = {}
-    for pair in without_faults(records):
+    for pair in from_scratch(records):
         made[f"article2_{pair.name}.png"] = boxes_figure(pair)
         differences = paired_differences(pair)
         if len(differences):
