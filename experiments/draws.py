@@ -1,7 +1,7 @@
 """The images of one trial of article 2: a draw of training images, and the new images to tell apart."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypersphere import datasets
 
@@ -9,7 +9,6 @@ import numpy as np
 
 N_TRAIN, N_VAL, N_TEST = 1000, 200, 1000  # images of a class
 N_SMOKE = 60
-VIEWS = 8  # four turns, and their mirror images
 
 
 @dataclass
@@ -65,20 +64,39 @@ def draw(dataset, normal, anomaly, seed, *, split="train", without=None, legacy=
     return Draw(**floats, y_train=y_train, y_val=y_val, is_normal=is_normal)
 
 
-def views(x):
-    """The four turns of images and the turns of their mirror images, (n, size, size, c) each, as a list."""
-    return [np.rot90(of, turns, axes=(1, 2)) for of in [x, x[:, :, ::-1]] for turns in range(4)]
+def views(x, n_views):
+    """The first of eight views of images, (n, size, size, c) each, as a list: four turns, then their mirror images."""
+    turns = [np.rot90(of, number, axes=(1, 2)) for of in [x, x[:, :, ::-1]] for number in range(4)]
+    return turns[:n_views]
 
 
-def self_supervised(drawn):
-    """The same draw without its reference classes: the normal images in eight views, which are the classes."""
-    normal_val = drawn.x_val[drawn.y_val == drawn.n_classes - 1]
-    return Draw(
-        x_train=np.concatenate(views(drawn.x_train[drawn.is_normal])),
-        y_train=np.repeat(np.arange(VIEWS), drawn.is_normal.sum()),
-        is_normal=np.ones(VIEWS * drawn.is_normal.sum(), dtype=bool),
-        x_val=np.concatenate(views(normal_val)),
-        y_val=np.repeat(np.arange(VIEWS), len(normal_val)),
-        x_normal=drawn.x_normal,
-        x_anomaly=drawn.x_anomaly,
+def normal_alone(drawn):
+    """The same draw without its reference classes."""
+    normal_val = drawn.y_val == drawn.n_classes - 1
+    return replace(
+        drawn,
+        x_train=drawn.x_train[drawn.is_normal],
+        y_train=np.zeros(drawn.is_normal.sum(), dtype=int),
+        is_normal=np.ones(drawn.is_normal.sum(), dtype=bool),
+        x_val=drawn.x_val[normal_val],
+        y_val=np.zeros(normal_val.sum(), dtype=int),
+    )
+
+
+def in_views(drawn, n_views):
+    """The same draw with its training and validation images in several views, which are classes of their own.
+
+    Class y in view v becomes class y + v * n_classes. The new images stay as they are.
+    """
+
+    def labels(y):
+        return np.concatenate([y + view * drawn.n_classes for view in range(n_views)])
+
+    return replace(
+        drawn,
+        x_train=np.concatenate(views(drawn.x_train, n_views)),
+        y_train=labels(drawn.y_train),
+        is_normal=np.tile(drawn.is_normal, n_views),
+        x_val=np.concatenate(views(drawn.x_val, n_views)),
+        y_val=labels(drawn.y_val),
     )

@@ -14,7 +14,8 @@ Source of the protocol: https://qiita.com/shinmura0/items/d2a3a46c3fb287a1ea0e
 
 --backbone mobilenetv2 starts from ImageNet weights: *fine-tuned* with a head, or *frozen*, where a dense layer and a
 head learn from its features, which are also judged as they are (*features*, without any training).
---references none trains on the normal images alone: their four turns and mirror images are the classes.
+--references none trains on the normal images alone: their four turns and mirror images are the classes. With
+--views 4 each class's turns are classes of their own beside reference classes, too.
 
 Reads   data/fashion-mnist, data/mnist, cifar-10-batches-bin (downloaded once if absent)
 Writes  runs/results/article2.jsonl                          a line a trial, as it ends
@@ -28,7 +29,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 
 from experiments import sweep
-from experiments.draws import VIEWS, draw, self_supervised, views
+from experiments.draws import draw, in_views, normal_alone, views
 from hypersphere import cli, datasets, features, files, heads, networks, records, scores, training
 from hypersphere.errors import InputError
 
@@ -83,7 +84,7 @@ def recipe_of(args, dataset):
         recipe = Recipe(args.width, size=args.size, epochs=8, rate=1e-3)
     else:
         recipe = Recipe(args.width, size=args.size, epochs=15, rate=1e-3, mirror=False)
-    if args.references == "none":
+    if args.views == 8:
         recipe = replace(recipe, mirror=False)  # mirror images are classes
     return replace(recipe, epochs=args.epochs or (2 if args.smoke else recipe.epochs))
 
@@ -148,8 +149,9 @@ def choose_weights(args):
         return {}
     if args.legacy:
         raise InputError("--legacy: a control of cnn; leave --backbone out")
-    if args.references == "none" and args.use != "fine-tuned":
-        raise InputError(f"--references none: nothing is trained with --use {args.use}; give --use fine-tuned")
+    if args.views > 1 and args.use != "fine-tuned":
+        flag = "--references none" if args.references == "none" else f"--views {args.views}"
+        raise InputError(f"{flag}: no views with --use {args.use}; give --use fine-tuned")
     weights = args.weights or "imagenet"
     network = networks.mobilenetv2(args.width, args.size, weights)
     sha256 = "" if weights == "none" else networks.weights_sha256(network)
@@ -161,7 +163,8 @@ def variant_name(args):
     parts = [args.backbone]
     if args.backbone == "mobilenetv2":
         parts += [str(args.width), str(args.size), "frozen" if args.use == "features" else args.use]
-    parts += ["self_supervised"] * (args.references == "none") + ["test"] * (args.split == "test")
+    parts += ["self_supervised"] * (args.references == "none") + [f"{args.views}_views"] * (args.views > 1)
+    parts += ["test"] * (args.split == "test")
     return "-".join([*parts, *[f"without_{args.without}"] * bool(args.without), *["legacy"] * args.legacy])
 
 
@@ -171,7 +174,10 @@ def plan(args):
     A trial is one head on one draw, or with frozen features all heads on one draw, which then share the features.
     """
     args.use = args.use or ("fine-tuned" if args.backbone == "mobilenetv2" else None)
-    common = {"backbone": args.backbone, "split": args.split, "references": args.references}
+    args.views = args.views or (8 if args.references == "none" else 1)
+    if args.references == "none" and args.views < 4:
+        raise InputError(f"--references none --views {args.views}: the views are the classes; give 4 or 8")
+    common = {"backbone": args.backbone, "split": args.split, "references": args.references, "views": args.views}
     common |= choose_weights(args) | {"precision": args.precision, "legacy": args.legacy, "smoke": args.smoke}
     trials = {}
     for dataset, (normal, anomaly) in choose_pairs(args.dataset, args.normal, args.anomaly, args.data).items():
@@ -204,7 +210,9 @@ def draw_of(settings, data):
     pair = [settings[key] for key in ["dataset", "normal", "anomaly", "seed"]]
     flags = {key: settings[key] for key in ["split", "legacy", "smoke"]}
     drawn = draw(*pair, **flags, without=settings.get("without"), data=data)
-    return self_supervised(drawn) if settings["references"] == "none" else drawn
+    if settings["references"] == "none":
+        drawn = normal_alone(drawn)
+    return in_views(drawn, settings["views"])
 
 
 def augment(image, recipe, seeds):
@@ -304,11 +312,9 @@ def trained_trial(name, settings, drawn, models):
     recipe = Recipe(**settings["recipe"])
     training_network, network = build(settings, drawn.x_train.shape[1:], drawn.n_classes)
     loss = train(training_network, drawn.x_train, drawn.y_train, recipe, settings["seed"])
-    known, new = drawn.x_train[drawn.is_normal], [drawn.x_normal, drawn.x_anomaly]
-    if settings["references"] == "none":
-        of_views = list(zip(np.split(known, VIEWS), *map(views, new), strict=True))
-    else:
-        of_views = [(known, *new)]
+    n_views, new = settings["views"], [drawn.x_normal, drawn.x_anomaly]
+    known = np.split(drawn.x_train[drawn.is_normal], n_views)
+    of_views = zip(known, *(views(x, n_views) for x in new), strict=True)
     of_views = [[directions(network, x, recipe.mirror) for x in of_view] for of_view in of_views]
     metrics = metrics_of(network, drawn.x_val, drawn.y_val, *of_views)
     if settings["seed"] == 0:
@@ -373,6 +379,7 @@ def main():
     )
     parser.add_argument("--weights", help="of mobilenetv2: imagenet (default), none or a file")
     parser.add_argument("--references", choices=["eight", "none"], default="eight", help="classes, %(default)s")
+    parser.add_argument("--views", type=int, choices=[1, 4, 8], help="turns and mirror images that are classes, 1 or 8")
     parser.add_argument("--split", choices=["train", "test"], default="train", help="of the new images, %(default)s")
     parser.add_argument("--without", metavar="CLASS", help="left out altogether, to choose settings without its images")
     parser.add_argument("--epochs", type=cli.positive_int, help="passes over the training images, the recipe's")

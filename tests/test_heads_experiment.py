@@ -18,7 +18,14 @@ SNEAKER_BOOT = ("fashion-mnist", 7, 9)
 def args_of(**flags):
     defaults = {"dataset": "fashion-mnist", "normal": None, "anomaly": None, "heads": ["arcface"], "seeds": 1}
     defaults |= {"backbone": "cnn", "use": None, "width": 0.5, "size": 96, "weights": None, "epochs": None}
-    defaults |= {"references": "eight", "split": "train", "without": None, "legacy": False, "precision": "float32"}
+    defaults |= {
+        "references": "eight",
+        "views": None,
+        "split": "train",
+        "without": None,
+        "legacy": False,
+        "precision": "float32",
+    }
     return Namespace(**defaults | {"smoke": True, "data": None} | flags)
 
 
@@ -70,13 +77,22 @@ def test_a_class_can_be_left_out_altogether():
 
 def test_without_references_the_views_are_the_classes():
     drawn = draws.draw(*SNEAKER_BOOT, 0, smoke=True)
-    alone = draws.self_supervised(drawn)
+    alone = draws.in_views(draws.normal_alone(drawn), 8)
     normal = drawn.x_train[drawn.is_normal]
     np.testing.assert_array_equal(alone.x_train[: len(normal)], normal)
     np.testing.assert_array_equal(alone.x_train[alone.y_train == 1], np.rot90(normal, axes=(1, 2)))
     np.testing.assert_array_equal(alone.x_train[alone.y_train == 4], normal[:, :, ::-1])
     assert alone.n_classes == 8 and len({view.tobytes() for view in alone.x_train[:: len(normal)]}) == 8
     np.testing.assert_array_equal(np.bincount(alone.y_val), [60] * 8)
+
+
+def test_turns_of_each_class_are_classes_of_their_own():
+    drawn = draws.draw(*SNEAKER_BOOT, 0, smoke=True)
+    turned = draws.in_views(drawn, 4)
+    assert turned.n_classes == 36 and turned.is_normal.sum() == 4 * drawn.is_normal.sum()
+    second = turned.x_train[turned.y_train == 9 + 3]
+    np.testing.assert_array_equal(second, np.rot90(drawn.x_train[drawn.y_train == 3], axes=(1, 2)))
+    np.testing.assert_array_equal(turned.x_normal, drawn.x_normal)
 
 
 def test_scores_of_several_views_are_added():
@@ -145,6 +161,7 @@ def test_classes_by_name_or_number():
         ({"use": "frozen"}, "--backbone mobilenetv2"),
         ({"backbone": "mobilenetv2", "weights": "no.h5"}, r"no\.h5: missing"),
         ({"backbone": "mobilenetv2", "use": "frozen", "references": "none"}, "give --use fine-tuned"),
+        ({"references": "none", "views": 1}, "give 4 or 8"),
         ({"backbone": "mobilenetv2", "legacy": True}, "leave --backbone out"),
     ],
 )
@@ -235,9 +252,9 @@ def test_mobilenetv2_is_fine_tuned(tmp_path):
 def test_a_trial_without_references(tmp_path):
     ((name, settings),) = heads.plan(args_of(references="none", epochs=1)).items()
     record = heads.run_trial(name, settings, None, tmp_path)
-    assert "/cnn-self_supervised/" in name and set(record["metrics"]["auroc"]) == {"cosine", "lof5", "lof20"}
+    assert "/cnn-self_supervised-8_views/" in name and set(record["metrics"]["auroc"]) == {"cosine", "lof5", "lof20"}
     head = keras.saving.load_model(tmp_path / f"{name}.keras").get_layer("head")
-    assert head.output.shape == (None, draws.VIEWS)
+    assert head.output.shape == (None, 8)
 
 
 @pytest.mark.slow

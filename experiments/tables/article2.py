@@ -22,6 +22,8 @@ WORDS = {
     "frozen": "frozen",
     "fine-tuned": "fine-tuned",
     "self_supervised": "no reference classes",
+    "4_views": "4 turns of each class",
+    "8_views": "8 views of each class",
     "test": "new images of the test split",
     "legacy": "faults of the published code",
 }

@@ -121,7 +121,9 @@ def differences_figure(differences, title):
     scorers = differences.scorer.unique()
     rows = differences[["first_head", "second_head"]].drop_duplicates()
     size = (2.5 + 3.3 * len(scorers), 1.6 + 0.29 * len(rows))
-    figure, axes = plt.subplots(1, len(scorers), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(
+        1, len(scorers), figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained"
+    )
     for ax, scorer in zip(axes.flat, scorers, strict=True):
         of_scorer = differences[differences.scorer == scorer].set_index(["first_head", "second_head"])
         draw_differences(ax, of_scorer.reindex(pd.MultiIndex.from_frame(rows)), SCORERS[scorer])
