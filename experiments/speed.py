@@ -97,17 +97,6 @@ def fit_and_score(known, new):
     LocalOutlierFactor(n_neighbors=20, algorithm="brute", novelty=True).fit(known).score_samples(new)
 
 
-def sweep_of_four(jobs, args):
-    """Four short trainings of the comparison of heads."""
-    chosen = ["softmax", "l2softmax", "cosface", "arcface"]
-    flags = ["--dataset", "fashion-mnist", "--seeds", "1", "--epochs", "3", "--jobs", jobs, "--heads", *chosen]
-    flags += ["--smoke", "--out", "."] * args.smoke + (["--data", args.data] if args.data else [])
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "experiments.heads", *flags, "--out", folder]
-        if subprocess.run(command, cwd=files.PROJECT, stdout=subprocess.DEVNULL).returncode:
-            raise InputError("python -m experiments.heads failed, see above")
-
-
 def time_make(args):
     """Seconds of `make` in a fresh clone that uses this one's environment, and of each script with its peak memory."""
     flags = ["--smoke", "--out", "."] * args.smoke + (["--data", str(Path(args.data).resolve())] if args.data else [])
@@ -155,10 +144,6 @@ def stages_of(args):
         "LOF, 64 dimensions": {"scikit-learn": lambda: fit_and_score(known, new)},
         "LOF, 784 dimensions": {"scikit-learn": lambda: fit_and_score(pixels, new_pixels)},
         "t-SNE of 10,000 images": maps,
-        "sweep of four trainings": {
-            "--jobs 2": lambda: sweep_of_four("2", args),
-            "--jobs 1": lambda: sweep_of_four("1", args),
-        },
     }
 
 

@@ -81,6 +81,8 @@ def require_alike(records, free=(), repeats=True):
         settings = [dict(leaves(r["settings"] | {"flags": r.get("flags", {})})) for r in (first, record)]
         for path in settings[0] | settings[1]:
             values = [of.get(path) for of in settings]
+            if path[0] == "flags" and not all(path[1] in of.get("flags", {}) for of in (first, record)):
+                continue  # a script that one of them did not run
             if values[0] != values[1] and path[-1] not in FREE and not {path[0], path[-1]} & set(free):
                 raise InputError(
                     f"records {first['name']} and {record['name']}: {'.'.join(path)} is {values[0]} in one and "
