@@ -70,9 +70,9 @@ class Recipe:
 
 
 CNN_RECIPES = {
-    "mnist": Recipe(width=64, epochs=12, mirror=False),
-    "fashion-mnist": Recipe(width=64, epochs=12),
-    "cifar10": Recipe(width=48, epochs=16, shift=2),
+    "mnist": Recipe(width=32, epochs=12, mirror=False),
+    "fashion-mnist": Recipe(width=32, epochs=12),
+    "cifar10": Recipe(width=32, epochs=16, shift=2),
 }
 
 
