@@ -1,6 +1,6 @@
 """Reject out-of-distribution images: LOF on both embeddings, or on the pixels too, and a calibrated detector.
 
-    python anomaly_lof.py                       # one to two minutes on two cores
+    python anomaly_lof.py                       # a minute on two cores
     python anomaly_lof.py --input-space         # with LOF on the pixels, a minute more
     python anomaly_lof.py --outliers my_images  # a folder of PNG or JPEG images as one more set
     python anomaly_lof.py --data FOLDER         # the folder that holds cifar-10-batches-bin/

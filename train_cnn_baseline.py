@@ -1,6 +1,6 @@
 """Train a plain CNN on MNIST: the network that the L2-constrained one is compared with.
 
-    python train_cnn_baseline.py                # one minute with AMX, three without, on two cores
+    python train_cnn_baseline.py                # a minute on two cores
     python train_cnn_baseline.py --smoke        # a try on 2,000 images, seconds
 
 Reads   data/mnist

@@ -1,6 +1,6 @@
 """Train the same CNN with an L2-constrained softmax: every image lands on a sphere of radius alpha.
 
-    python train_l2softmax.py                   # one minute with AMX, three without, on two cores
+    python train_l2softmax.py                   # a minute on two cores
     python train_l2softmax.py --smoke           # a try on 2,000 images, seconds
 
 Reads   data/mnist

@@ -1,6 +1,6 @@
 """Draw three t-SNE maps of the MNIST test images: of the pixels, of the plain CNN, of the L2-constrained CNN.
 
-    python visualize_tsne.py                    # two to three minutes on two cores
+    python visualize_tsne.py                    # a minute and a half on two cores
     python visualize_tsne.py --all              # all 70,000 images instead, some minutes a map
     python visualize_tsne.py --smoke            # what the training scripts' --smoke left
 

@@ -15,7 +15,6 @@ PyTorch and openTSNE are alternatives: `pip install '.[bench]'`; what is not ins
 import importlib.util
 import itertools
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path

@@ -90,7 +90,18 @@ def test_only_like_records_are_averaged():
         article1.tables(seeds(cifar10_sha256=None))
     with pytest.raises(InputError, match="2 with seed"):
         article1.tables(seeds(seed=RECORDS["article1"][0]["settings"]["seed"]))
-    assert "(1) and another (1)" in article1.tables(seeds(precision="another"))["accuracy"]
+    assert "another (1)" in article1.tables(seeds(precision="another"))["accuracy"]
+    pair = seeds()
+    pair[1]["flags"]["l2softmax"]["alpha"] = 8.0
+    with pytest.raises(InputError, match=r"flags\.l2softmax\.alpha is 16\.0 in one and 8\.0 in the other"):
+        article1.tables(pair)
+
+
+def test_maps_of_some_seeds_alone_say_how_many():
+    pair = seeds()
+    for key in ["metrics", "flags"]:
+        pair[1][key].pop("tsne")
+    assert article1.tables(pair)["tsne"].count("(n = 1)") == 12
 
 
 def test_n_is_visible_and_what_has_another_n_says_so():

@@ -4,6 +4,7 @@ import json
 import shutil
 
 from conftest import PROJECT, run
+from experiments import choice
 
 import pytest
 
@@ -24,3 +25,11 @@ def test_the_stages_are_timed_beside_alternatives(smoke_run, tmp_path):
     assert "3 training epochs, Keras, fit on arrays" in run("experiments.speed", *flags)
     (record,) = map(json.loads, (tmp_path / "results" / "speed.jsonl").read_text().splitlines())
     assert all(min(seconds) > 0 for of in record["metrics"]["seconds"].values() for seconds in of.values())
+
+
+@pytest.mark.slow
+def test_an_epoch_of_each_recipe_is_timed(tmp_path):
+    run("experiments.speed", "--smoke", "--only", "recipes", "--repeats", 2, "--out", tmp_path)
+    (record,) = map(json.loads, (tmp_path / "results" / "speed.jsonl").read_text().splitlines())
+    assert set(record["metrics"]["seconds"]) == set(choice.CANDIDATES)
+    assert all(len(seconds) == 2 and min(seconds) > 0 for seconds in record["metrics"]["seconds"].values())

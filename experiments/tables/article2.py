@@ -30,6 +30,7 @@ WORDS = {
 DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 # The article's two pairs and our network: the folders of their records' names, and short names for the tables.
 PAIRS = {"fashion_mnist-sneaker-ankle_boot/cnn": "sneaker", "cifar10-deer-horse/cnn": "deer"}
+NAMES = PAIRS | {f"{folder}-test": f"{name}_test" for folder, name in PAIRS.items()}
 
 # The ten AUCs behind each of the article's boxes, and the scorer that it used for that head.
 # Source: the author's notebook of https://qiita.com/shinmura0/items/d2a3a46c3fb287a1ea0e
@@ -85,7 +86,7 @@ class Pair:
     @property
     def name(self):
         """What the markers and files of its tables end with."""
-        return PAIRS.get(self.folder, self.folder.replace("/", "_"))
+        return NAMES.get(self.folder, self.folder.replace("/", "_"))
 
     @property
     def classes(self):
