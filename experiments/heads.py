@@ -143,10 +143,11 @@ def choose_weights(args):
     InputError if they cannot be had or do not fit, or if flags do not go together.
     """
     if args.backbone == "cnn":
-        if args.weights or args.use:
-            flag = "--weights" if args.weights else "--use"
-            raise InputError(f"{flag}: cnn is trained from scratch; give --backbone mobilenetv2 with it")
+        for flag in ["weights", "use", "width", "size"]:
+            if getattr(args, flag):
+                raise InputError(f"--{flag}: of MobileNetV2; give --backbone mobilenetv2 with it")
         return {}
+    args.use, args.width, args.size = args.use or "fine-tuned", args.width or 0.5, args.size or 96
     if args.legacy:
         raise InputError("--legacy: a control of cnn; leave --backbone out")
     if args.views > 1 and args.use != "fine-tuned":
@@ -165,7 +166,9 @@ def variant_name(args):
         parts += [str(args.width), str(args.size), "frozen" if args.use == "features" else args.use]
     parts += ["self_supervised"] * (args.references == "none") + [f"{args.views}_views"] * (args.views > 1)
     parts += ["test"] * (args.split == "test")
-    return "-".join([*parts, *[f"without_{args.without}"] * bool(args.without), *["legacy"] * args.legacy])
+    if args.without:
+        parts.append("without_" + re.sub(r"\W+", "_", args.without.lower()))
+    return "-".join([*parts, *["legacy"] * args.legacy])
 
 
 def plan(args):
@@ -173,7 +176,6 @@ def plan(args):
 
     A trial is one head on one draw, or with frozen features all heads on one draw, which then share the features.
     """
-    args.use = args.use or ("fine-tuned" if args.backbone == "mobilenetv2" else None)
     args.views = args.views or (8 if args.references == "none" else 1)
     if args.references == "none" and args.views < 4:
         raise InputError(f"--references none --views {args.views}: the views are the classes; give 4 or 8")

@@ -17,7 +17,7 @@ SNEAKER_BOOT = ("fashion-mnist", 7, 9)
 
 def args_of(**flags):
     defaults = {"dataset": "fashion-mnist", "normal": None, "anomaly": None, "heads": ["arcface"], "seeds": 1}
-    defaults |= {"backbone": "cnn", "use": None, "width": 0.5, "size": 96, "weights": None, "epochs": None}
+    defaults |= {"backbone": "cnn", "use": None, "width": None, "size": None, "weights": None, "epochs": None}
     defaults |= {
         "references": "eight",
         "views": None,
@@ -159,6 +159,7 @@ def test_classes_by_name_or_number():
         ({"dataset": "mnist"}, "give both"),
         ({"weights": "imagenet"}, "--backbone mobilenetv2"),
         ({"use": "frozen"}, "--backbone mobilenetv2"),
+        ({"width": 1.0}, "--width: of MobileNetV2"),
         ({"backbone": "mobilenetv2", "weights": "no.h5"}, r"no\.h5: missing"),
         ({"backbone": "mobilenetv2", "use": "frozen", "references": "none"}, "give --use fine-tuned"),
         ({"references": "none", "views": 1}, "give 4 or 8"),

@@ -42,6 +42,23 @@ def test_committed_records_are_complete():
         assert len({record["name"] for record in RECORDS[experiment]}) == len(RECORDS[experiment]), names
 
 
+def test_planned_contrasts_are_paired_by_draw_and_corrected_over_all_six():
+    def auroc(head, scorer):
+        found = {
+            record["settings"]["seed"]: record["metrics"]["auroc"][scorer]
+            for record in RECORDS["article2"]
+            if record["name"].startswith(f"cifar10-deer-horse/cnn/{head}-seed")
+        }
+        return np.array([found[seed] for seed in sorted(found)])
+
+    lines = differences.contrasts(RECORDS["article2"])["contrasts"].splitlines()[2:8]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [row[1] for row in rows] == ["sneaker", "deer"] * 3
+    assert float(rows[1][2]) == pytest.approx(np.mean(auroc("arcface", "cosine") - auroc("adacos", "cosine")), abs=6e-4)
+    assert float(rows[5][2]) == pytest.approx(np.mean(auroc("arcface", "cosine") - auroc("arcface", "lof20")), abs=6e-4)
+    assert min(float(row[5]) for row in rows) >= 6 * 2 / 2**10 - 6e-4, "ten draws, Wilcoxon, Holm over six"
+
+
 def test_a_changed_record_changes_its_tables():
     before = report.tables_of(RECORDS)
     changed = json.loads(json.dumps(RECORDS))

@@ -134,7 +134,7 @@ class Pair:
 def pairs(records):
     """The records by pair and backbone, {folder of their names: Pair}, the article's pairs first."""
     folders = sorted({record["name"].rpartition("/")[0] for record in records})
-    folders = [*(folder for folder in PAIRS if folder in folders), *(f for f in folders if f not in PAIRS)]
+    folders = [*(folder for folder in NAMES if folder in folders), *(f for f in folders if f not in NAMES)]
     return {
         folder: Pair(folder, [record for record in records if record["name"].rpartition("/")[0] == folder])
         for folder in folders
@@ -143,7 +143,7 @@ def pairs(records):
 
 def from_scratch(records):
     """The pairs of our network, trained as it should be, as a list: those that are compared head by head."""
-    return [pair for folder, pair in pairs(records).items() if folder.endswith("/cnn")]
+    return [pair for folder, pair in pairs(records).items() if folder.endswith(("/cnn", "/cnn-test"))]
 
 
 def tables(records):
