@@ -373,12 +373,8 @@ def main():
     parser.add_argument("--seeds", type=cli.positive_int, metavar="N", help="draws a head, 10; with --smoke 1")
     parser.add_argument("--backbone", choices=["cnn", "mobilenetv2"], default="cnn", help="%(default)s")
     parser.add_argument("--use", choices=USES, help="of mobilenetv2, fine-tuned")
-    parser.add_argument(
-        "--width", type=float, choices=[0.35, 0.5, 1.0], default=0.5, help="of mobilenetv2, %(default)s"
-    )
-    parser.add_argument(
-        "--size", type=int, choices=[96, 128, 160, 192, 224], default=96, help="its pixels, %(default)s"
-    )
+    parser.add_argument("--width", type=float, choices=[0.35, 0.5, 1.0], help="of mobilenetv2, 0.5")
+    parser.add_argument("--size", type=int, choices=[96, 128, 160, 192, 224], help="of its images, 96 pixels")
     parser.add_argument("--weights", help="of mobilenetv2: imagenet (default), none or a file")
     parser.add_argument("--references", choices=["eight", "none"], default="eight", help="classes, %(default)s")
     parser.add_argument("--views", type=int, choices=[1, 4, 8], help="turns and mirror images that are classes, 1 or 8")

@@ -134,6 +134,7 @@ def test_mobilenetv2_forgets_the_old_statistics_within_a_short_training():
     assert momenta == {0.9}
 
 
+@pytest.mark.filterwarnings("ignore:Skipping nested")
 def test_mobilenetv2_names_what_are_no_weights(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"no\.h5: missing; give --weights imagenet, none or"):
         networks.mobilenetv2(0.5, 96, "no.h5")
