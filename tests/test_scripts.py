@@ -264,7 +264,7 @@ def test_a_disk_that_fills_up_leaves_the_good_files(smoke_run, tmp_path):
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
     def limit():  # no file may grow beyond this: writing fails as on a full disk
-        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
     command = [sys.executable, str(PROJECT / "train_cnn_baseline.py"), "--smoke", "--epochs", "1", "--out", str(out)]
     done = subprocess.run(command, preexec_fn=limit, capture_output=True, text=True)
