@@ -163,7 +163,7 @@ def variant_name(args):
     """A word for all that is the same in the trials of a run but the pair, the head and the seed."""
     parts = [args.backbone]
     if args.backbone == "mobilenetv2":
-        parts += [str(args.width), str(args.size), "frozen" if args.use == "features" else args.use]
+        parts += [str(args.width), str(args.size), args.use]
     parts += ["self_supervised"] * (args.references == "none") + [f"{args.views}_views"] * (args.views > 1)
     parts += ["test"] * (args.split == "test")
     if args.without:
@@ -195,9 +195,9 @@ def plan(args):
             decided[key] = datasets.cifar10_sha256(args.data, split)
         heads_of_trial = {head: {"head": head, "head_arguments": HEADS[head][1]} for head in dict.fromkeys(args.heads)}
         if args.use == "frozen":
-            heads_of_trial = {"heads": {"heads": {head: HEADS[head][1] for head in heads_of_trial}}}
+            heads_of_trial = {"draw": {"heads": {head: HEADS[head][1] for head in heads_of_trial}}}
         elif args.use == "features":
-            heads_of_trial = {"features": {"heads": {}}}
+            heads_of_trial = {"draw": {"heads": {}}}
         for seed in range(args.seeds or (1 if args.smoke else 10)):
             for name, of_head in heads_of_trial.items():
                 trials[f"{pair}/{variant_name(args)}/{name}-seed{seed}"] = decided | of_head | {"seed": seed}

@@ -232,12 +232,12 @@ def test_a_trial_repeats_itself_and_its_kept_network_gives_its_numbers(tmp_path)
 def test_frozen_features_are_mobilenetv2s(tmp_path):
     flags = args_of(heads=["arcface"], backbone="mobilenetv2", use="frozen", width=0.35, weights="none", epochs=1)
     ((name, settings),) = heads.plan(flags).items()
-    assert name == "fashion_mnist-sneaker-ankle_boot/mobilenetv2-0.35-96-frozen/heads-seed0"
+    assert name == "fashion_mnist-sneaker-ankle_boot/mobilenetv2-0.35-96-frozen/draw-seed0"
     metrics = heads.run_trial(name, settings, None, tmp_path)["metrics"]["heads"]
     assert list(metrics) == [*heads.FROZEN_LAYERS, "arcface"] and "val_accuracy" in metrics["arcface"]
     assert all(set(of["auroc"]) == {"cosine", "lof5", "lof20"} for of in metrics.values())
     ((name, settings),) = heads.plan(args_of(backbone="mobilenetv2", use="features", weights="none")).items()
-    assert settings["heads"] == {} and name.endswith("frozen/features-seed0")
+    assert settings["heads"] == {} and name.endswith("/mobilenetv2-0.5-96-features/draw-seed0")
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ HEADS = {
 SCORERS = {"cosine": "largest cosine", "lof5": "LOF, k = 5", "lof20": "LOF, k = 20"}
 WORDS = {
     "frozen": "frozen",
+    "features": "features alone",
     "fine-tuned": "fine-tuned",
     "self_supervised": "no reference classes",
     "4_views": "4 turns of each class",
