@@ -24,4 +24,4 @@ parser.add_argument("--port", type=port_number, default=8000, help="%(default)s"
 args = parser.parse_args()
 cli.install_error_hook()
 listener = listen(args.host, args.port)  # before the detector is fitted
-serve(create_app(), listener)
+serve(create_app(hosts=[args.host.lower()]), listener)

@@ -5,7 +5,9 @@ python -m flask --app demo.app run       # http://127.0.0.1:5000, by Flask's own
 """
 
 import contextlib
+import ipaddress
 import json
+import socket
 import threading
 import time
 
@@ -13,9 +15,10 @@ from demo import images
 from demo.predictor import Predictor
 
 from flask import Flask, abort, jsonify, request
-from werkzeug.exceptions import BadRequest, HTTPException, ServiceUnavailable
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, ServiceUnavailable
 
 MAX_BODY = 10**6  # bytes
+TOO_LARGE = f"more than {MAX_BODY // 10**6} MB; send a smaller picture"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -46,13 +49,38 @@ class Turns:
             self.places.release()
 
 
-def create_app(predictor=None, waiting=12, seconds=5):
-    """The WSGI application; predictor : a `Predictor`, by default the committed one; waiting, seconds : see `Turns`."""
+def is_served(host, named=()):
+    """Whether a request's Host header, (name or address)[:port], is one that this server is meant to answer to.
+
+    A web page elsewhere can make its own name resolve to this machine, but not an address: addresses are fine, and of
+    names localhost, this machine's and those in `named`.
+    """
+    name = host.rsplit(":", 1)[0] if host.rpartition(":")[2].isdecimal() else host
+    with contextlib.suppress(ValueError):
+        return bool(ipaddress.ip_address(name.strip("[]")))
+    return name.lower().rstrip(".") in {"localhost", socket.gethostname().lower(), *named}
+
+
+def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
+    """The WSGI application.
+
+    predictor : a `Predictor`, by default the committed one; waiting, seconds : see `Turns`; hosts : names, besides this
+    machine's, that requests may be sent to.
+    """
     predictor = predictor or Predictor()
     turns = Turns(waiting, seconds)
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.json.sort_keys = False
+
+    @app.before_request
+    def refuse_strangers():
+        if not is_served(request.host, hosts):
+            abort(403, "this server does not answer to that host name; open it by its address")
+        origin = request.headers.get("Origin", request.host_url.rstrip("/"))
+        elsewhere = request.headers.get("Sec-Fetch-Site", "none") not in ["none", "same-origin"]
+        if request.path.startswith("/api") and (elsewhere or origin != request.host_url.rstrip("/")):
+            abort(403, "a page elsewhere may not use this server; open its own page")
 
     @app.get("/")
     def page():
@@ -90,6 +118,10 @@ def create_app(predictor=None, waiting=12, seconds=5):
     def bad_image(error):
         return jsonify(error=str(error)), 415 if isinstance(error, images.UnknownFormat) else 400
 
+    @app.errorhandler(RequestEntityTooLarge)
+    def too_large(error):
+        return jsonify(error=TOO_LARGE), 413
+
     @app.errorhandler(HTTPException)
     def in_json(error):
         response = error.get_response()
@@ -102,6 +134,7 @@ def create_app(predictor=None, waiting=12, seconds=5):
         response.headers["Content-Security-Policy"] = POLICY
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
         response.headers["Cache-Control"] = "no-store" if request.path.startswith("/api") else "no-cache"
         return response
 

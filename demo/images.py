@@ -5,9 +5,10 @@ import io
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-FORMATS = ["PNG", "JPEG", "GIF", "WEBP", "BMP"]
-MAX_PIXELS = 16 * 10**6
-MAX_SCANS = 100  # of a progressive JPEG, which usually has about ten; each costs a pass over all pixels
+FORMATS = ["PNG", "JPEG", "WEBP"]  # whose headers say how large they are: what is too large is not decoded
+MAX_PIXELS = 4 * 10**6
+MAX_SCANS = 20  # of a progressive JPEG, which usually has about ten; each costs a pass over all pixels
+MAX_EXIF = 2**16  # bytes; tags that point at one long value are read once each
 WORKING_SIZE = 560  # larger pictures are shrunk to this first
 LEAST_CONTRAST = 0.1  # of black to white: below it nothing is drawn
 LEAST_INK = 0.3  # of the darkest ink: what is fainter is background, or the blur of an enlarged picture
@@ -35,6 +36,9 @@ def read_image(content):
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise BadImage(f"{image.width} x {image.height} pixels; send at most {MAX_PIXELS // 10**6} million")
+            image.load()
+            if max(len(image.info.get(key, b"")) for key in ["exif", "Raw profile type exif"]) > MAX_EXIF:
+                raise BadImage(f"EXIF of more than {MAX_EXIF // 1024} kB; save the picture without it")
             return _brightness(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
         raise UnknownFormat(f"not a picture; send one of {', '.join(FORMATS)}") from None
@@ -109,15 +113,13 @@ def read_array(values):
 
     Raises BadImage if it is none.
     """
-    try:
-        array = np.asarray(values)
-    except ValueError:
-        raise BadImage("pixels is no 28x28 array; send 28 rows of 28 numbers") from None
-    if array.shape != (SIZE, SIZE):
-        raise BadImage(f"pixels has the shape {array.shape[:4]}; send 28 rows of 28 numbers")
-    if array.dtype.kind not in "iuf":
+    if len(values) != SIZE or any(not isinstance(row, list) or len(row) != SIZE for row in values):
+        raise BadImage("pixels is no 28x28 array; send 28 rows of 28 numbers")
+    flat = [value for row in values for value in row]
+    if any(type(value) not in (int, float) for value in flat):  # a bool is an int, but no brightness
         raise BadImage("pixels holds what is no number from 0 to 255")
-    if not np.all(np.isfinite(array)) or array.min() < 0 or array.max() > 255:
+    if not all(0 <= value <= 255 for value in flat):
         raise BadImage("pixels has values outside 0 to 255")
-    array = array.astype(np.float32) / (255 if array.max() > 1 else 1)
+    array = np.array(values, np.float32)
+    array /= 255 if array.max() > 1 else 1
     return array if array.max() >= LEAST_CONTRAST else None

@@ -9,9 +9,20 @@ from demo import predictor as predictors
 from demo.app import MAX_BODY, create_app
 from demo.predictor import Predictor
 from hypersphere import datasets, features
-from test_demo_images import VARIANTS, bomb, enlarged, inverted, of_several_pictures, saved, with_many_scans
+from test_demo_images import (
+    VARIANTS,
+    bomb,
+    enlarged,
+    inverted,
+    of_several_pictures,
+    rle_bitmap,
+    saved,
+    with_exif_of,
+    with_many_scans,
+)
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
@@ -103,7 +114,7 @@ BAD = {
     "truncated": ({"data": saved(Image.effect_noise((99, 99), 90))[:2000]}, 400, "damaged"),
     "bomb": ({"data": bomb(50_000, 50_000)}, 400, "pixels"),
     "data URL": ({"data": "data:image/png;base64,abc"}, 415, "not a picture"),
-    "too long": ({"data": b"x" * (MAX_BODY + 1)}, 413, "exceeds"),
+    "too long": ({"data": b"x" * (MAX_BODY + 1)}, 413, "more than 1 MB"),
     "no JSON": ({"data": "{", "content_type": "application/json"}, 400, "JSON is damaged"),
     "other JSON": ({"json": [1, 2]}, 400, "pixels"),
     "JSON null": ({"data": "null", "content_type": "application/json"}, 400, "pixels"),
@@ -115,15 +126,67 @@ BAD = {
         "scans",
     ),
     "several pictures with many scans": ({"data": of_several_pictures()}, 400, "scans"),
-    "wrong shape": ({"json": {"pixels": [[1, 2], [3, 4]]}}, 400, "(2, 2)"),
+    "wrong shape": ({"json": {"pixels": [[1, 2], [3, 4]]}}, 400, "28 rows"),
     "NaN": (
         {"data": json.dumps({"pixels": [[float("nan")] * 28] * 28}), "content_type": "application/json"},
         400,
         "0 to",
     ),
     "words": ({"json": {"pixels": "seven"}}, 400, "pixels"),
+    "a long word": ({"json": {"pixels": [["x" * 300_000, *[""] * 27], *[[""] * 28] * 27]}}, 400, "no number"),
+    "a long flat list": ({"json": {"pixels": [0] * 300_000}}, 400, "28 rows"),
+    "RLE bitmap": ({"data": rle_bitmap(10**6)}, 415, "not a picture"),
+    "long EXIF": ({"data": with_exif_of(900_000)}, 400, "EXIF"),
     "another key": ({"json": {"image": 7}}, 400, "pixels"),
 }
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"Host": "127.0.0.1:8000"}, 200),
+        ({"Host": "[::1]:8000"}, 200),
+        ({"Host": "named.example"}, 200),
+        ({"Host": "192.168.1.7"}, 200),
+        ({"Host": "localhost", "Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "localhost.evil.example:8000"}, 403),
+        ({"Host": "localhost", "Origin": "http://evil.example"}, 403),
+        ({"Host": "localhost", "Origin": "null"}, 403),
+        ({"Host": "localhost", "Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Host": "localhost", "Sec-Fetch-Site": "same-site"}, 403),
+    ],
+)
+def test_pages_elsewhere_and_names_that_lead_here_are_refused(headers, code, small_predictor, digit):
+    client = create_app(small_predictor, hosts=["named.example"]).test_client()
+    response = client.post("/api/predict", json={"pixels": digit.tolist()}, headers=headers)
+    assert response.status_code == code and ("error" in response.json) == (code == 403)
+
+
+def test_a_link_from_elsewhere_may_open_the_page(client):
+    assert client.get("/", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
+
+
+@pytest.mark.slow
+def test_mutated_files_neither_break_nor_hold_the_server(small_predictor, digit):
+    """3,000 damaged pictures: no error of the server's, no long answer, no memory that stays."""
+    client, rng = create_app(small_predictor).test_client(), np.random.default_rng(0)
+    whole = [saved(Image.fromarray(np.uint8(255 * digit)).resize((280, 280)), kind) for kind in ["PNG", "JPEG", "WEBP"]]
+    whole += [saved(Image.effect_noise((640, 480), 90), "JPEG", progressive=True), with_exif_of(3000)]
+    process, slowest = psutil.Process(), 0
+    for number in range(3000):
+        content = bytearray(whole[number % len(whole)])
+        for place in rng.integers(0, len(content), rng.integers(1, 12)):
+            content[place] = rng.integers(256)
+        if number % 3 == 0:
+            del content[rng.integers(1, len(content)) :]
+        started = time.process_time()
+        response = client.post("/api/predict", data=bytes(content))
+        slowest = max(slowest, time.process_time() - started)
+        assert response.status_code in [200, 400, 415], response.text
+        if number == 500:
+            resident = process.memory_info().rss
+    assert slowest < 0.3 and process.memory_info().rss - resident < 50 * 2**20
 
 
 @pytest.mark.parametrize("case", BAD)

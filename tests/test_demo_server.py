@@ -1,6 +1,7 @@
 """The demo as a process of its own: start, limits, end."""
 
 import http.client
+import json
 import signal
 import socket
 import subprocess
@@ -92,7 +93,9 @@ def test_a_request_beyond_the_limits_is_refused(slow_server):
     assert response.status == 413 and b'"error"' in response.read()
     with socket.create_connection(("127.0.0.1", port)) as raw:  # the length alone is enough
         raw.sendall(b"POST /api/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
-        assert raw.recv(100).startswith(b"HTTP/1.1 413")
+        answer = raw.makefile("rb").read()
+        assert answer.startswith(b"HTTP/1.1 413") and b"Content-Type: application/json" in answer
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"].startswith("more than 1 MB")
 
 
 def run_demo(*flags):

@@ -8,14 +8,13 @@ const LEAST_P = 1e-4; // left end of the scale
 
 const byId = (id) => document.getElementById(id);
 const pad = byId("pad");
-const TYPES = ["image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"]; // sent as they are, up to a size
-const LARGEST = 900000; // bytes
-const REDUCED = 1120; // pixels a side of a picture that is sent otherwise
+const LARGEST = 900000; // bytes that are sent
+const REDUCED = 1120; // pixels a side, at most
 
 let strokes = []; // lists of points, [x, y] from 0 to 1
 let stroke = null; // the one being drawn
 let pointer = null; // that draws it
-let picture = null; // {file, bitmap}: what was chosen instead of drawn
+let picture = null; // {bitmap}: what was chosen instead of drawn; null if the browser cannot read it
 let drawings = 0; // begun so far, by clearing or choosing a picture: what belongs to an earlier one is not shown
 let changes = 0; // so far
 let timer = null; // of the question to come
@@ -123,7 +122,7 @@ async function take(file) {
   const bitmap = await createImageBitmap(file).catch(() => null);
   if (mine !== drawings) return;
   begin();
-  picture = { file, bitmap };
+  picture = { bitmap };
   changed();
 }
 
@@ -156,8 +155,7 @@ async function content() {
     paint(canvas, SENT);
     return asBlob(canvas, "image/png");
   }
-  const { file, bitmap } = picture;
-  if (!bitmap || (file.size <= LARGEST && TYPES.includes(file.type))) return file;
+  const { bitmap } = picture;
   const scale = Math.min(1, REDUCED / Math.max(bitmap.width, bitmap.height));
   canvas.width = Math.max(1, bitmap.width * scale);
   canvas.height = Math.max(1, bitmap.height * scale);
@@ -170,6 +168,7 @@ async function content() {
 async function fetchAnswer() {
   if (!picture && !strokes.length) return { empty: true };
   const isPicture = picture !== null;
+  if (isPicture && !picture.bitmap) return { error: "This file is not a picture that the browser can read." };
   try {
     const body = await content();
     const headers = { "Content-Type": body.type || "application/octet-stream" };
