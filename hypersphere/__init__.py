@@ -1,8 +1,8 @@
 """Deep metric learning on the hypersphere: heads for Keras, and a calibrated detector of out-of-distribution images.
 
-    from hypersphere import AdaCos, ArcFace, CosFace, L2Softmax, LayeredLOF
+    from hypersphere import AdaCos, ArcFace, CosFace, Enrolment, L2Softmax, LayeredLOF
 
-The heads load Keras and TensorFlow, the detector does not.
+The heads load Keras and TensorFlow, the rest does not.
 """
 
 import importlib
@@ -18,6 +18,7 @@ HOMES = {
     "AdaCos": "heads",
     "ArcFace": "heads",
     "CosFace": "heads",
+    "Enrolment": "enrolment",
     "L2Softmax": "heads",
     "Softmax": "heads",
     "LayeredLOF": "detectors",

@@ -1,0 +1,253 @@
+"""Classes that the network has never seen: found again among themselves, learned from a few examples, or rejected.
+
+    python -m experiments.unseen                       # MNIST and Fashion-MNIST, six heads, ten seeds
+    python -m experiments.unseen --dataset mnist --heads l2softmax arcface --seeds 2
+    python -m experiments.unseen --images FOLDER       # a folder a class of your own: half of them train
+    python -m experiments.unseen --smoke               # a try on small slices, a minute
+
+A network learns the classes 0 to 4; the test images of 5 to 9 are embedded. *Retrieval*: is the nearest other image of
+the same class? *Enrolment*: the mean direction of 1, 5 or 20 examples of each new class names the others. *Rejection*:
+five examples of four of the new classes are enrolled; what is neither known nor enrolled should be rejected.
+
+Reads   data/mnist, data/fashion-mnist
+Writes  runs/results/unseen.jsonl    a line a trial, as it ends
+Repeating the command continues with what is missing.
+"""
+
+import math
+import time
+from pathlib import Path
+
+from experiments import sweep
+from experiments.heads import HEADS as ARTICLE_HEADS
+from hypersphere import cli, datasets, detectors, features, heads, networks, outliers, records, training
+from hypersphere.enrolment import Enrolment, retrieval
+from hypersphere.errors import InputError
+from hypersphere.files import PROJECT
+
+import keras
+import numpy as np
+from sklearn.decomposition import PCA
+
+HEADS = ARTICLE_HEADS | {"l2softmax": (heads.L2Softmax, {"alpha": 16.0})}  # article 1's radius
+RAW = ["pixels", "pca64"]  # spaces without a network
+EXAMPLES, DRAWINGS = [1, 5, 20], 100
+LEVEL = 0.01  # of known digits, rejected
+RECIPE = {"filters": [16, 32, 64], "epochs": 10, "batch_size": 128, "learning_rate": 0.05, "weight_decay": 1e-3}
+SMOKE_IMAGES = 600
+
+
+# %% The plan
+
+
+def plan(args):
+    """The trials, {name: settings}: every head learns from the same images."""
+    common = {
+        "recipe": RECIPE | ({"epochs": 1} if args.smoke else {}),
+        "precision": args.precision,
+        "smoke": args.smoke,
+    }
+    sets = [args.images] if args.images else [args.dataset] if args.dataset else ["mnist", "fashion-mnist"]
+    trials = {}
+    for of_set in sets:
+        for seed in range(args.seeds or (1 if args.smoke else 10)):
+            for head in dict.fromkeys(args.heads):
+                decided = {"head": head, "head_arguments": HEADS[head][1]} if head in HEADS else {"head": head}
+                name = f"{Path(of_set).name}/{head}-seed{seed}"
+                trials[name] = common | decided | {"dataset": of_set, "seed": seed}
+    return trials
+
+
+# %% The images
+
+
+def load(settings, data):
+    """Known classes to train and to validate, new images of them, and images of new classes, {name: (x, y)}.
+
+    The new classes' labels go on after those of the known ones, which count from 0. Raises InputError if a folder of
+    one's own has too few classes or images.
+    """
+    if settings["dataset"] in datasets.CLASS_NAMES:
+        x, y = datasets.load_labelled(settings["dataset"], "train", data)
+        x_test, y_test = datasets.load_labelled(settings["dataset"], "t10k", data)
+        n_known = 5
+    else:
+        x, y = load_folders(settings["dataset"])
+        is_test = np.concatenate([np.arange(count) % 3 == 0 for count in np.bincount(y)])
+        x, y, x_test, y_test = x[~is_test], y[~is_test], x[is_test], y[is_test]
+        n_known = (y.max() + 1) // 2
+    known = np.flatnonzero(y < n_known)
+    if settings["smoke"]:
+        known, x_test, y_test = known[:SMOKE_IMAGES], x_test[:SMOKE_IMAGES], y_test[:SMOKE_IMAGES]
+    is_val = np.arange(len(known)) % 6 == 5
+    test_known = y_test < n_known
+    return {
+        "train": (x[known[~is_val]], y[known[~is_val]]),
+        "val": (x[known[is_val]], y[known[is_val]]),
+        "known": (x_test[test_known], y_test[test_known]),
+        "new": (x_test[~test_known], y_test[~test_known]),
+    }
+
+
+def load_folders(folder):
+    """The images of a folder with a folder a class: x, (n, 28, 28, 1), and y, (n,), in order of the classes' names."""
+    folders = sorted(path for path in Path(folder).iterdir() if path.is_dir()) if Path(folder).is_dir() else []
+    if len(folders) < 4:
+        raise InputError(f"{folder}: {len(folders)} classes; give a folder with at least four folders, a class each")
+    of_classes = [outliers.load_image_folder(path) for path in folders]
+    for path, images in zip(folders, of_classes, strict=True):
+        if len(images) < 3 * (max(EXAMPLES) + 1):
+            raise InputError(f"{path}: {len(images)} images, but it needs {3 * (max(EXAMPLES) + 1)}; add some")
+    return np.concatenate(of_classes), np.repeat(np.arange(len(folders)), [len(images) for images in of_classes])
+
+
+# %% A trial
+
+
+def build(settings, image_shape, n_classes):
+    """The network to train, (image, label) to logits, and the network to use, image to logits."""
+    recipe, seeds = settings["recipe"], networks.layer_seeds(settings["seed"])
+    penalty = keras.regularizers.L2(recipe["weight_decay"])
+    image, label = keras.Input(image_shape), keras.Input((), dtype="int64")
+    embedding = networks.convolutional_embedding(image, seeds, filters=recipe["filters"], units=64, penalty=penalty)
+    head = HEADS[settings["head"]][0](n_classes, seed=next(seeds), name="head", **settings["head_arguments"])
+    return keras.Model([image, label], head(embedding, label)), keras.Model(image, head(embedding))
+
+
+def train(settings, x, y):
+    """A network trained on the known classes; returns it and each epoch's loss."""
+    recipe = settings["recipe"]
+    keras.config.set_dtype_policy(training.POLICIES[settings["precision"]])
+    training_network, network = build(settings, x.shape[1:], int(y.max()) + 1)
+    rate = training.one_cycle(recipe["learning_rate"], recipe["epochs"] * math.ceil(len(x) / recipe["batch_size"]))
+    training.compile_for_logits(training_network, keras.optimizers.SGD(rate, momentum=0.9, nesterov=True))
+    schedule = {"epochs": recipe["epochs"], "batch_size": recipe["batch_size"], "seed": settings["seed"]}
+    loss = training.fit_in_silence(training_network, x, y, **schedule, with_labels=True)
+    return training.in_float32(network), loss
+
+
+def run_trial(name, settings, data, models):
+    """Train one head on the known classes, and judge its embedding, or pixels or their PCA, on the new ones."""
+    started = time.perf_counter()
+    images, loss = load(settings, data), []
+    labels = {of_set: y for of_set, (_, y) in images.items()}
+    if settings["head"] in HEADS:
+        network, loss = train(settings, *images["train"])
+        points = {of_set: features.embed(network, x)[0] for of_set, (x, _) in images.items()}
+    else:
+        points = without_network(settings["head"], {of_set: x for of_set, (x, _) in images.items()})
+    metrics = retrieval(points["new"], labels["new"]) | {"enrolment": enrolment(points, labels, settings["seed"])}
+    if settings["head"] in HEADS:
+        extracted = {of_set: features.extract(network, x) for of_set, (x, _) in images.items()}
+        metrics["known_accuracy"] = float(np.mean(extracted["known"]["logits"].argmax(axis=1) == labels["known"]))
+        metrics["rejection"] = rejection(extracted, labels, settings["seed"])
+        keras.backend.clear_session()
+    return records.new_record(name, settings, metrics, started, loss=loss)
+
+
+def without_network(space, images):
+    """The images as points, less the training images' mean: pixels, or their first 64 principal components."""
+    points = {of_set: x.reshape(len(x), -1) for of_set, x in images.items()}
+    mean = points["train"].mean(axis=0)
+    points = {of_set: x - mean for of_set, x in points.items()}
+    if space == "pca64":
+        components = PCA(64, svd_solver="covariance_eigh").fit(points["train"]).components_.T
+        points = {of_set: x @ components for of_set, x in points.items()}
+    return points
+
+
+def choose_examples(labels, n_examples, rng):
+    """The rows of so many examples of each class, and all other rows."""
+    rows = np.concatenate([rng.choice(np.flatnonzero(labels == of), n_examples, replace=False) for of in set(labels)])
+    return rows, np.setdiff1d(np.arange(len(labels)), rows)
+
+
+def enrolment(points, labels, seed):
+    """How well a few examples of each new class name its other images, {number of examples: {among: accuracy}}.
+
+    Among the new classes alone, and among all, of which the known ones are enrolled by all their training images;
+    then over the images of known classes too. Means over `DRAWINGS` drawings of the examples.
+    """
+    rng, accuracy = np.random.default_rng(seed), {}
+    known = Enrolment().fit(points["train"], labels["train"])
+    cosine_to_known = {of_set: known.cosines(points[of_set]).max(axis=1) for of_set in ["known", "new"]}
+    known_right = known.predict(points["known"]) == labels["known"]
+    for n_examples in EXAMPLES:
+        among_new, among_all = [], []
+        for _ in range(DRAWINGS):
+            rows, others = choose_examples(labels["new"], n_examples, rng)
+            enrolled = Enrolment().fit(points["new"][rows], labels["new"][rows])
+            cosines = {of_set: enrolled.cosines(points[of_set]) for of_set in ["known", "new"]}
+            right = enrolled.classes_[cosines["new"].argmax(axis=1)] == labels["new"]
+            nearer = {of_set: cosines[of_set].max(axis=1) > cosine_to_known[of_set] for of_set in cosines}
+            among_new.append(right[others].mean())
+            of_all = np.concatenate([known_right & ~nearer["known"], (right & nearer["new"])[others]])
+            among_all.append(of_all.mean())
+        accuracy[str(n_examples)] = {"new": float(np.mean(among_new)), "all": float(np.mean(among_all))}
+    return accuracy
+
+
+def rejection(extracted, labels, seed, n_examples=5, drawings=20):
+    """Five examples of all new classes but one are enrolled: what becomes of known, enrolled and other images.
+
+    An image counts as an enrolled class if that is nearer than every known one, and as near as 99 % of the validation
+    images are to five others of their class; else the calibrated detector accepts it as known, or rejects it.
+    Returns the shares of known images named right, of enrolled ones named right, and of the others rejected.
+    """
+    rng, embedding = np.random.default_rng(seed), {of_set: of["embedding"] for of_set, of in extracted.items()}
+    by_set = {of_set: detectors.side_by_side(of) for of_set, of in extracted.items()}
+    detector = detectors.layered_lof(extracted["train"]).fit(by_set["train"], X_calibration=by_set["val"])
+    accepted = {of_set: detector.p_values(by_set[of_set]) > LEVEL for of_set in ["known", "new"]}
+    known = Enrolment().fit(embedding["train"], labels["train"])
+    to_known = {of_set: known.cosines(embedding[of_set]).max(axis=1) for of_set in ["known", "new"]}
+    known_right = known.predict(embedding["known"]) == labels["known"]
+    shares = []
+    for _ in range(drawings):
+        rows, others = choose_examples(labels["val"], n_examples, rng)
+        of_known = Enrolment().fit(embedding["val"][rows], labels["val"][rows]).cosines(embedding["val"][others])
+        nearest = np.quantile(of_known[np.arange(len(others)), labels["val"][others]], LEVEL)
+        for left_out in set(labels["new"]):
+            rows, others = choose_examples(labels["new"], n_examples, rng)
+            rows = rows[labels["new"][rows] != left_out]
+            enrolled = Enrolment().fit(embedding["new"][rows], labels["new"][rows])
+            cosines = {of_set: enrolled.cosines(embedding[of_set]) for of_set in to_known}
+            is_enrolled = {
+                of_set: (of.max(axis=1) >= nearest) & (of.max(axis=1) > to_known[of_set])
+                for of_set, of in cosines.items()
+            }
+            named = enrolled.classes_[cosines["new"].argmax(axis=1)] == labels["new"]
+            is_left_out = labels["new"][others] == left_out
+            shares.append(
+                {
+                    "known named": np.mean(known_right & ~is_enrolled["known"] & accepted["known"]),
+                    "enrolled named": np.mean((named & is_enrolled["new"])[others][~is_left_out]),
+                    "others rejected": np.mean((~is_enrolled["new"] & ~accepted["new"])[others][is_left_out]),
+                }
+            )
+    return {name: float(np.mean([of[name] for of in shares])) for name in shares[0]}
+
+
+# %% The command
+
+
+def main():
+    parser = cli.Parser(__doc__, out=PROJECT / "runs")
+    parser.add_argument("--dataset", choices=["mnist", "fashion-mnist"], help="default: both")
+    parser.add_argument("--images", metavar="FOLDER", help="your own images instead, a folder a class")
+    parser.add_argument("--heads", nargs="+", choices=[*RAW, *HEADS], default=[*RAW, *HEADS], help="default: all")
+    parser.add_argument("--seeds", type=cli.positive_int, metavar="N", help="trainings a head, 10; with --smoke 1")
+    sweep.add_flags(parser)
+    args = parser.parse()
+    if args.images:
+        load_folders(args.images)  # what is wrong with it is said before the trials
+    for record in sweep.run("experiments.unseen", plan(args), args, "unseen"):
+        found, enrolled = record["metrics"], record["metrics"]["enrolment"]
+        accuracies = " / ".join(f"{enrolled[str(n)]['new']:.3f}" for n in EXAMPLES)
+        print(
+            f"{record['name']}: Recall@1 {found['recall_at_1']:.3f}, MAP@R {found['map_at_r']:.3f}, accuracy among new "
+            f"classes by {' / '.join(map(str, EXAMPLES))} examples {accuracies}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Classes learned from a few examples, without training, and how well embeddings find classes again."""
+
+from hypersphere.scores import directions
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+
+class Enrolment(ClassifierMixin, BaseEstimator):
+    """Names an embedding after the class whose mean direction is nearest.
+
+    A class is enrolled by its examples, one or more: `fit` starts anew, `partial_fit` adds classes, or examples to
+    classes that are there, and `forget` takes a class away. No network is trained.
+    Source: prototypes of Snell, Swersky, Zemel 2017, https://arxiv.org/abs/1703.05175, here of directions.
+
+    Attributes
+    ----------
+    classes_ : the labels, (c,), sorted.
+    sums_ : the sum of the directions of each class's examples, (c, d).
+    counts_ : the number of each class's examples, (c,).
+    """
+
+    def fit(self, X, y):
+        """Enrol the classes of y, (n,), by their examples, X : (n, d); returns self."""
+        for name in ["classes_", "sums_", "counts_"]:
+            if hasattr(self, name):
+                delattr(self, name)
+        return self.partial_fit(X, y)
+
+    def partial_fit(self, X, y, classes=None):
+        """Add examples, (n, d), of classes, (n,), known or new; returns self. `classes` is ignored."""
+        started = hasattr(self, "classes_")
+        X, y = validate_data(self, X, y, reset=not started, ensure_min_samples=1)
+        check_classification_targets(y)
+        known, sums, counts = (self.classes_, self.sums_, self.counts_) if started else (y[:0], X[:0], np.zeros(0, int))
+        self.classes_ = np.unique(np.concatenate([known, y]))
+        self.sums_, self.counts_ = np.zeros((len(self.classes_), X.shape[1])), np.zeros(len(self.classes_), int)
+        for labels, rows, numbers in [(known, sums, counts), (y, directions(X), np.ones(len(y), int))]:
+            places = np.searchsorted(self.classes_, labels)
+            np.add.at(self.sums_, places, rows)
+            np.add.at(self.counts_, places, numbers)
+        return self
+
+    def forget(self, label):
+        """Take a class away; returns self. Raises ValueError if it is not enrolled."""
+        check_is_fitted(self)
+        kept = self.classes_ != label
+        if kept.all():
+            raise ValueError(f"{label!r} is not enrolled; there are {list(self.classes_)}")
+        self.classes_, self.sums_, self.counts_ = self.classes_[kept], self.sums_[kept], self.counts_[kept]
+        return self
+
+    def cosines(self, X):
+        """The cosine of each row to each class's mean direction, (n, d) to (n, c)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False)
+        return directions(X) @ directions(self.sums_).T
+
+    def decision_function(self, X):
+        """As `cosines`; of two classes, as scikit-learn has it, the second's minus the first's, (n,)."""
+        cosines = self.cosines(X)
+        return cosines[:, 1] - cosines[:, 0] if cosines.shape[1] == 2 else cosines
+
+    def predict(self, X):
+        """The nearest class of each row, (n, d) to (n,)."""
+        nearest = self.cosines(X).argmax(axis=1)
+        return self.classes_[nearest]
+
+
+def retrieval(embedding, label, block=1000):
+    """How well each image's nearest others are of its class, by cosine: {"recall_at_1", "map_at_r"}.
+
+    embedding : (n, d), label : (n,). Recall@1 is the share of images whose nearest other image is of their class. An
+    image whose class has R other images gets the mean over i = 1..R of the precision among the first i, counting
+    only places i with an image of its class: MAP@R is the mean over images. Classes of one image are left out.
+    Source: Musgrave, Belongie, Lim 2020, https://arxiv.org/abs/2003.08505
+    """
+    unit, label = directions(embedding), np.asarray(label)
+    n_others = np.unique(label, return_inverse=True, return_counts=True)
+    n_others = n_others[2][n_others[1]] - 1
+    first, average = np.zeros(len(label), bool), np.zeros(len(label))
+    for start in range(0, len(label), block):
+        rows = np.arange(start, min(start + block, len(label)))
+        cosines = unit[rows] @ unit.T
+        cosines[np.arange(len(rows)), rows] = -np.inf  # an image is not its own neighbour
+        nearest = np.argsort(-cosines, axis=1, kind="stable")[:, : n_others.max()]
+        same = label[nearest] == label[rows, np.newaxis]
+        same &= np.arange(same.shape[1]) < n_others[rows, np.newaxis]
+        precision = np.cumsum(same, axis=1) / np.arange(1, same.shape[1] + 1)
+        first[rows] = same[:, 0]
+        average[rows] = (precision * same).sum(axis=1) / np.maximum(n_others[rows], 1)
+    counted = n_others > 0
+    return {"recall_at_1": float(first[counted].mean()), "map_at_r": float(average[counted].mean())}

@@ -1,0 +1,62 @@
+"""Enrolment from few examples, and retrieval held against values computed by hand."""
+
+from hypersphere import Enrolment
+from hypersphere.enrolment import retrieval
+
+import numpy as np
+import pytest
+import skops.io
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+
+def at(*degrees):
+    """Directions in the plane."""
+    return np.stack([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], axis=1)
+
+
+@parametrize_with_checks([Enrolment()])
+def test_it_is_a_scikit_learn_estimator(estimator, check):
+    check(estimator)
+
+
+def test_the_nearest_mean_direction_names_a_row():
+    enrolment = Enrolment().fit(5 * at(0, 20, 90), ["east", "east", "north"])
+    cosine = np.cos(np.radians(80))
+    np.testing.assert_allclose(enrolment.cosines(at(10, 90)), [[1, cosine], [cosine, 1]])
+    assert list(enrolment.predict(at(49, 51))) == ["east", "north"]
+
+
+def test_classes_are_added_and_taken_away_without_training():
+    enrolment = Enrolment().fit(at(0, 90), ["east", "north"])
+    enrolment.partial_fit(at(170, 190), ["west", "west"]).partial_fit(at(20), ["east"])
+    assert list(enrolment.classes_) == ["east", "north", "west"] and list(enrolment.counts_) == [2, 1, 2]
+    assert list(enrolment.predict(at(10, 180))) == ["east", "west"]
+    one_go = Enrolment().fit(at(0, 90, 170, 190, 20), ["east", "north", "west", "west", "east"])
+    np.testing.assert_allclose(enrolment.decision_function(at(33)), one_go.decision_function(at(33)))
+    assert list(enrolment.forget("west").predict(at(180))) == ["north"]
+    with pytest.raises(ValueError, match="'west' is not enrolled"):
+        enrolment.forget("west")
+    assert list(enrolment.fit(at(5), ["other"]).classes_) == ["other"]
+
+
+def test_it_is_saved_without_pickle(tmp_path):
+    enrolment = Enrolment().fit(at(0, 90), ["east", "north"])
+    skops.io.dump(enrolment, tmp_path / "e.skops")
+    loaded = skops.io.load(tmp_path / "e.skops", trusted=["hypersphere.enrolment.Enrolment"])
+    np.testing.assert_array_equal(loaded.decision_function(at(40)), enrolment.decision_function(at(40)))
+
+
+def test_retrieval_by_hand():
+    # R = 2 for an a, 1 for a b. The nearest R of 0: b a, of 10: a, of 25: b b, of 27: a, of 60: b a.
+    found = retrieval(3 * at(0, 10, 25, 27, 60), ["a", "b", "a", "b", "a"])
+    assert found == {"recall_at_1": 0.0, "map_at_r": pytest.approx((0.25 + 0 + 0 + 0 + 0.25) / 5)}
+    # The c stands alone and is left out. The nearest two of 0: a c, of 10: a c, of 40: c a.
+    found = retrieval(at(0, 10, 40, 30), ["a", "a", "a", "c"])
+    assert found["recall_at_1"] == pytest.approx(2 / 3)
+    assert found["map_at_r"] == pytest.approx((1 / 2 + 1 / 2 + (1 / 2) / 2) / 3)
+
+
+def test_retrieval_in_blocks_is_the_same():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(57, 5)), rng.integers(0, 4, 57)
+    assert retrieval(x, y, block=10) == retrieval(x, y)

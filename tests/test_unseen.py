@@ -1,0 +1,93 @@
+"""The experiment with unseen classes, on small slices and on made embeddings."""
+
+from argparse import Namespace
+
+from conftest import run
+from experiments import unseen
+from hypersphere.errors import InputError
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def args_of(**flags):
+    defaults = {"dataset": "mnist", "images": None, "heads": ["arcface"], "seeds": 1, "precision": "float32"}
+    return Namespace(**defaults | {"smoke": True} | flags)
+
+
+def clusters(seed, labels, spread=0.1, dimensions=8):
+    """Points around an axis for each label."""
+    return np.eye(dimensions)[labels] + np.random.default_rng(seed).normal(0, spread, (len(labels), dimensions))
+
+
+def test_the_known_classes_are_0_to_4_and_no_image_is_in_two_sets():
+    images = unseen.load({"dataset": "mnist", "smoke": True}, None)
+    assert {of_set: set(y) for of_set, (_, y) in images.items()} == {
+        "train": set(range(5)),
+        "val": set(range(5)),
+        "known": set(range(5)),
+        "new": set(range(5, 10)),
+    }
+    seen = [image.tobytes() for x, _ in images.values() for image in x]
+    assert len(set(seen)) == len(seen)
+
+
+def test_examples_and_others_share_no_row():
+    labels = np.repeat([5, 6, 7], 30)
+    rows, others = unseen.choose_examples(labels, 4, np.random.default_rng(0))
+    assert sorted([*rows, *others]) == list(range(90))
+    np.testing.assert_array_equal(np.bincount(labels[rows])[5:], [4, 4, 4])
+
+
+def test_clusters_that_stand_apart_are_enrolled_without_a_mistake():
+    labels = {"train": np.repeat(range(3), 40), "known": np.repeat(range(3), 30), "new": np.repeat(range(3, 6), 30)}
+    points = {name: clusters(number, y) for number, (name, y) in enumerate(labels.items())}
+    accuracy = unseen.enrolment(points, labels, seed=0)
+    assert accuracy["20"] == {"new": 1.0, "all": 1.0}
+    points["new"] = clusters(9, np.zeros_like(labels["new"]))  # all where a known class is: nothing to tell them by
+    accuracy = unseen.enrolment(points, labels, seed=0)
+    assert abs(accuracy["1"]["new"] - 1 / 3) < 0.1 and accuracy["1"]["all"] < 0.6
+
+
+def test_what_is_neither_known_nor_enrolled_is_rejected():
+    sets = {"train": (range(3), 200), "val": (range(3), 200), "known": (range(3), 100), "new": (range(3, 6), 100)}
+    labels = {name: np.repeat(of, n) for name, (of, n) in sets.items()}
+    extracted = {}
+    for number, (name, y) in enumerate(labels.items()):
+        x = clusters(number, y)
+        extracted[name] = {"block1": x, "block3": x, "embedding": x, "logits": x[:, :3]}
+    shares = unseen.rejection(extracted, labels, seed=0, drawings=2)
+    assert shares["known named"] > 0.95 and shares["enrolled named"] > 0.9 and shares["others rejected"] > 0.95
+
+
+def write_folders(folder, counts):
+    rng = np.random.default_rng(0)
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            Image.fromarray(rng.integers(0, 255, (9, 12, 3), dtype=np.uint8)).save(folder / name / f"{number}.png")
+
+
+def test_ones_own_folders(tmp_path):
+    write_folders(tmp_path / "mine", dict.fromkeys("abcd", 63))
+    images = unseen.load({"dataset": str(tmp_path / "mine"), "smoke": False}, None)
+    assert set(images["train"][1]) == {0, 1} and set(images["new"][1]) == {2, 3}
+    assert images["train"][0].shape[1:] == (28, 28, 1)
+    assert min(np.bincount(images["new"][1])[2:]) > max(unseen.EXAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"), [({}, "0 classes"), ({"a": 63}, "1 classes"), (dict.fromkeys("abcd", 5), "5 images")]
+)
+def test_wrong_folders_are_named(tmp_path, counts, words):
+    write_folders(tmp_path / "mine", counts)
+    with pytest.raises(InputError, match=words):
+        unseen.load_folders(tmp_path / "mine")
+
+
+@pytest.mark.slow
+def test_the_command_ends_with_what_it_found(tmp_path):
+    flags = ["--smoke", "--dataset", "mnist", "--heads", "pca64", "adacos", "--out", tmp_path]
+    said = run("experiments.unseen", *flags)
+    assert "mnist/pca64-seed0: Recall@1" in said and "mnist/adacos-seed0: Recall@1" in said
