@@ -10,6 +10,8 @@ from scipy import stats
 
 # The CIFAR-10 that the committed records were made with: its images were stored as JPEG in between.
 CIFAR10_JPEG_COPY = "4031d37f75019b03cd2c6e0837a85e5935f31d6a5050a8d117ad746543e6f124"
+# The five official files of training images, one after the other.
+CIFAR10_OFFICIAL_TRAINING = "a0181da372c0d63a5920fdbea2ec3f83ecbc552d378218e1cb473cf634941a3b"
 # Settings that may differ within a mean: the repeats, and what a table's caption names or shows as a missing row.
 FREE = {"seed", "precision", "input_space", "maps"}
 
@@ -104,7 +106,8 @@ def caption(records, n=None, unit="seed", cifar10=False, versions=False):
     machines = [record["machine"] for record in records]
     parts += [_named(f"{machine['cpu']}, {machine['cores']} cores" for machine in machines)]
     if cifar10:
-        copies = [record["settings"]["cifar10_sha256"] for record in records if "cifar10_sha256" in record["settings"]]
+        keys = ["cifar10_sha256", "cifar10_train_sha256"]
+        copies = [record["settings"][key] for record in records for key in keys if key in record["settings"]]
         parts += [f"CIFAR-10: {_named(_cifar10_words(copy) for copy in copies)}"] if copies else []
     if versions:
         parts += [_named(_version_words(record["versions"]) for record in records)]
@@ -133,7 +136,8 @@ def _named(values):
 def _cifar10_words(sha256):
     if sha256 is None:
         return "left out"
-    return "JPEG copy" if sha256 == CIFAR10_JPEG_COPY else f"not the JPEG copy (SHA-256 {sha256[:8]})"
+    known = {CIFAR10_JPEG_COPY: "JPEG copy", CIFAR10_OFFICIAL_TRAINING: "official training images"}
+    return known.get(sha256, f"not the JPEG copy (SHA-256 {sha256[:8]})")
 
 
 def _version_words(versions):
