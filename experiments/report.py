@@ -29,7 +29,10 @@ EXPERIMENTS = ["article1", "choice", "article2", "scoreboard", "speed", "demo"]
 PAGES = {
     "README.md": ["summary"],
     "docs/article1.md": ["accuracy", "tsne", "lof", "separation", "calibrated", "cost", "choice"],
-    "docs/article2.md": ["heads_sneaker", "heads_deer", "legacy_sneaker", "legacy_deer", "best", "heads_cost"],
+    "docs/article2.md": [
+        *["contrasts", "heads_sneaker", "heads_deer", "ways_sneaker", "heads_sneaker_test", "heads_deer_test"],
+        *["best", "legacy_sneaker_test", "legacy_deer_test", "heads_cost"],
+    ],
     "docs/scoreboard.md": ["board", "board_easy", "accepted", "calibration", "parts", "recipes", "detector_seconds"],
     "docs/demo.md": ["demo_pictures", "demo_latency"],
     "docs/speed.md": ["stages"],

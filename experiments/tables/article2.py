@@ -144,7 +144,7 @@ def pairs(records):
 
 def from_scratch(records):
     """The pairs of our network, trained as it should be, as a list: those that are compared head by head."""
-    return [pair for folder, pair in pairs(records).items() if folder.endswith(("/cnn", "/cnn-test"))]
+    return [pair for folder, pair in pairs(records).items() if folder.endswith("/cnn")]
 
 
 def tables(records):
