@@ -77,9 +77,9 @@ def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
     def refuse_strangers():
         if not is_served(request.host, hosts):
             abort(403, "this server does not answer to that host name; open it by its address")
-        origin = request.headers.get("Origin", request.host_url.rstrip("/"))
+        own = request.host_url.rstrip("/")
         elsewhere = request.headers.get("Sec-Fetch-Site", "none") not in ["none", "same-origin"]
-        if request.path.startswith("/api") and (elsewhere or origin != request.host_url.rstrip("/")):
+        if request.path.startswith("/api") and (elsewhere or request.headers.get("Origin", own) != own):
             abort(403, "a page elsewhere may not use this server; open its own page")
 
     @app.get("/")

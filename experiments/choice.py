@@ -70,10 +70,15 @@ def compiled(settings, n_images):
     """The network of a candidate, ready to be trained on so many images."""
     keras.config.set_dtype_policy(training.POLICIES[settings["precision"]])
     network = build(settings)
-    steps = settings["epochs"] * math.ceil(n_images / settings["batch_size"])
-    rate = training.one_cycle(settings["learning_rate"], steps)
-    training.compile_for_logits(network, keras.optimizers.SGD(rate, momentum=0.9, nesterov=True))
+    compile_for(network, settings, n_images)
     return network
+
+
+def compile_for(network, recipe, n_images):
+    """Compile a network to be trained on so many images as a recipe says."""
+    steps = recipe["epochs"] * math.ceil(n_images / recipe["batch_size"])
+    rate = training.one_cycle(recipe["learning_rate"], steps)
+    training.compile_for_logits(network, keras.optimizers.SGD(rate, momentum=0.9, nesterov=True))
 
 
 def run_trial(name, settings, data, models):

@@ -163,7 +163,7 @@ def variant_name(args):
     """A word for all that is the same in the trials of a run but the pair, the head and the seed."""
     parts = [args.backbone]
     if args.backbone == "mobilenetv2":
-        parts += [str(args.width), str(args.size), args.use]
+        parts += [str(args.width), str(args.size), args.use.replace("-", "_")]
     parts += ["self_supervised"] * (args.references == "none") + [f"{args.views}_views"] * (args.views > 1)
     parts += ["test"] * (args.split == "test")
     if args.without:
@@ -190,9 +190,8 @@ def plan(args):
         if args.without:
             decided["without"] = class_number(dataset, args.without)
         if dataset == "cifar10":
-            split = {"train": "train", "test": "t10k"}[args.split]
             key = "cifar10_train_sha256" if args.split == "train" else "cifar10_sha256"
-            decided[key] = datasets.cifar10_sha256(args.data, split)
+            decided[key] = datasets.cifar10_sha256(args.data, sweep.CIFAR10_SPLITS[key])
         heads_of_trial = {head: {"head": head, "head_arguments": HEADS[head][1]} for head in dict.fromkeys(args.heads)}
         if args.use == "frozen":
             heads_of_trial = {"draw": {"heads": {head: HEADS[head][1] for head in heads_of_trial}}}

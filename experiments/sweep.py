@@ -24,6 +24,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 ATTEMPTS = 3  # at a sweep whose workers die
 # A trial is one core's work, so that its result depends neither on --jobs nor on the machine's number of cores.
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
+CIFAR10_SPLITS = {"cifar10_sha256": "t10k", "cifar10_train_sha256": "train"}  # settings, and what they are of
 IN_A_CLONE = "start it in a clone, with PYTHONPATH=."
 
 
@@ -95,7 +96,7 @@ def cifar10_setting(data):
 
 
 def _run(experiment, name, settings, data, models):
-    for key, split in {"cifar10_sha256": "t10k", "cifar10_train_sha256": "train"}.items():
+    for key, split in CIFAR10_SPLITS.items():
         if settings.get(key) not in (None, datasets.cifar10_sha256(data, split)):
             raise InputError(f"{name}: this machine has another CIFAR-10 than the one that started the sweep, or none")
     return importlib.import_module(experiment).run_trial(name, settings, data, models)

@@ -14,12 +14,13 @@ Writes  runs/results/unseen.jsonl    a line a trial, as it ends
 Repeating the command continues with what is missing.
 """
 
-import math
 import time
 from pathlib import Path
 
 from experiments import sweep
+from experiments.choice import CANDIDATES, compile_for
 from experiments.heads import HEADS as ARTICLE_HEADS
+from experiments.heads import head_of
 from hypersphere import cli, datasets, detectors, features, heads, networks, outliers, records, training
 from hypersphere.enrolment import Enrolment, retrieval
 from hypersphere.errors import InputError
@@ -33,7 +34,7 @@ HEADS = ARTICLE_HEADS | {"l2softmax": (heads.L2Softmax, {"alpha": 16.0})}  # art
 RAW = ["pixels", "pca64"]  # spaces without a network
 EXAMPLES, DRAWINGS = [1, 5, 20], 100
 LEVEL = 0.01  # of known digits, rejected
-RECIPE = {"filters": [16, 32, 64], "epochs": 10, "batch_size": 128, "learning_rate": 0.05, "weight_decay": 1e-3}
+RECIPE = CANDIDATES["10 epochs"]  # article 1's
 SMOKE_IMAGES = 600
 
 
@@ -110,7 +111,7 @@ def build(settings, image_shape, n_classes):
     penalty = keras.regularizers.L2(recipe["weight_decay"])
     image, label = keras.Input(image_shape), keras.Input((), dtype="int64")
     embedding = networks.convolutional_embedding(image, seeds, filters=recipe["filters"], units=64, penalty=penalty)
-    head = HEADS[settings["head"]][0](n_classes, seed=next(seeds), name="head", **settings["head_arguments"])
+    head = head_of(settings["head"], settings["head_arguments"], n_classes, seeds)
     return keras.Model([image, label], head(embedding, label)), keras.Model(image, head(embedding))
 
 
@@ -119,8 +120,7 @@ def train(settings, x, y):
     recipe = settings["recipe"]
     keras.config.set_dtype_policy(training.POLICIES[settings["precision"]])
     training_network, network = build(settings, x.shape[1:], int(y.max()) + 1)
-    rate = training.one_cycle(recipe["learning_rate"], recipe["epochs"] * math.ceil(len(x) / recipe["batch_size"]))
-    training.compile_for_logits(training_network, keras.optimizers.SGD(rate, momentum=0.9, nesterov=True))
+    compile_for(training_network, recipe, len(x))
     schedule = {"epochs": recipe["epochs"], "batch_size": recipe["batch_size"], "seed": settings["seed"]}
     loss = training.fit_in_silence(training_network, x, y, **schedule, with_labels=True)
     return training.in_float32(network), loss
@@ -133,12 +133,12 @@ def run_trial(name, settings, data, models):
     labels = {of_set: y for of_set, (_, y) in images.items()}
     if settings["head"] in HEADS:
         network, loss = train(settings, *images["train"])
-        points = {of_set: features.embed(network, x)[0] for of_set, (x, _) in images.items()}
+        extracted = {of_set: features.extract(network, x) for of_set, (x, _) in images.items()}
+        points = {of_set: of["embedding"] for of_set, of in extracted.items()}
     else:
         points = without_network(settings["head"], {of_set: x for of_set, (x, _) in images.items()})
     metrics = retrieval(points["new"], labels["new"]) | {"enrolment": enrolment(points, labels, settings["seed"])}
     if settings["head"] in HEADS:
-        extracted = {of_set: features.extract(network, x) for of_set, (x, _) in images.items()}
         metrics["known_accuracy"] = float(np.mean(extracted["known"]["logits"].argmax(axis=1) == labels["known"]))
         metrics["rejection"] = rejection(extracted, labels, settings["seed"])
         keras.backend.clear_session()
@@ -162,6 +162,16 @@ def choose_examples(labels, n_examples, rng):
     return rows, np.setdiff1d(np.arange(len(labels)), rows)
 
 
+def nearest_known(points, labels):
+    """Cosines of known and new images to the nearest known class, {set: (n,)}, and which known ones it names right.
+
+    The known classes are enrolled by all their training images.
+    """
+    known = Enrolment().fit(points["train"], labels["train"])
+    cosines = {of_set: known.cosines(points[of_set]).max(axis=1) for of_set in ["known", "new"]}
+    return cosines, known.predict(points["known"]) == labels["known"]
+
+
 def enrolment(points, labels, seed):
     """How well a few examples of each new class name its other images, {number of examples: {among: accuracy}}.
 
@@ -169,9 +179,7 @@ def enrolment(points, labels, seed):
     then over the images of known classes too. Means over `DRAWINGS` drawings of the examples.
     """
     rng, accuracy = np.random.default_rng(seed), {}
-    known = Enrolment().fit(points["train"], labels["train"])
-    cosine_to_known = {of_set: known.cosines(points[of_set]).max(axis=1) for of_set in ["known", "new"]}
-    known_right = known.predict(points["known"]) == labels["known"]
+    to_known, known_right = nearest_known(points, labels)
     for n_examples in EXAMPLES:
         among_new, among_all = [], []
         for _ in range(DRAWINGS):
@@ -179,7 +187,7 @@ def enrolment(points, labels, seed):
             enrolled = Enrolment().fit(points["new"][rows], labels["new"][rows])
             cosines = {of_set: enrolled.cosines(points[of_set]) for of_set in ["known", "new"]}
             right = enrolled.classes_[cosines["new"].argmax(axis=1)] == labels["new"]
-            nearer = {of_set: cosines[of_set].max(axis=1) > cosine_to_known[of_set] for of_set in cosines}
+            nearer = {of_set: cosines[of_set].max(axis=1) > to_known[of_set] for of_set in cosines}
             among_new.append(right[others].mean())
             of_all = np.concatenate([known_right & ~nearer["known"], (right & nearer["new"])[others]])
             among_all.append(of_all.mean())
@@ -198,9 +206,7 @@ def rejection(extracted, labels, seed, n_examples=5, drawings=20):
     by_set = {of_set: detectors.side_by_side(of) for of_set, of in extracted.items()}
     detector = detectors.layered_lof(extracted["train"]).fit(by_set["train"], X_calibration=by_set["val"])
     accepted = {of_set: detector.p_values(by_set[of_set]) > LEVEL for of_set in ["known", "new"]}
-    known = Enrolment().fit(embedding["train"], labels["train"])
-    to_known = {of_set: known.cosines(embedding[of_set]).max(axis=1) for of_set in ["known", "new"]}
-    known_right = known.predict(embedding["known"]) == labels["known"]
+    to_known, known_right = nearest_known(embedding, labels)
     shares = []
     for _ in range(drawings):
         rows, others = choose_examples(labels["val"], n_examples, rng)

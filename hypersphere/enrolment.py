@@ -78,8 +78,8 @@ def retrieval(embedding, label, block=1000):
     Source: Musgrave, Belongie, Lim 2020, https://arxiv.org/abs/2003.08505
     """
     unit, label = directions(embedding), np.asarray(label)
-    n_others = np.unique(label, return_inverse=True, return_counts=True)
-    n_others = n_others[2][n_others[1]] - 1
+    _, places, counts = np.unique(label, return_inverse=True, return_counts=True)
+    n_others = counts[places] - 1
     first, average = np.zeros(len(label), bool), np.zeros(len(label))
     for start in range(0, len(label), block):
         rows = np.arange(start, min(start + block, len(label)))

@@ -64,7 +64,7 @@ def load_image_folder(folder):
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
-        raise InputError(f"{folder}: not a folder; give --outliers a folder of PNG or JPEG images")
+        raise InputError(f"{folder}: not a folder; name a folder of PNG or JPEG images")
     images = []
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
@@ -76,7 +76,7 @@ def load_image_folder(folder):
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             print(f"skipped {path}: not a readable image ({error})", file=sys.stderr)
     if not images:
-        raise InputError(f"{folder}: no readable PNG or JPEG image; put some there or leave --outliers out")
+        raise InputError(f"{folder}: no readable PNG or JPEG image; put some there or name another folder")
     return datasets.to_float(np.stack(images))
 
 

@@ -227,7 +227,6 @@ def choice(records, speed_records):
         epochs = of_name[0]["settings"]["epochs"]
         seconds = f"{epochs * np.median(timings[-1][name]):.0f}" if timings and name in timings[-1] else ""
         rows.append([name, seconds, cell([of["validation_accuracy"] for of in metrics], n, 2, 100), *shares])
-    rows.sort(key=lambda row: "former" not in row[0])
     header = ["16-32-64 filters, unless said", "training, s", "validation accuracy, %"]
     header += [f"{of_set}, {level} rejected" for of_set in ["Fashion-MNIST", "CIFAR-10"] for level in ["1 %", "4 %"]]
     return {"choice": below(markdown(header, rows), caption(records, n))}

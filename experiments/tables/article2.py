@@ -18,10 +18,10 @@ HEADS = {
     "out_relu": "features of the last layer",
 }
 SCORERS = {"cosine": "largest cosine", "lof5": "LOF, k = 5", "lof20": "LOF, k = 20"}
+# Parts of a variant's name, where their own words would not do.
 WORDS = {
-    "frozen": "frozen",
     "features": "features alone",
-    "fine-tuned": "fine-tuned",
+    "fine_tuned": "fine-tuned",
     "self_supervised": "no reference classes",
     "4_views": "4 turns of each class",
     "8_views": "8 views of each class",
@@ -53,11 +53,10 @@ ARTICLE_AUROC = {
 def expanded(records):
     """The records with one head each: a trial with frozen features has those of all heads on one draw."""
     for record in records:
-        for head, metrics in record["metrics"].get("heads", {None: None}).items():
-            if head is None:
-                yield record
-            else:
-                yield record | {"settings": record["settings"] | {"head": head}, "metrics": metrics}
+        if "heads" not in record["metrics"]:
+            yield record
+        for head, metrics in record["metrics"].get("heads", {}).items():
+            yield record | {"settings": record["settings"] | {"head": head}, "metrics": metrics}
 
 
 class Pair:
@@ -99,14 +98,12 @@ class Pair:
     @property
     def variant(self):
         """The network and what is special about its trials, in words."""
-        backbone, *rest = self.folder.split("/")[1].split("-", 1)
-        words = "from scratch"
+        backbone, *parts = self.folder.split("/")[1].split("-")
+        network = "from scratch"
         if backbone == "mobilenetv2":
-            width, size, rest = rest[0].split("-", 2)
-            words, rest = f"MobileNetV2, width {width}, {size} pixels", [rest]
-        for part, of_part in WORDS.items():
-            words += f", {of_part}" * any(part in text for text in rest)
-        return words
+            width, size, *parts = parts
+            network = f"MobileNetV2, width {width}, {size} pixels"
+        return ", ".join([network, *(WORDS.get(part, part.replace("_", " ")) for part in parts)])
 
     @property
     def title(self):
