@@ -28,6 +28,10 @@ class Draw:
         """How many classes the training has."""
         return int(self.y_train.max()) + 1
 
+    def images(self):
+        """The images of every set, {set: (n, h, w, c)}."""
+        return {"train": self.x_train, "val": self.x_val, "normal": self.x_normal, "anomaly": self.x_anomaly}
+
 
 @functools.lru_cache(maxsize=1)
 def draw(dataset, normal, anomaly, seed, *, split="train", without=None, legacy=False, smoke=False, data=None):

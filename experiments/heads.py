@@ -35,6 +35,7 @@ from hypersphere.errors import InputError
 
 import keras
 import numpy as np
+from scipy import special
 from sklearn.neighbors import LocalOutlierFactor
 
 # The article's arguments; CosFace, which it does not have, gets ArcFace's.
@@ -47,7 +48,7 @@ HEADS = {
     "adacos-dynamic": (heads.AdaCos, {"dynamic": True}),
 }
 ARTICLE_PAIRS = {"fashion-mnist": (7, 9), "cifar10": (4, 7)}  # sneaker, ankle boot; deer, horse
-USES = ["fine-tuned", "frozen", "features"]  # of MobileNetV2
+USES = ["fine-tuned", "upper-blocks", "frozen", "features"]  # of MobileNetV2
 BATCH = 100  # images at a time through a trained network, for the memory of large ones
 FROZEN_LAYERS = ["block_6_expand_relu", "block_13_expand_relu", "out_relu"]
 
@@ -82,6 +83,8 @@ def recipe_of(args, dataset):
         recipe = CNN_RECIPES[dataset]
     elif args.use == "fine-tuned":
         recipe = Recipe(args.width, size=args.size, epochs=8, rate=1e-3)
+    elif args.use == "upper-blocks":
+        recipe = Recipe(args.width, size=args.size, epochs=2, rate=1e-3)
     else:
         recipe = Recipe(args.width, size=args.size, epochs=15, rate=1e-3, mirror=False)
     if args.views == 8:
@@ -174,7 +177,7 @@ def variant_name(args):
 def plan(args):
     """The trials, {name: settings}: every head learns from the same draws.
 
-    A trial is one head on one draw, or with frozen features all heads on one draw, which then share the features.
+    A trial is one head on one draw, or all heads on one draw, if they share what a frozen part gives.
     """
     args.views = args.views or (8 if args.references == "none" else 1)
     if args.references == "none" and args.views < 4:
@@ -193,7 +196,7 @@ def plan(args):
             key = "cifar10_train_sha256" if args.split == "train" else "cifar10_sha256"
             decided[key] = datasets.cifar10_sha256(args.data, sweep.CIFAR10_SPLITS[key])
         heads_of_trial = {head: {"head": head, "head_arguments": HEADS[head][1]} for head in dict.fromkeys(args.heads)}
-        if args.use == "frozen":
+        if args.use in ("frozen", "upper-blocks"):
             heads_of_trial = {"draw": {"heads": {head: HEADS[head][1] for head in heads_of_trial}}}
         elif args.use == "features":
             heads_of_trial = {"draw": {"heads": {}}}
@@ -263,16 +266,25 @@ def train(network, x, y, recipe, seed):
     return training.fit_in_silence(network, x, y, **schedule, with_labels=True)
 
 
-def directions(network, x, mirrored):
-    """Directions of the embeddings, (n, d); if `mirrored`, the mean direction of an image and its mirror image."""
-    direction = scores.directions(features.embed(network, x, BATCH)[0])
-    if not mirrored:
-        return direction
-    return scores.directions(direction + scores.directions(features.embed(network, x[:, :, ::-1], BATCH)[0]))
+def sides(x, mirrored):
+    """Images, (n, h, w, c), as a list: alone, or with their mirror images."""
+    return [x, x[:, :, ::-1]] if mirrored else [x]
+
+
+def look(network, of_sides):
+    """What a network says of images: directions of their embeddings, (n, d), and log-probabilities, (n, classes).
+
+    of_sides : the images, alone or with their mirror images; the directions and the logits are averaged.
+    """
+    model = keras.Model(network.input, {"embedding": network.get_layer("embedding").output, "logits": network.output})
+    outputs = [features.outputs_of(model, x, BATCH) for x in of_sides]
+    direction = sum(scores.directions(of_side["embedding"]) for of_side in outputs)
+    logits = sum(of_side["logits"] for of_side in outputs) / len(outputs)
+    return scores.directions(direction), special.log_softmax(logits, axis=1)
 
 
 def auroc_by_scorer(*of_views):
-    """AUROC with each scorer, {name: value}; all of them see the same directions.
+    """AUROC with each scorer of directions, {name: value}; all of them see the same directions.
 
     of_views : (train, normal, anomaly) for each view of the images, whose scores are added. train : (n, d), of the
     normal class's training images; normal, anomaly : (m, d), of new images.
@@ -288,10 +300,21 @@ def auroc_by_scorer(*of_views):
     return {name: scores.auroc(*of_new) for name, of_new in totals.items()}
 
 
-def metrics_of(network, x_val, y_val, *of_views):
-    """What a trained network comes to: AUROC by scorer, accuracy on validation images, AdaCos's scale."""
-    _, prediction = features.embed(network, x_val, BATCH)
-    metrics = {"auroc": auroc_by_scorer(*of_views), "val_accuracy": float((prediction == y_val).mean())}
+def metrics_of(network, x_val, y_val, of_views):
+    """What a trained network comes to: AUROC by scorer, accuracy on validation images, AdaCos's scale.
+
+    of_views : for each view of the images the class that normal ones have in it, and the sides of the normal class's
+    training images, of the new normal ones and of the anomalies. To the scorers of directions comes "probability":
+    minus the log-probability of that class.
+    """
+    directions, totals = [], [0, 0]
+    for label, known, *new in of_views:
+        seen = [look(network, of_sides) for of_sides in new]
+        directions.append([look(network, known)[0], *(direction for direction, _ in seen)])
+        totals = [total - log_probability[:, label] for total, (_, log_probability) in zip(totals, seen, strict=True)]
+    auroc = auroc_by_scorer(*directions) | {"probability": scores.auroc(*totals)}
+    accuracy = float((look(network, x_val)[1].argmax(axis=1) == y_val).mean())
+    metrics = {"auroc": auroc, "val_accuracy": accuracy}
     if isinstance(network.get_layer("head"), heads.AdaCos):
         metrics["scale"] = float(network.get_layer("head").scale)
     return metrics
@@ -302,62 +325,107 @@ def run_trial(name, settings, data, models):
     started = time.perf_counter()
     keras.utils.set_random_seed(settings["seed"])  # of MobileNetV2 without weights: other layers have their own seeds
     keras.config.set_dtype_policy(training.POLICIES[settings["precision"]])
-    trial = frozen_trial if "heads" in settings else trained_trial
-    metrics, more = trial(name, settings, draw_of(settings, data), models)
+    trial = TRIALS[settings.get("use", "fine-tuned")]
+    network, metrics, more = trial(settings, draw_of(settings, data))
+    if network and settings["seed"] == 0:
+        (models / name).parent.mkdir(parents=True, exist_ok=True)
+        networks.save_network(network, models / f"{name}.keras")
     keras.backend.clear_session()
     return records.new_record(name, settings, metrics, started, **more)
 
 
-def trained_trial(name, settings, drawn, models):
+def trained_trial(settings, drawn):
     """Train a backbone with one head."""
     recipe = Recipe(**settings["recipe"])
     training_network, network = build(settings, drawn.x_train.shape[1:], drawn.n_classes)
     loss = train(training_network, drawn.x_train, drawn.y_train, recipe, settings["seed"])
-    n_views, new = settings["views"], [drawn.x_normal, drawn.x_anomaly]
-    known = np.split(drawn.x_train[drawn.is_normal], n_views)
-    of_views = zip(known, *(views(x, n_views) for x in new), strict=True)
-    of_views = [[directions(network, x, recipe.mirror) for x in of_view] for of_view in of_views]
-    metrics = metrics_of(network, drawn.x_val, drawn.y_val, *of_views)
-    if settings["seed"] == 0:
-        (models / name).parent.mkdir(parents=True, exist_ok=True)
-        networks.save_network(network, models / f"{name}.keras")
-    return metrics, {"loss": loss}
+    n_views, of_views = settings["views"], []
+    of_sets = [np.split(drawn.x_train[drawn.is_normal], n_views)]
+    of_sets += [views(x, n_views) for x in [drawn.x_normal, drawn.x_anomaly]]
+    for label, *of_view in zip(np.unique(drawn.y_train[drawn.is_normal]), *of_sets, strict=True):
+        of_views.append([label, *(sides(x, recipe.mirror) for x in of_view)])
+    metrics = metrics_of(network, [drawn.x_val], drawn.y_val, of_views)
+    return network, metrics, {"loss": loss}
 
 
-def frozen_trial(name, settings, drawn, models):
+def frozen_trial(settings, drawn):
     """Judge the features of a frozen MobileNetV2, each layer's alone, and train heads on all of them together."""
     recipe = Recipe(**settings["recipe"])
     by_set = frozen_features(recipe, settings["weights"], drawn)
-    by_head, losses = {}, {}
+    by_head = {}
     for layer in FROZEN_LAYERS:
         known, *new = (scores.directions(by_set[of_set][layer]) for of_set in ["train", "normal", "anomaly"])
         by_head[layer] = {"auroc": auroc_by_scorer((known[drawn.is_normal], *new))}
-    joined = {of_set: np.concatenate([of[layer] for layer in FROZEN_LAYERS], axis=1) for of_set, of in by_set.items()}
-    for head, arguments in settings["heads"].items():
-        seeds = networks.layer_seeds(settings["seed"])
-        image, label = keras.Input(joined["train"].shape[1:]), keras.Input((), dtype="int64")
+    joined = {of_set: [np.concatenate([of[layer] for layer in FROZEN_LAYERS], axis=1)] for of_set, of in by_set.items()}
+
+    def embed(x, seeds):
         initializer = keras.initializers.GlorotUniform(next(seeds))
-        embedding = keras.layers.Dense(256, kernel_initializer=initializer, dtype="float32", name="embedding")(image)
-        of_head = head_of(head, arguments, drawn.n_classes, seeds)
-        training_network = keras.Model([image, label], of_head(embedding, label))
-        losses[head] = train(training_network, joined["train"], drawn.y_train, recipe, settings["seed"])
-        network = keras.Model(image, of_head(embedding))
-        sets = [joined["train"][drawn.is_normal], joined["normal"], joined["anomaly"]]
-        of_view = [directions(network, x, mirrored=False) for x in sets]
-        by_head[head] = metrics_of(network, joined["val"], drawn.y_val, of_view)
-    return {"heads": by_head}, {"loss": losses}
+        return keras.layers.Dense(256, kernel_initializer=initializer, dtype="float32", name="embedding")(x)
+
+    learned, losses = train_heads(settings, drawn, joined, embed)
+    return None, {"heads": by_head | learned}, {"loss": losses}
 
 
 def frozen_features(recipe, weights, drawn):
     """The features of a draw's sets, {set: {layer: (n, d)}}, standardised by those of the training images."""
     pretrained = networks.mobilenetv2(recipe.width, recipe.size, weights)
     model = networks.mobilenetv2_features(drawn.x_train.shape[1:], pretrained, recipe.size, FROZEN_LAYERS)
-    sets = {"train": drawn.x_train, "val": drawn.x_val, "normal": drawn.x_normal, "anomaly": drawn.x_anomaly}
-    by_set = {of_set: features.outputs_of(model, x, BATCH) for of_set, x in sets.items()}
+    by_set = {of_set: features.outputs_of(model, x, BATCH) for of_set, x in drawn.images().items()}
     for layer, of_layer in by_set["train"].items():
         mean, deviation = of_layer.mean(axis=0), of_layer.std(axis=0) + 1e-6
         by_set = {of_set: of | {layer: (of[layer] - mean) / deviation} for of_set, of in by_set.items()}
     return by_set
+
+
+def upper_trial(settings, drawn):
+    """Train MobileNetV2's last four blocks with each head, on the maps that the frozen ones give, computed once."""
+    recipe, shape = Recipe(**settings["recipe"]), drawn.x_train.shape[1:]
+
+    def halves():
+        return networks.mobilenetv2_halves(
+            shape, networks.mobilenetv2(recipe.width, recipe.size, settings["weights"]), recipe.size
+        )
+
+    lower, _ = halves()
+    maps = {
+        of_set: [features.outputs_of(lower, side, BATCH)["maps"] for side in sides(x, recipe.mirror)]
+        for of_set, x in drawn.images().items()
+    }
+
+    def embed(x, seeds):
+        _, upper = halves()
+        return keras.layers.GlobalAveragePooling2D(dtype="float32", name="embedding")(upper(x))
+
+    learned, losses = train_heads(settings, drawn, maps, embed)
+    return None, {"heads": learned}, {"loss": losses}
+
+
+def train_heads(settings, drawn, of_sets, embed):
+    """Train each head of a trial on what a frozen part gives; returns metrics and losses, {head: value}.
+
+    of_sets : {set: its sides}, of which all are learned from. embed : what is learned below a head, a function of
+    the symbolic input and of the layers' seeds.
+    """
+    recipe, by_head, losses = Recipe(**settings["recipe"]), {}, {}
+    x_train, y_train = np.concatenate(of_sets["train"]), np.tile(drawn.y_train, len(of_sets["train"]))
+    of_view = [
+        drawn.n_classes - 1,
+        [x[drawn.is_normal] for x in of_sets["train"]],
+        of_sets["normal"],
+        of_sets["anomaly"],
+    ]
+    for name, arguments in settings["heads"].items():
+        seeds = networks.layer_seeds(settings["seed"])
+        x, label = keras.Input(x_train.shape[1:]), keras.Input((), dtype="int64")
+        embedding, head = embed(x, seeds), head_of(name, arguments, drawn.n_classes, seeds)
+        losses[name] = train(
+            keras.Model([x, label], head(embedding, label)), x_train, y_train, recipe, settings["seed"]
+        )
+        by_head[name] = metrics_of(keras.Model(x, head(embedding)), of_sets["val"], drawn.y_val, [of_view])
+    return by_head, losses
+
+
+TRIALS = {"fine-tuned": trained_trial, "upper-blocks": upper_trial, "frozen": frozen_trial, "features": frozen_trial}
 
 
 # %% The command

@@ -86,13 +86,33 @@ def for_mobilenet(image, size):
     return keras.layers.Concatenate()([x, x, x]) if image.shape[-1] == 1 else x
 
 
-def mobilenetv2_embedding(image, network, size):
-    """Images, (n, h, w, 1 or 3) in [0, 1], through a MobileNetV2 to be trained, to (n, 1280) float32."""
+def follow_the_data(network):
+    """Let a network's batch normalisation keep pace with a short training: momentum 0.9.
+
+    At Keras's 0.999, a few hundred steps leave the moving statistics of the old data.
+    """
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.9  # at Keras's 0.999, a few hundred steps leave the statistics of the old data
+            layer.momentum = 0.9
+
+
+def mobilenetv2_embedding(image, network, size):
+    """Images, (n, h, w, 1 or 3) in [0, 1], through a MobileNetV2 to be trained, to (n, 1280) float32."""
+    follow_the_data(network)
     x = network(for_mobilenet(image, size))
     return keras.layers.GlobalAveragePooling2D(dtype="float32", name="embedding")(x)
+
+
+def mobilenetv2_halves(image_shape, network, size):
+    """A MobileNetV2 cut after block 12: the frozen part, images in [0, 1] to "maps", and the upper part, to be trained.
+
+    The maps are (n, size / 16, size / 16, c), what the upper part makes of them (n, size / 32, size / 32, 1280).
+    """
+    image, maps = keras.Input(image_shape), network.get_layer("block_12_add").output
+    lower = keras.Model(network.input, maps)
+    upper = keras.Model(maps, network.output)
+    follow_the_data(upper)
+    return keras.Model(image, {"maps": lower(for_mobilenet(image, size))}), upper
 
 
 def mobilenetv2_features(image_shape, network, size, names):

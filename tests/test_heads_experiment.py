@@ -13,6 +13,7 @@ import pytest
 from sklearn.neighbors import LocalOutlierFactor
 
 SNEAKER_BOOT = ("fashion-mnist", 7, 9)
+DIRECTION_SCORERS = {"cosine", "lof5", "lof20"}
 
 
 def args_of(**flags):
@@ -215,6 +216,42 @@ def test_scorers_against_numpy():
         assert auroc[f"lof{k}"] == scores.auroc(-lof.score_samples(normal), -lof.score_samples(anomaly))
 
 
+def linear_network():
+    """Two inputs are the embedding and the logits of two classes."""
+    image = keras.Input((2,))
+    embedding = keras.layers.Activation("linear", name="embedding")(image)
+    return keras.Model(image, keras.layers.Activation("linear", name="head")(embedding))
+
+
+def test_a_look_averages_an_image_and_its_mirror_image():
+    x, mirrored = np.array([[3.0, 0.0], [0.0, 2.0]], np.float32), np.array([[0.0, 1.0], [0.0, 4.0]], np.float32)
+    direction, log_probability = heads.look(linear_network(), [x, mirrored])
+    np.testing.assert_allclose(direction, [[0.5**0.5, 0.5**0.5], [0, 1]], rtol=1e-6)
+    probability = [[np.exp(1.5) / (np.exp(1.5) + np.exp(0.5)), 1 / (1 + np.exp(3))]]
+    np.testing.assert_allclose(np.exp(log_probability[:, 0]), probability[0], rtol=1e-6)
+
+
+def test_the_probability_is_of_the_views_own_class():
+    """In the first view normal images are class 0, in the second class 1: there the anomalies look normal."""
+    known, zeros, ones = np.eye(2, dtype=np.float32).repeat(30, axis=0), *np.eye(2, dtype=np.float32)
+    normal, anomaly = np.tile(3 * zeros, (5, 1)), np.tile(3 * ones, (5, 1))
+    first, second = ([label, [known], [normal], [anomaly]] for label in [0, 1])
+    y_val, of_val = np.array([0, 1]), [np.eye(2, dtype=np.float32)]
+    of_one = heads.metrics_of(linear_network(), of_val, y_val, [first])
+    assert of_one["auroc"]["probability"] == 1 and of_one["val_accuracy"] == 1
+    assert heads.metrics_of(linear_network(), of_val, 1 - y_val, [second])["auroc"]["probability"] == 0
+    assert heads.metrics_of(linear_network(), of_val, y_val, [first, second])["auroc"]["probability"] == 0.5
+
+
+def test_upper_blocks_learn_from_both_sides_of_the_frozen_maps(tmp_path):
+    flags = args_of(heads=["arcface"], backbone="mobilenetv2", use="upper-blocks", width=0.35, weights="none", epochs=1)
+    ((name, settings),) = heads.plan(flags).items()
+    assert name == "fashion_mnist-sneaker-ankle_boot/mobilenetv2-0.35-96-upper_blocks/draw-seed0"
+    record = heads.run_trial(name, settings, None, tmp_path)
+    assert list(record["metrics"]["heads"]) == ["arcface"] == list(record["loss"])
+    assert set(record["metrics"]["heads"]["arcface"]["auroc"]) == {*DIRECTION_SCORERS, "probability"}
+
+
 def test_a_trial_repeats_itself_and_its_kept_network_gives_its_numbers(tmp_path):
     ((name, settings),) = heads.plan(args_of(heads=["adacos-dynamic"], epochs=4)).items()
     first, second = (heads.run_trial(name, settings, None, tmp_path) for _ in range(2))
@@ -225,8 +262,10 @@ def test_a_trial_repeats_itself_and_its_kept_network_gives_its_numbers(tmp_path)
     network = keras.saving.load_model(tmp_path / f"{name}.keras")
     drawn = draws.draw(*SNEAKER_BOOT, 0, smoke=True)
     images = [drawn.x_train[drawn.is_normal], drawn.x_normal, drawn.x_anomaly]
-    auroc = heads.auroc_by_scorer([heads.directions(network, x, mirrored=True) for x in images])
-    assert auroc == pytest.approx(first["metrics"]["auroc"], abs=0.01)
+    of_view = [8, *(heads.sides(x, mirrored=True) for x in images)]
+    metrics = heads.metrics_of(network, [drawn.x_val], drawn.y_val, [of_view])
+    assert metrics["auroc"] == pytest.approx(first["metrics"]["auroc"], abs=0.01)
+    assert metrics["val_accuracy"] == first["metrics"]["val_accuracy"]
 
 
 def test_frozen_features_are_mobilenetv2s(tmp_path):
@@ -235,7 +274,8 @@ def test_frozen_features_are_mobilenetv2s(tmp_path):
     assert name == "fashion_mnist-sneaker-ankle_boot/mobilenetv2-0.35-96-frozen/draw-seed0"
     metrics = heads.run_trial(name, settings, None, tmp_path)["metrics"]["heads"]
     assert list(metrics) == [*heads.FROZEN_LAYERS, "arcface"] and "val_accuracy" in metrics["arcface"]
-    assert all(set(of["auroc"]) == {"cosine", "lof5", "lof20"} for of in metrics.values())
+    assert all(set(of["auroc"]) == DIRECTION_SCORERS for layer, of in metrics.items() if layer != "arcface")
+    assert set(metrics["arcface"]["auroc"]) == {*DIRECTION_SCORERS, "probability"}
     ((name, settings),) = heads.plan(args_of(backbone="mobilenetv2", use="features", weights="none")).items()
     assert settings["heads"] == {} and name.endswith("/mobilenetv2-0.5-96-features/draw-seed0")
 
@@ -245,7 +285,7 @@ def test_mobilenetv2_is_fine_tuned(tmp_path):
     flags = args_of(heads=["l2softmax"], backbone="mobilenetv2", width=0.35, weights="none", epochs=1)
     ((name, settings),) = heads.plan(flags).items()
     record = heads.run_trial(name, settings, None, tmp_path)
-    assert set(record["metrics"]["auroc"]) == {"cosine", "lof5", "lof20"}
+    assert set(record["metrics"]["auroc"]) == {*DIRECTION_SCORERS, "probability"}
     assert keras.saving.load_model(tmp_path / f"{name}.keras").get_layer("embedding").output.shape == (None, 1280)
 
 
@@ -253,7 +293,7 @@ def test_mobilenetv2_is_fine_tuned(tmp_path):
 def test_a_trial_without_references(tmp_path):
     ((name, settings),) = heads.plan(args_of(references="none", epochs=1)).items()
     record = heads.run_trial(name, settings, None, tmp_path)
-    assert "/cnn-self_supervised-8_views/" in name and set(record["metrics"]["auroc"]) == {"cosine", "lof5", "lof20"}
+    assert "/cnn-self_supervised-8_views/" in name and "probability" in record["metrics"]["auroc"]
     head = keras.saving.load_model(tmp_path / f"{name}.keras").get_layer("head")
     assert head.output.shape == (None, 8)
 

@@ -134,6 +134,18 @@ def test_mobilenetv2_forgets_the_old_statistics_within_a_short_training():
     assert momenta == {0.9}
 
 
+def test_the_halves_of_mobilenetv2_make_the_whole():
+    network = networks.mobilenetv2(0.35, 96, "none")
+    lower, upper = networks.mobilenetv2_halves((32, 32, 3), network, 96)
+    x = np.random.default_rng(0).random((2, 32, 32, 3), dtype=np.float32)
+    image = keras.Input((32, 32, 3))
+    whole = keras.Model(image, network(networks.for_mobilenet(image, 96)))(x)
+    maps = lower(x)["maps"]
+    assert maps.shape[1:3] == (6, 6)
+    np.testing.assert_allclose(upper(maps), whole, atol=1e-5)
+    assert not {variable.path for variable in upper.weights} & {variable.path for variable in lower.weights}
+
+
 @pytest.mark.filterwarnings("ignore:Skipping nested")
 def test_mobilenetv2_names_what_are_no_weights(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"no\.h5: missing; give --weights imagenet, none or"):
