@@ -1,4 +1,4 @@
-"""Tables of article 2: six heads, three scorers, two pairs of classes, several ways to use a network."""
+"""Tables of article 2: six heads, four scorers, two pairs of classes, several ways to use a network."""
 
 from experiments.tables.common import below, caption, cell, markdown, note, pivot, require_alike, spread
 
@@ -17,10 +17,16 @@ HEADS = {
     "block_13_expand_relu": "features of block 13",
     "out_relu": "features of the last layer",
 }
-SCORERS = {"cosine": "largest cosine", "lof5": "LOF, k = 5", "lof20": "LOF, k = 20"}
+SCORERS = {
+    "cosine": "largest cosine",
+    "lof5": "LOF, k = 5",
+    "lof20": "LOF, k = 20",
+    "probability": "class probability",  # by a network's head alone; records before it do not have it
+}
 # Parts of a variant's name, where their own words would not do.
 WORDS = {
     "features": "features alone",
+    "upper_blocks": "upper blocks trained",
     "fine_tuned": "fine-tuned",
     "self_supervised": "no reference classes",
     "4_views": "4 turns of each class",
@@ -79,7 +85,8 @@ class Pair:
             metrics = record["metrics"]
             of_trial = {"head": record["settings"]["head"], "seed": record["settings"]["seed"]}
             of_trial |= {"val_accuracy": metrics.get("val_accuracy"), "scale": metrics.get("scale")}
-            rows += [of_trial | {"scorer": scorer, "auroc": metrics["auroc"][scorer]} for scorer in SCORERS]
+            auroc = metrics["auroc"]
+            rows += [of_trial | {"scorer": name, "auroc": auroc[name]} for name in SCORERS if name in auroc]
         self.frame = pd.DataFrame(rows)
         self.n = int(self.frame.groupby("head").seed.nunique().max())
 
@@ -158,7 +165,9 @@ def tables(records):
         made |= {"best": best(right), "heads_cost": cost(by_folder.values())}
     for classes in dict.fromkeys(pair.classes for pair in right):
         of_classes = [pair for pair in right if pair.classes == classes]
-        made[f"ways_{of_classes[0].name}"] = ways(of_classes)
+        others = [pair for pair in of_classes if pair.folder not in NAMES]
+        if others:
+            made[f"ways_{of_classes[0].name}"] = ways(others)
     return made
 
 
@@ -209,15 +218,16 @@ def legacy(right, faulty):
 
 
 def ways(of_pairs):
-    """One pair's AUROC in every way to use a network, a column each, with two scorers."""
-    n, rows = max(pair.n for pair in of_pairs), []
-    for head, title in HEADS.items():
-        if any(head in pair.heads for pair in of_pairs):
-            both = [[cell(pair.auroc(head, scorer), n, 3) for scorer in ["cosine", "lof20"]] for pair in of_pairs]
-            rows.append([title, *(" / ".join(filter(None, of_pair)) for of_pair in both)])
-    header = ["AUROC, largest cosine / LOF, k = 20", *(pair.variant for pair in of_pairs)]
+    """One pair's AUROC in every other way to use a network and with every head, a row each, three scorers."""
+    shown, rows = ["cosine", "lof20", "probability"], []
+    n = max(pair.n for pair in of_pairs)
+    for pair in of_pairs:
+        for head in pair.heads:
+            cells = [cell(pair.auroc(head, scorer), n, 3) for scorer in shown]
+            rows.append([pair.variant if head == pair.heads[0] else "", HEADS[head], *cells])
     trials = [record for pair in of_pairs for record in pair.trials]
-    return below(markdown(header, rows), caption(trials, n, "draw", cifar10=of_pairs[0].folder.startswith("cifar10")))
+    table = markdown(["AUROC", "", *(SCORERS[scorer] for scorer in shown)], rows)
+    return below(table, caption(trials, n, "draw", cifar10=of_pairs[0].folder.startswith("cifar10")))
 
 
 def best(of_pairs):

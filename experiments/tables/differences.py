@@ -2,8 +2,8 @@
 
 import itertools
 
-from experiments.tables.article2 import HEADS, PAIRS, SCORERS, from_scratch
-from experiments.tables.common import below, caption, half_width, markdown
+from experiments.tables.article2 import HEADS, PAIRS, SCORERS, from_scratch, pairs
+from experiments.tables.common import below, caption, half_width, markdown, spread
 from hypersphere import plots
 
 import matplotlib.pyplot as plt
@@ -35,7 +35,7 @@ def paired_differences(pair):
     The interval is Student's; Holm's correction is for the differences of one pair and scorer.
     """
     frames = []
-    for scorer in SCORERS:
+    for scorer in pair.frame.scorer.unique():
         rows, by_seed = [], pair.by_seed(scorer)
         for first, second in itertools.combinations(pair.heads, 2):
             difference = (by_seed[first] - by_seed[second]).dropna().to_numpy()
@@ -88,6 +88,25 @@ def contrasts(records):
     }
 
 
+def precision(in_float32, in_bfloat16):
+    """The same trials in both number formats, {"precision": Markdown}: ArcFace and the others by the largest cosine."""
+    rows, of_both = [], []
+    others = pairs(in_bfloat16)
+    for folder, pair in pairs(in_float32).items():
+        for head in others[folder].heads if folder in others else []:
+            both = [of.by_seed("cosine").get(head, pd.Series(dtype=float)) for of in (pair, others[folder])]
+            both = pd.concat(both, axis=1, join="inner").dropna().to_numpy().T
+            if both.shape[1] > 1:
+                of = one_difference(both[1] - both[0])
+                difference = f"{of['mean_difference']:+.3f} ± {of['half_width_95']:.3f}"
+                rows.append([pair.name, HEADS[head], *(spread(values, 3) for values in both), difference])
+                of_both = [*pair.trials, *others[folder].trials]
+    if not rows:
+        return {}
+    header = ["pair", "AUROC, largest cosine", "float32", "bfloat16", "difference, 95 % interval"]
+    return {"precision": below(markdown(header, rows), caption(of_both, both.shape[1], "draw", cifar10=True))}
+
+
 def differences_csv(records):
     """The paired differences of all pairs as the text of a CSV file; "" if there are none."""
     frames = [frame for frame in map(paired_differences, from_scratch(records)) if len(frame)]
@@ -107,17 +126,18 @@ def figures(records):
 
 def boxes_figure(pair):
     """AUROC of every head with every scorer, and the article's."""
-    values = {HEADS[head]: {title: pair.auroc(head, s) for s, title in SCORERS.items()} for head in pair.heads}
+    scorers = {scorer: SCORERS[scorer] for scorer in pair.frame.scorer.unique()}
+    values = {HEADS[head]: {title: pair.auroc(head, s) for s, title in scorers.items()} for head in pair.heads}
     for head, theirs in pair.article.items():
         values.setdefault(HEADS[head], {})["article"] = theirs
     figure, ax = plt.subplots(figsize=(11, 4.5), layout="constrained")
-    series = dict(zip([*SCORERS.values(), "article"], [*plots.DIGIT_COLORS[:3], "0.5"], strict=True))
+    series = dict(zip(scorers.values(), plots.DIGIT_COLORS, strict=False)) | {"article": "0.5"}
     plots.auroc_boxes(ax, values, series, pair.title)
     return figure
 
 
 def differences_figure(differences, title):
-    """Three panels, one a scorer, with the same differences in rows."""
+    """A panel a scorer, with the same differences in rows."""
     scorers = differences.scorer.unique()
     rows = differences[["first_head", "second_head"]].drop_duplicates()
     size = (2.5 + 3.3 * len(scorers), 1.6 + 0.29 * len(rows))
