@@ -301,24 +301,40 @@ def auroc_by_scorer(*of_views):
     return {name: scores.auroc(*of_new) for name, of_new in totals.items()}
 
 
-def metrics_of(network, x_val, y_val, of_views):
-    """What a trained network comes to: AUROC by scorer, accuracy on validation images, AdaCos's scale.
+def metrics_of(of_views, labels, of_val, y_val):
+    """What was seen comes to: AUROC by scorer, and accuracy on validation images.
 
-    of_views : for each view of the images the class that normal ones have in it, and the sides of the normal class's
-    training images, of the new normal ones and of the anomalies. To the scorers of directions comes "probability":
-    minus the log-probability of that class.
+    of_views : for each view of the images what `look` gives for "known", the normal class's training images, for new
+    "normal" ones and for the "anomaly"; of_val : for validation images. labels : the class of normal images in each
+    view; to the scorers of directions comes "probability", minus the log-probability of that class.
     """
-    directions, totals = [], [0, 0]
-    for label, known, *new in of_views:
-        seen = [look(network, of_sides) for of_sides in new]
-        directions.append([look(network, known)[0], *(direction for direction, _ in seen)])
-        totals = [total - log_probability[:, label] for total, (_, log_probability) in zip(totals, seen, strict=True)]
-    auroc = auroc_by_scorer(*directions) | {"probability": scores.auroc(*totals)}
-    accuracy = float((look(network, x_val)[1].argmax(axis=1) == y_val).mean())
-    metrics = {"auroc": auroc, "val_accuracy": accuracy}
-    if isinstance(network.get_layer("head"), heads.AdaCos):
-        metrics["scale"] = float(network.get_layer("head").scale)
-    return metrics
+    directions = [[of_view[of_set][0] for of_set in ["known", "normal", "anomaly"]] for of_view in of_views]
+    surprise = [
+        -sum(of_view[of_set][1][:, label] for of_view, label in zip(of_views, labels, strict=True))
+        for of_set in ["normal", "anomaly"]
+    ]
+    auroc = auroc_by_scorer(*directions) | {"probability": scores.auroc(*surprise)}
+    return {"auroc": auroc, "val_accuracy": float((of_val[1].argmax(axis=1) == y_val).mean())}
+
+
+def scale_of(network):
+    """AdaCos's scale after the training, as a dictionary; empty for other heads."""
+    head = network.get_layer("head")
+    return {"scale": float(head.scale)} if isinstance(head, heads.AdaCos) else {}
+
+
+def together(of_heads):
+    """What several heads see, as that of one: their directions side by side, the mean of their log-probabilities.
+
+    The cosine of two images is then the mean of the heads' cosines. of_heads : for each head, {set: what it sees}.
+    """
+    return {
+        of_set: (
+            np.concatenate([of_head[of_set][0] for of_head in of_heads], axis=1) / math.sqrt(len(of_heads)),
+            np.mean([of_head[of_set][1] for of_head in of_heads], axis=0),
+        )
+        for of_set in of_heads[0]
+    }
 
 
 def run_trial(name, settings, data, models):
@@ -340,13 +356,15 @@ def trained_trial(settings, drawn):
     recipe = Recipe(**settings["recipe"])
     training_network, network = build(settings, drawn.x_train.shape[1:], drawn.n_classes)
     loss = train(training_network, drawn.x_train, drawn.y_train, recipe, settings["seed"])
-    n_views, of_views = settings["views"], []
-    of_sets = [np.split(drawn.x_train[drawn.is_normal], n_views)]
-    of_sets += [views(x, n_views) for x in [drawn.x_normal, drawn.x_anomaly]]
-    for label, *of_view in zip(np.unique(drawn.y_train[drawn.is_normal]), *of_sets, strict=True):
-        of_views.append([label, *(sides(x, recipe.mirror) for x in of_view)])
-    metrics = metrics_of(network, [drawn.x_val], drawn.y_val, of_views)
-    return network, metrics, {"loss": loss}
+    n_views = settings["views"]
+    by_set = {"known": np.split(drawn.x_train[drawn.is_normal], n_views)}
+    by_set |= {"normal": views(drawn.x_normal, n_views), "anomaly": views(drawn.x_anomaly, n_views)}
+    of_views = [
+        {of_set: look(network, sides(of[view], recipe.mirror)) for of_set, of in by_set.items()}
+        for view in range(n_views)
+    ]
+    metrics = metrics_of(of_views, np.unique(drawn.y_train[drawn.is_normal]), look(network, [drawn.x_val]), drawn.y_val)
+    return network, metrics | scale_of(network), {"loss": loss}
 
 
 def frozen_trial(settings, drawn):
@@ -404,17 +422,13 @@ def upper_trial(settings, drawn):
 def train_heads(settings, drawn, of_sets, embed):
     """Train each head of a trial on what a frozen part gives; returns metrics and losses, {head: value}.
 
-    of_sets : {set: its sides}, of which all are learned from. embed : what is learned below a head, a function of
-    the symbolic input and of the layers' seeds.
+    Several heads are also judged together. of_sets : {set: its sides}, of which all are learned from. embed : what is
+    learned below a head, a function of the symbolic input and of the layers' seeds.
     """
-    recipe, by_head, losses = Recipe(**settings["recipe"]), {}, {}
+    recipe, losses, seen, scales = Recipe(**settings["recipe"]), {}, {}, {}
     x_train, y_train = np.concatenate(of_sets["train"]), np.tile(drawn.y_train, len(of_sets["train"]))
-    of_view = [
-        drawn.n_classes - 1,
-        [x[drawn.is_normal] for x in of_sets["train"]],
-        of_sets["normal"],
-        of_sets["anomaly"],
-    ]
+    looked_at = of_sets | {"known": [x[drawn.is_normal] for x in of_sets["train"]]}
+    del looked_at["train"]
     for name, arguments in settings["heads"].items():
         seeds = networks.layer_seeds(settings["seed"])
         x, label = keras.Input(x_train.shape[1:], dtype=x_train.dtype.name), keras.Input((), dtype="int64")
@@ -422,8 +436,15 @@ def train_heads(settings, drawn, of_sets, embed):
         losses[name] = train(
             keras.Model([x, label], head(embedding, label)), x_train, y_train, recipe, settings["seed"]
         )
-        by_head[name] = metrics_of(keras.Model(x, head(embedding)), of_sets["val"], drawn.y_val, [of_view])
-    return by_head, losses
+        network = keras.Model(x, head(embedding))
+        seen[name] = {of_set: look(network, of_sides) for of_set, of_sides in looked_at.items()}
+        scales[name] = scale_of(network)
+    if len(seen) > 1:
+        seen["together"] = together(list(seen.values()))
+    return {
+        name: metrics_of([of], [drawn.n_classes - 1], of["val"], drawn.y_val) | scales.get(name, {})
+        for name, of in seen.items()
+    }, losses
 
 
 TRIALS = {"fine-tuned": trained_trial, "upper-blocks": upper_trial, "frozen": frozen_trial, "features": frozen_trial}

@@ -233,23 +233,37 @@ def test_a_look_averages_an_image_and_its_mirror_image():
 
 def test_the_probability_is_of_the_views_own_class():
     """In the first view normal images are class 0, in the second class 1: there the anomalies look normal."""
-    known, zeros, ones = np.eye(2, dtype=np.float32).repeat(30, axis=0), *np.eye(2, dtype=np.float32)
-    normal, anomaly = np.tile(3 * zeros, (5, 1)), np.tile(3 * ones, (5, 1))
-    first, second = ([label, [known], [normal], [anomaly]] for label in [0, 1])
-    y_val, of_val = np.array([0, 1]), [np.eye(2, dtype=np.float32)]
-    of_one = heads.metrics_of(linear_network(), of_val, y_val, [first])
-    assert of_one["auroc"]["probability"] == 1 and of_one["val_accuracy"] == 1
-    assert heads.metrics_of(linear_network(), of_val, 1 - y_val, [second])["auroc"]["probability"] == 0
-    assert heads.metrics_of(linear_network(), of_val, y_val, [first, second])["auroc"]["probability"] == 0.5
+    rows = {"known": np.eye(2).repeat(30, axis=0), "normal": [[3, 0]] * 5, "anomaly": [[0, 3]] * 5, "val": np.eye(2)}
+    seen = {of_set: heads.look(linear_network(), [np.array(x, np.float32)]) for of_set, x in rows.items()}
+
+    def metrics(labels, y_val=(0, 1)):
+        return heads.metrics_of([seen] * len(labels), labels, seen["val"], np.array(y_val))
+
+    assert metrics([0])["auroc"]["probability"] == 1 and metrics([0])["val_accuracy"] == 1
+    assert metrics([1])["auroc"]["probability"] == 0 and metrics([1], [1, 0])["val_accuracy"] == 0
+    assert metrics([0, 1])["auroc"]["probability"] == 0.5
+
+
+def test_heads_together_have_the_mean_of_their_cosines_and_log_probabilities():
+    rng = np.random.default_rng(0)
+    first, second = (
+        {of_set: (scores.directions(rng.normal(size=(4, 3))), rng.normal(size=(4, 2))) for of_set in "ab"}
+        for _ in range(2)
+    )
+    both = heads.together([first, second])
+    cosines = [of["a"][0] @ of["b"][0].T for of in (first, second, both)]
+    np.testing.assert_allclose(cosines[2], (cosines[0] + cosines[1]) / 2)
+    np.testing.assert_allclose(both["b"][1], (first["b"][1] + second["b"][1]) / 2)
 
 
 def test_upper_blocks_learn_from_both_sides_of_the_frozen_maps(tmp_path):
-    flags = args_of(heads=["arcface"], backbone="mobilenetv2", use="upper-blocks", width=0.35, weights="none", epochs=1)
-    ((name, settings),) = heads.plan(flags).items()
+    flags = {"backbone": "mobilenetv2", "use": "upper-blocks", "width": 0.35, "weights": "none", "epochs": 1}
+    ((name, settings),) = heads.plan(args_of(heads=["arcface", "adacos"], **flags)).items()
     assert name == "fashion_mnist-sneaker-ankle_boot/mobilenetv2-0.35-96-upper_blocks/draw-seed0"
     record = heads.run_trial(name, settings, None, tmp_path)
-    assert list(record["metrics"]["heads"]) == ["arcface"] == list(record["loss"])
-    assert set(record["metrics"]["heads"]["arcface"]["auroc"]) == {*DIRECTION_SCORERS, "probability"}
+    metrics = record["metrics"]["heads"]
+    assert list(metrics) == ["arcface", "adacos", "together"] and list(record["loss"]) == ["arcface", "adacos"]
+    assert set(metrics["together"]["auroc"]) == {*DIRECTION_SCORERS, "probability"} and "scale" in metrics["adacos"]
 
 
 def test_a_trial_repeats_itself_and_its_kept_network_gives_its_numbers(tmp_path):
@@ -262,8 +276,9 @@ def test_a_trial_repeats_itself_and_its_kept_network_gives_its_numbers(tmp_path)
     network = keras.saving.load_model(tmp_path / f"{name}.keras")
     drawn = draws.draw(*SNEAKER_BOOT, 0, smoke=True)
     images = [drawn.x_train[drawn.is_normal], drawn.x_normal, drawn.x_anomaly]
-    of_view = [8, *(heads.sides(x, mirrored=True) for x in images)]
-    metrics = heads.metrics_of(network, [drawn.x_val], drawn.y_val, [of_view])
+    seen = [heads.look(network, heads.sides(x, mirrored=True)) for x in images]
+    of_view = dict(zip(["known", "normal", "anomaly"], seen, strict=True))
+    metrics = heads.metrics_of([of_view], [8], heads.look(network, [drawn.x_val]), drawn.y_val)
     assert metrics["auroc"] == pytest.approx(first["metrics"]["auroc"], abs=0.01)
     assert metrics["val_accuracy"] == first["metrics"]["val_accuracy"]
 

@@ -12,6 +12,7 @@ HEADS = {
     "arcface": "ArcFace",
     "adacos": "AdaCos, fixed",
     "adacos-dynamic": "AdaCos, dynamic",
+    "together": "all heads together",
     # No head: a frozen network's features as they are.
     "block_6_expand_relu": "features of block 6",
     "block_13_expand_relu": "features of block 13",
@@ -30,7 +31,7 @@ WORDS = {
     "fine_tuned": "fine-tuned",
     "self_supervised": "no reference classes",
     "4_views": "4 turns of each class",
-    "8_views": "8 views of each class",
+    "8_views": "8 views",
     "test": "new images of the test split",
     "legacy": "faults of the published code",
 }

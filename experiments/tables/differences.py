@@ -90,21 +90,21 @@ def contrasts(records):
 
 def precision(in_float32, in_bfloat16):
     """The same trials in both number formats, {"precision": Markdown}: ArcFace and the others by the largest cosine."""
-    rows, of_both = [], []
+    rows, trials = [], []
     others = pairs(in_bfloat16)
     for folder, pair in pairs(in_float32).items():
         for head in others[folder].heads if folder in others else []:
-            both = [of.by_seed("cosine").get(head, pd.Series(dtype=float)) for of in (pair, others[folder])]
+            both = [of.by_seed("cosine")[head] for of in (pair, others[folder])]
             both = pd.concat(both, axis=1, join="inner").dropna().to_numpy().T
             if both.shape[1] > 1:
                 of = one_difference(both[1] - both[0])
                 difference = f"{of['mean_difference']:+.3f} ± {of['half_width_95']:.3f}"
                 rows.append([pair.name, HEADS[head], *(spread(values, 3) for values in both), difference])
-                of_both = [*pair.trials, *others[folder].trials]
+                trials += [r for of in (pair, others[folder]) for r in of.records if r["settings"]["head"] == head]
     if not rows:
         return {}
     header = ["pair", "AUROC, largest cosine", "float32", "bfloat16", "difference, 95 % interval"]
-    return {"precision": below(markdown(header, rows), caption(of_both, both.shape[1], "draw", cifar10=True))}
+    return {"precision": below(markdown(header, rows), caption(trials, both.shape[1], "draw", cifar10=True))}
 
 
 def differences_csv(records):
@@ -115,7 +115,12 @@ def differences_csv(records):
 
 def figures(records):
     """The figures that the records allow, {file name: figure}: boxes and paired differences of each pair."""
-    made = {}
+    made, of_classes = {}, {}
+    for folder, pair in pairs(records).items():
+        if pair.article and not folder.endswith(("-test", "-legacy")):
+            of_classes.setdefault(pair.classes, []).append(pair)
+    if of_classes:
+        made["article2_ways.png"] = ways_figure(of_classes)
     for pair in from_scratch(records):
         made[f"article2_{pair.name}.png"] = boxes_figure(pair)
         differences = paired_differences(pair)
@@ -133,6 +138,53 @@ def boxes_figure(pair):
     figure, ax = plt.subplots(figsize=(11, 4.5), layout="constrained")
     series = dict(zip(scorers.values(), plots.DIGIT_COLORS, strict=False)) | {"article": "0.5"}
     plots.auroc_boxes(ax, values, series, pair.title)
+    return figure
+
+
+WAYS_HEADS = ["block_6_expand_relu", "block_13_expand_relu", "l2softmax", "arcface", "adacos", "together"]
+WAYS_SCORERS = ["cosine", "lof20", "probability"]
+ARTICLE_WAY = "article: MobileNetV2, width 0.5, fine-tuned"
+
+
+def ways_points(of_pairs):
+    """What the figure of all ways shows of one pair of classes, {scorer: [(way, head, AUROCs), ...]}."""
+    points = {scorer: [] for scorer in ["article", *WAYS_SCORERS]}
+    points["article"] = [(ARTICLE_WAY, HEADS[head], np.array(of_head)) for head, of_head in of_pairs[0].article.items()]
+    for pair in of_pairs:
+        for head in [head for head in WAYS_HEADS if head in pair.heads]:
+            for scorer in WAYS_SCORERS:
+                if len(values := pair.auroc(head, scorer)):
+                    points[scorer].append((pair.variant, HEADS[head], values))
+    return points
+
+
+def ways_figure(of_classes):
+    """Every way to use a network, a row a head, a panel a pair of classes; of_classes : {classes: [Pair, ...]}."""
+    panels = {classes: ways_points(of_pairs) for classes, of_pairs in of_classes.items()}
+    shown = [(way, head) for points in panels.values() for of_scorer in points.values() for way, head, _ in of_scorer]
+    rows = [
+        row for way, _ in dict(shown).items() for row in [(way, ""), *dict.fromkeys(r for r in shown if r[0] == way)]
+    ]
+    size = (4.5 + 4 * len(panels), 1.4 + 0.27 * len(rows))
+    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    styles = dict(
+        zip(["article", *WAYS_SCORERS], [("0.4", "x"), *zip(plots.DIGIT_COLORS, "osD", strict=False)], strict=True)
+    )
+    for ax, (classes, points) in zip(axes.flat, panels.items(), strict=True):
+        for scorer, of_scorer in points.items():
+            color, marker = styles[scorer]
+            at = [rows.index((way, head)) for way, head, _ in of_scorer]
+            mean, sd = [[values.mean() for *_, values in of_scorer], [values.std(ddof=1) for *_, values in of_scorer]]
+            label = SCORERS.get(scorer, "the article, its own scorer")
+            ax.errorbar(mean, at, xerr=sd, fmt=marker, color=color, capsize=2, linewidth=1, markersize=5, label=label)
+        ax.set_title(classes.replace(" (normal)", "").replace(" (anomaly)", ""), fontsize=11)
+        ax.grid(alpha=0.3)
+    axes[0, 0].set_yticks(range(len(rows)), [head or way for way, head in rows])
+    axes[0, 0].set_ylim(len(rows) - 0.5, -0.5)
+    for label, (_, head) in zip(axes[0, 0].get_yticklabels(), rows, strict=True):
+        label.set_fontweight("normal" if head else "bold")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower right", ncols=len(styles), fontsize=9)
+    axes[0, 0].set_xlabel("AUROC, mean ± standard deviation over draws")
     return figure
 
 
