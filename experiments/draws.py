@@ -87,20 +87,18 @@ def normal_alone(drawn):
     )
 
 
-def in_views(drawn, n_views):
-    """The same draw with its training and validation images in several views, which are classes of their own.
+def turned_classes(x, y, n_views):
+    """Images, (n, size, size, c), and labels in several views, which are classes of their own: both n_views as long.
 
-    Class y in view v becomes class y + v * n_classes. The new images stay as they are.
+    Class y in view v becomes class y + v * the number of classes.
     """
+    n_classes = y.max() + 1
+    return np.concatenate(views(x, n_views)), np.concatenate([y + view * n_classes for view in range(n_views)])
 
-    def labels(y):
-        return np.concatenate([y + view * drawn.n_classes for view in range(n_views)])
 
-    return replace(
-        drawn,
-        x_train=np.concatenate(views(drawn.x_train, n_views)),
-        y_train=labels(drawn.y_train),
-        is_normal=np.tile(drawn.is_normal, n_views),
-        x_val=np.concatenate(views(drawn.x_val, n_views)),
-        y_val=labels(drawn.y_val),
-    )
+def in_views(drawn, n_views):
+    """The same draw with its training and validation images in several views; the new images stay as they are."""
+    x_train, y_train = turned_classes(drawn.x_train, drawn.y_train, n_views)
+    x_val, y_val = turned_classes(drawn.x_val, drawn.y_val, n_views)
+    is_normal = np.tile(drawn.is_normal, n_views)
+    return replace(drawn, x_train=x_train, y_train=y_train, is_normal=is_normal, x_val=x_val, y_val=y_val)

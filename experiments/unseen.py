@@ -3,25 +3,31 @@
     python -m experiments.unseen                       # MNIST and Fashion-MNIST, six heads, ten seeds
     python -m experiments.unseen --dataset mnist --heads l2softmax arcface --seeds 2
     python -m experiments.unseen --images FOLDER       # a folder a class of your own: half of them train
+    python -m experiments.unseen --choose              # compare recipes on known classes alone
     python -m experiments.unseen --smoke               # a try on small slices, a minute
 
 A network learns the classes 0 to 4; the test images of 5 to 9 are embedded. *Retrieval*: is the nearest other image of
 the same class? *Enrolment*: the mean direction of 1, 5 or 20 examples of each new class names the others. *Rejection*:
 five examples of four of the new classes are enrolled; what is neither known nor enrolled should be rejected.
 
+--choose compares recipes without a look at 5 to 9: two of the classes 0 to 4 play the new ones, on training images.
+
 Reads   data/mnist, data/fashion-mnist
-Writes  runs/results/unseen.jsonl    a line a trial, as it ends
+Writes  runs/results/unseen.jsonl           a line a trial, as it ends
+        runs/results/unseen_choice.jsonl    the same of --choose
 Repeating the command continues with what is missing.
 """
 
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from experiments import sweep
-from experiments.choice import CANDIDATES, compile_for
+from experiments.draws import turned_classes
 from experiments.heads import HEADS as ARTICLE_HEADS
 from experiments.heads import head_of
-from hypersphere import cli, datasets, detectors, features, heads, networks, outliers, records, training
+from experiments.scoreboard import RECIPES, Recipe, optimizer_of
+from hypersphere import cli, datasets, detectors, features, heads, layers, networks, outliers, records, training
 from hypersphere.enrolment import Enrolment, retrieval
 from hypersphere.errors import InputError
 from hypersphere.files import PROJECT
@@ -34,7 +40,17 @@ HEADS = ARTICLE_HEADS | {"l2softmax": (heads.L2Softmax, {"alpha": 16.0})}  # art
 RAW = ["pixels", "pca64"]  # spaces without a network
 EXAMPLES, DRAWINGS = [1, 5, 20], 100
 LEVEL = 0.01  # of known digits, rejected
-RECIPE = CANDIDATES["10 epochs"]  # article 1's
+# How a network is trained, and how many turns of each class are classes of their own.
+AUGMENTED = replace(RECIPES["best"], width=16, epochs=12)
+CANDIDATES = {
+    "article": (replace(RECIPES["article"], width=16), 1),  # article 1's
+    "augmented": (AUGMENTED, 1),
+    "turns": (replace(AUGMENTED, epochs=4), 4),  # as many steps: each epoch sees each image in four turns
+    "turns, twice as long": (replace(AUGMENTED, epochs=8), 4),
+}
+CHOSEN = "article"
+CHOICE_PAIRS = [(0, 1), (2, 4), (1, 3)]  # of known classes, which play the new ones
+CHOICE_SEED = 100  # of no reported trial
 SMOKE_IMAGES = 600
 
 
@@ -43,20 +59,33 @@ SMOKE_IMAGES = 600
 
 def plan(args):
     """The trials, {name: settings}: every head learns from the same images."""
-    common = {
-        "recipe": RECIPE | ({"epochs": 1} if args.smoke else {}),
-        "precision": args.precision,
-        "smoke": args.smoke,
-    }
     sets = [args.images] if args.images else [args.dataset] if args.dataset else ["mnist", "fashion-mnist"]
+    seeds = range(args.seeds or (1 if args.smoke else 10))
     trials = {}
     for of_set in sets:
-        for seed in range(args.seeds or (1 if args.smoke else 10)):
-            for head in dict.fromkeys(args.heads):
-                decided = {"head": head, "head_arguments": HEADS[head][1]} if head in HEADS else {"head": head}
-                name = f"{Path(of_set).name}/{head}-seed{seed}"
-                trials[name] = common | decided | {"dataset": of_set, "seed": seed}
+        if args.choose:
+            for candidate in CANDIDATES:
+                for pair in CHOICE_PAIRS:
+                    folder = f"{of_set}/{candidate.replace(', ', '_').replace(' ', '_')}-new_{pair[0]}_{pair[1]}"
+                    trials |= trials_of(args, of_set, folder, candidate, [CHOICE_SEED], {"pair": pair})
+        else:
+            trials |= trials_of(args, of_set, Path(of_set).name, CHOSEN, seeds, {})
     return trials
+
+
+def trials_of(args, of_set, folder, candidate, seeds, more):
+    """The trials of one data set with one recipe, {name: settings}."""
+    recipe, turns = CANDIDATES[candidate]
+    recipe = replace(recipe, epochs=1) if args.smoke else recipe
+    common = {"dataset": of_set, "recipe_name": candidate, "recipe": asdict(recipe), "turns": turns}
+    common |= {"precision": args.precision, "smoke": args.smoke} | more
+    return {
+        f"{folder}/{head}-seed{seed}": common
+        | ({"head": head, "head_arguments": HEADS[head][1]} if head in HEADS else {"head": head})
+        | {"seed": seed}
+        for seed in seeds
+        for head in dict.fromkeys(args.heads)
+    }
 
 
 # %% The images
@@ -68,15 +97,18 @@ def load(settings, data):
     The new classes' labels go on after those of the known ones, which count from 0. Raises InputError if a folder of
     one's own has too few classes or images.
     """
+    n_known = 5
     if settings["dataset"] in datasets.CLASS_NAMES:
         x, y = datasets.load_labelled(settings["dataset"], "train", data)
         x_test, y_test = datasets.load_labelled(settings["dataset"], "t10k", data)
-        n_known = 5
     else:
         x, y = load_folders(settings["dataset"])
         is_test = np.concatenate([np.arange(count) % 3 == 0 for count in np.bincount(y)])
         x, y, x_test, y_test = x[~is_test], y[~is_test], x[is_test], y[is_test]
         n_known = (y.max() + 1) // 2
+    if "pair" in settings:
+        x, y, x_test, y_test = among_known(x, y, n_known, settings["pair"])
+        n_known -= len(settings["pair"])
     known = np.flatnonzero(y < n_known)
     if settings["smoke"]:
         known, x_test, y_test = known[:SMOKE_IMAGES], x_test[:SMOKE_IMAGES], y_test[:SMOKE_IMAGES]
@@ -88,6 +120,14 @@ def load(settings, data):
         "known": (x_test[test_known], y_test[test_known]),
         "new": (x_test[~test_known], y_test[~test_known]),
     }
+
+
+def among_known(x, y, n_known, pair):
+    """Training and test images, with labels, of the known classes alone, of which a pair plays the new ones."""
+    order = [number for number in range(n_known) if number not in pair] + list(pair)
+    x, y = x[y < n_known], np.argsort(order)[y[y < n_known]]
+    is_test = np.arange(len(y)) % 6 == 0
+    return x[~is_test], y[~is_test], x[is_test], y[is_test]
 
 
 def load_folders(folder):
@@ -107,21 +147,27 @@ def load_folders(folder):
 
 def build(settings, image_shape, n_classes):
     """The network to train, (image, label) to logits, and the network to use, image to logits."""
-    recipe, seeds = settings["recipe"], networks.layer_seeds(settings["seed"])
-    penalty = keras.regularizers.L2(recipe["weight_decay"])
+    recipe, seeds = Recipe(**settings["recipe"]), networks.layer_seeds(settings["seed"])
+    penalty = keras.regularizers.L2(recipe.weight_decay) if recipe.optimizer == "sgd" else None
+    filters = [recipe.width, 2 * recipe.width, 4 * recipe.width]
     image, label = keras.Input(image_shape), keras.Input((), dtype="int64")
-    embedding = networks.convolutional_embedding(image, seeds, filters=recipe["filters"], units=64, penalty=penalty)
+    options = {"filters": filters, "units": 64, "batch_norm": recipe.batch_norm, "penalty": penalty}
+    encoder = keras.Model(image, networks.convolutional_embedding(image, seeds, **options))
     head = head_of(settings["head"], settings["head_arguments"], n_classes, seeds)
-    return keras.Model([image, label], head(embedding, label)), keras.Model(image, head(embedding))
+    network = keras.Model(image, head(encoder.output))
+    seen = keras.Input(image_shape)
+    changed = layers.RandomWarp(unchanged=recipe.unchanged, seed=next(seeds))(seen) if recipe.augment else seen
+    return keras.Model([seen, label], head(encoder(changed), label)), network
 
 
 def train(settings, x, y):
-    """A network trained on the known classes; returns it and each epoch's loss."""
-    recipe = settings["recipe"]
+    """A network trained on the known classes, or on their turns; returns it and each epoch's loss."""
+    recipe = Recipe(**settings["recipe"])
     keras.config.set_dtype_policy(training.POLICIES[settings["precision"]])
+    x, y = turned_classes(x, y, settings["turns"])
     training_network, network = build(settings, x.shape[1:], int(y.max()) + 1)
-    compile_for(training_network, recipe, len(x))
-    schedule = {"epochs": recipe["epochs"], "batch_size": recipe["batch_size"], "seed": settings["seed"]}
+    training.compile_for_logits(training_network, optimizer_of(recipe, len(x)))
+    schedule = {"epochs": recipe.epochs, "batch_size": recipe.batch_size, "seed": settings["seed"]}
     loss = training.fit_in_silence(training_network, x, y, **schedule, with_labels=True)
     return training.in_float32(network), loss
 
@@ -139,7 +185,11 @@ def run_trial(name, settings, data, models):
         points = without_network(settings["head"], {of_set: x for of_set, (x, _) in images.items()})
     metrics = retrieval(points["new"], labels["new"]) | {"enrolment": enrolment(points, labels, settings["seed"])}
     if settings["head"] in HEADS:
-        metrics["known_accuracy"] = float(np.mean(extracted["known"]["logits"].argmax(axis=1) == labels["known"]))
+        n_known = labels["train"].max() + 1
+        prediction = extracted["known"]["logits"][:, :n_known].argmax(
+            axis=1
+        )  # of the upright ones, if turns are classes
+        metrics["known_accuracy"] = float(np.mean(prediction == labels["known"]))
         metrics["rejection"] = rejection(extracted, labels, settings["seed"])
         keras.backend.clear_session()
     return records.new_record(name, settings, metrics, started, loss=loss)
@@ -241,12 +291,14 @@ def main():
     parser.add_argument("--dataset", choices=["mnist", "fashion-mnist"], help="default: both")
     parser.add_argument("--images", metavar="FOLDER", help="your own images instead, a folder a class")
     parser.add_argument("--heads", nargs="+", choices=[*RAW, *HEADS], default=[*RAW, *HEADS], help="default: all")
+    parser.add_argument("--choose", action="store_true", help="compare recipes on known classes alone")
     parser.add_argument("--seeds", type=cli.positive_int, metavar="N", help="trainings a head, 10; with --smoke 1")
     sweep.add_flags(parser)
     args = parser.parse()
     if args.images:
         load_folders(args.images)  # what is wrong with it is said before the trials
-    for record in sweep.run("experiments.unseen", plan(args), args, "unseen"):
+    records_name = "unseen_choice" if args.choose else "unseen"
+    for record in sweep.run("experiments.unseen", plan(args), args, records_name):
         found, enrolled = record["metrics"], record["metrics"]["enrolment"]
         accuracies = " / ".join(f"{enrolled[str(n)]['new']:.3f}" for n in EXAMPLES)
         print(

@@ -1,9 +1,11 @@
 """The experiment with unseen classes, on small slices and on made embeddings."""
 
 from argparse import Namespace
+from dataclasses import asdict, replace
 
 from conftest import run
 from experiments import unseen
+from hypersphere import datasets
 from hypersphere.errors import InputError
 
 import numpy as np
@@ -13,7 +15,7 @@ from PIL import Image
 
 def args_of(**flags):
     defaults = {"dataset": "mnist", "images": None, "heads": ["arcface"], "seeds": 1, "precision": "float32"}
-    return Namespace(**defaults | {"smoke": True} | flags)
+    return Namespace(**defaults | {"smoke": True, "choose": False} | flags)
 
 
 def clusters(seed, labels, spread=0.1, dimensions=8):
@@ -31,6 +33,30 @@ def test_the_known_classes_are_0_to_4_and_no_image_is_in_two_sets():
     }
     seen = [image.tobytes() for x, _ in images.values() for image in x]
     assert len(set(seen)) == len(seen)
+
+
+def test_the_choice_sees_known_classes_and_training_images_alone():
+    trials = unseen.plan(args_of(choose=True))
+    assert len(trials) == len(unseen.CANDIDATES) * len(unseen.CHOICE_PAIRS)
+    assert "mnist/turns_twice_as_long-new_2_4/arcface-seed100" in trials
+    x, y = datasets.load_labelled("mnist", "train")
+    label_of = {image.tobytes(): label for image, label in zip(x, y, strict=True)}
+    images = unseen.load({"dataset": "mnist", "smoke": False, "pair": (2, 4)}, None)
+    assert {label_of[image.tobytes()] for image in images["new"][0]} == {2, 4}
+    for of_set in ["train", "val", "known"]:
+        of_images, labels = images[of_set]
+        original = np.array([label_of[image.tobytes()] for image in of_images])
+        np.testing.assert_array_equal(original, np.array([0, 1, 3])[labels])
+    assert sum(len(images[of_set][1]) for of_set in ["train", "val", "known"]) == np.isin(y, [0, 1, 3]).sum()
+
+
+def test_turns_of_the_known_classes_are_classes_of_their_own():
+    ((_, settings),) = unseen.plan(args_of()).items()
+    recipe, turns = unseen.CANDIDATES["turns"]
+    settings |= {"turns": turns, "recipe": asdict(replace(recipe, epochs=1))}
+    x, y = unseen.load(settings, None)["train"]
+    network, loss = unseen.train(settings, x[:40], y[:40])
+    assert network.output.shape == (None, 20) and len(loss) == 1
 
 
 def test_examples_and_others_share_no_row():
