@@ -5,7 +5,7 @@
     python -m experiments.report --results FOLDER      # print the tables of the records in FOLDER
     python -m experiments.report --last-run            # print the tables of the scripts' last run
 
-Reads   results/{article1,choice,article2,article2_bfloat16,scoreboard,speed,demo}.jsonl
+Reads   results/{article1,choice,article2,article2_bfloat16,unseen,scoreboard,speed,demo}.jsonl
         results/{cnn,l2softmax,tsne,lof}.json, the last run of the scripts (--last-run, or without article1.jsonl)
 Writes  README.md, docs/*.md                 the tables between their markers, <!-- NAME --> and <!-- /NAME -->
         results/article2_differences.csv     every two heads, compared seed by seed
@@ -17,7 +17,7 @@ import re
 import sys
 from pathlib import Path
 
-from experiments.tables import article1, article2, differences, scoreboard, speed
+from experiments.tables import article1, article2, differences, scoreboard, speed, unseen
 from experiments.tables.common import below, caption, counted, markdown
 from hypersphere import cli, plots
 from hypersphere.errors import InputError
@@ -25,13 +25,13 @@ from hypersphere.files import PROJECT, make_writable, replacing
 from hypersphere.records import read_record, read_records
 
 RESULTS = PROJECT / "results"
-EXPERIMENTS = ["article1", "choice", "article2", "article2_bfloat16", "scoreboard", "speed", "demo"]
+EXPERIMENTS = ["article1", "choice", "article2", "article2_bfloat16", "unseen", "scoreboard", "speed", "demo"]
 PAGES = {
     "README.md": ["summary"],
     "docs/article1.md": ["accuracy", "tsne", "lof", "separation", "calibrated", "cost", "choice"],
     "docs/article2.md": [
-        *["contrasts", "heads_sneaker", "heads_deer", "ways_sneaker", "heads_sneaker_test", "heads_deer_test"],
-        *["best", "legacy_sneaker_test", "legacy_deer_test", "heads_cost"],
+        *["contrasts", "heads_sneaker", "heads_deer", "ways_sneaker", "ways_deer", "best"],
+        *["legacy_sneaker_test", "legacy_deer_test", "heads_cost"],
     ],
     "docs/scoreboard.md": ["board", "board_easy", "accepted", "calibration", "parts", "recipes", "detector_seconds"],
     "docs/demo.md": ["demo_pictures", "demo_latency"],
@@ -74,6 +74,7 @@ def tables_of(records):
     made |= speed.cost_of_scripts(records["article1"])
     made |= article2.tables(records["article2"]) | differences.contrasts(records["article2"])
     made |= differences.precision(records["article2"], records["article2_bfloat16"])
+    made |= unseen.tables(records["unseen"])
     made |= scoreboard.tables(records["scoreboard"])
     made |= speed.demo_tables(records["demo"]) | speed.tables(records["speed"])
     order = [marker for markers in PAGES.values() for marker in markers]

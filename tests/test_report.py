@@ -6,7 +6,7 @@ import shutil
 
 from conftest import PROJECT, run, run_python
 from experiments import report
-from experiments.tables import article1, article2, common, differences
+from experiments.tables import article1, article2, common, differences, unseen
 from hypersphere import records
 from hypersphere.errors import InputError
 
@@ -57,6 +57,21 @@ def test_planned_contrasts_are_paired_by_draw_and_corrected_over_all_six():
     assert float(rows[1][2]) == pytest.approx(np.mean(auroc("arcface", "cosine") - auroc("adacos", "cosine")), abs=6e-4)
     assert float(rows[5][2]) == pytest.approx(np.mean(auroc("arcface", "cosine") - auroc("arcface", "lof20")), abs=6e-4)
     assert min(float(row[5]) for row in rows) >= 6 * 2 / 2**10 - 6e-4, "ten draws, Wilcoxon, Holm over six"
+
+
+def test_unseen_classes_are_compared_by_seed():
+    def record(head, seed, map_at_r):
+        enrolment = {count: {"new": 0.5, "all": 0.25} for count in ["1", "5", "20"]}
+        metrics = {"recall_at_1": 0.75, "map_at_r": map_at_r, "enrolment": enrolment}
+        settings = {"head": head, "seed": seed, "precision": "float32"}
+        machine = {"cpu": "a processor", "cores": 2}
+        return {"name": f"mnist/{head}-seed{seed}", "settings": settings, "metrics": metrics, "machine": machine}
+
+    found = [record("softmax", seed, 0.3 + 0.1 * seed) for seed in range(3)]
+    made = unseen.tables(found + [record("l2softmax", seed, 0.35 + 0.1 * seed) for seed in reversed(range(3))])
+    assert "| softmax    | 0.750 ± 0.000 | 0.400 ± 0.100 | 0.50 / 0.50 / 0.50" in made["unseen_mnist"]
+    assert "| +0.050              | +0.050 to +0.050 | 3 of 3" in made["unseen_contrasts"]
+    assert set(made) == {"unseen_mnist", "unseen_contrasts"}, "no network has rejected anything"
 
 
 def test_a_changed_record_changes_its_tables():

@@ -60,6 +60,18 @@ def one_difference(difference):
     }
 
 
+def contrasts_table(found, group, measure, repeats):
+    """The Markdown of contrasts, [(title, name of the group, `one_difference`), ...], Holm's correction over all."""
+    rows = []
+    corrected = holm([of["wilcoxon_p"] for *_, of in found])
+    for (title, name, of), p_value in zip(found, corrected, strict=True):
+        mean, half = of["mean_difference"], of["half_width_95"]
+        interval = f"{mean - half:+.3f} to {mean + half:+.3f}"
+        rows.append([title, name, f"{mean:+.3f}", interval, f"{of['seeds_higher']} of {of['n']}", f"{p_value:.3f}"])
+    header = ["planned contrast", group, f"difference of {measure}", "95 % interval", f"{repeats} higher", "p, Holm"]
+    return markdown(header, rows)
+
+
 def contrasts(records):
     """The planned contrasts of the article's pairs, {"contrasts": Markdown}, as far as their heads were run."""
     found, of_pairs = [], [pair for pair in from_scratch(records) if pair.folder in PAIRS]
@@ -70,22 +82,12 @@ def contrasts(records):
                 difference = (first - second).dropna().to_numpy()
                 if len(difference) > 1:
                     title = " minus ".join(f"{HEADS[head]}, {SCORERS[scorer]}" for head, scorer in planned)
-                    found.append((title, pair, one_difference(difference)))
-    rows = []
-    corrected = holm([of["wilcoxon_p"] for *_, of in found])
-    for (title, pair, of), p_value in zip(found, corrected, strict=True):
-        mean, half = of["mean_difference"], of["half_width_95"]
-        interval = f"{mean - half:+.3f} to {mean + half:+.3f}"
-        rows.append(
-            [title, pair.name, f"{mean:+.3f}", interval, f"{of['seeds_higher']} of {of['n']}", f"{p_value:.3f}"]
-        )
-    if not rows:
+                    found.append((title, pair.name, one_difference(difference)))
+    if not found:
         return {}
-    header = ["planned contrast", "pair", "difference of AUROC", "95 % interval", "draws higher", "p, Holm"]
+    table = contrasts_table(found, "pair", "AUROC", "draws")
     trials = [record for pair in of_pairs for record in pair.trials]
-    return {
-        "contrasts": below(markdown(header, rows), caption(trials, max(p.n for p in of_pairs), "draw", cifar10=True))
-    }
+    return {"contrasts": below(table, caption(trials, max(p.n for p in of_pairs), "draw", cifar10=True))}
 
 
 def precision(in_float32, in_bfloat16):
