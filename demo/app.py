@@ -10,11 +10,13 @@ import json
 import socket
 import threading
 import time
+from pathlib import Path
 
 from demo import images
 from demo.predictor import Predictor
 
 from flask import Flask, abort, jsonify, request
+from markupsafe import escape
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, ServiceUnavailable
 
 MAX_BODY = 10**6  # bytes
@@ -84,7 +86,8 @@ def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
 
     @app.get("/")
     def page():
-        return app.send_static_file("index.html")
+        html = (Path(app.static_folder) / "index.html").read_text()
+        return html.replace("{{ address }}", escape(request.host_url))  # previews of links need it whole
 
     @app.get("/healthz")
     def health():
