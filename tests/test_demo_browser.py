@@ -295,7 +295,7 @@ def test_the_ring_of_a_rejected_drawing_is_outside_all_clusters(page):
 
 def test_the_scale_reads_in_words_with_the_label_under_its_tick(page):
     draw(page, STROKES["others"]["asterisk"])
-    assert page.inner_text(".ticks").split("\n") == ["typical", "rejected from here", "strange"]
+    assert page.inner_text(".ticks").split("\n") == ["typical", "rejected →", "strange"]
     middle = "e => { const box = e.getBoundingClientRect(); return box.x + box.width / 2; }"
     tick, label, marker = (page.eval_on_selector(name, middle) for name in ["#threshold", "#tick", "#marker"])
     assert abs(tick - label) < 1 and marker > tick
