@@ -1,5 +1,6 @@
 """The demo's HTTP interface."""
 
+import base64
 import json
 import threading
 import time
@@ -210,6 +211,59 @@ def test_health_and_model(client):
     about = client.get("/api/model").json
     assert about["test_accuracy"] >= 0.99 and about["parameters"] < 200_000 and len(about["sha256"]) == 64
     assert about["detector"]["level"] == 0.01 and about["detector"]["calibration_images"] == 400
+
+
+def sign(**changes):
+    return {"name": "heart", "examples": [[0.5] * 384] * 3} | changes
+
+
+BAD_SIGNS = {
+    "no list": ("heart", "no list"),
+    "too many": ([sign(name=str(number)) for number in range(11)], "at most 10"),
+    "no object": ([7], "each sign"),
+    "another key": ([sign(color="red")], "each sign"),
+    "number as name": ([sign(name=7)], "name"),
+    "empty name": ([sign(name=" ")], "name"),
+    "long name": ([sign(name="x" * 25)], "24 letters"),
+    "twice": ([sign(), sign()], "same name"),
+    "no examples": ([sign(examples=[])], "1 to 5 examples"),
+    "six examples": ([sign(examples=[[0.5] * 384] * 6)], "1 to 5 examples"),
+    "short example": ([sign(examples=[[0.5] * 64])], "list of 384"),
+    "word as number": ([sign(examples=[["x"] * 384])], "from -1 to 1"),
+    "bool as number": ([sign(examples=[[True] * 384])], "from -1 to 1"),
+    "NaN": ([sign(examples=[[float("nan")] * 384])], "from -1 to 1"),
+    "infinite": ([sign(examples=[[float("inf")] * 384])], "from -1 to 1"),
+    "large": ([sign(examples=[[10**400] * 384])], "from -1 to 1"),
+    "tiny": ([sign(examples=[[1e-200] * 384])], "no direction"),
+    "zeros": ([sign(examples=[[0] * 384])], "no direction"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_SIGNS)
+def test_bad_signs_get_a_sentence(case, client, digit):
+    sent, words = BAD_SIGNS[case]
+    body = json.dumps({"pixels": digit.tolist(), "signs": sent})
+    response = client.post("/api/predict", data=body, content_type="application/json")
+    assert response.status_code == 400 and words in response.json["error"] and "\n" not in response.json["error"]
+
+
+def test_a_picture_in_json(client, digit):
+    picture = base64.b64encode(saved(enlarged(digit))).decode()
+    assert client.post("/api/predict", json={"picture": picture}).json["digit"] == 7
+    response = client.post("/api/predict", json={"picture": "seven!"})
+    assert response.status_code == 400 and "base64" in response.json["error"]
+
+
+def test_a_taught_sign_is_named_and_nothing_is_kept(client, digit):
+    frame = np.zeros((28, 28))
+    frame[[5, 14, 22], 5:23] = frame[5:23, 5] = 1  # an E
+    moved = [np.roll(frame, step, axis=1) for step in [-1, 0, 1]]
+    examples = [client.post("/api/predict?features", json={"pixels": x.tolist()}).json["features"] for x in moved]
+    signs = [{"name": "E", "examples": examples}]
+    ask = [client.post("/api/predict", json={"pixels": x.tolist(), "signs": signs}).json for x in [frame, digit]]
+    assert [answer["sign"] for answer in ask] == ["E", None] and ask[1]["digit"] == 7
+    later = client.post("/api/predict", json={"pixels": frame.tolist(), "signs": []}).json
+    assert later["sign"] is None and "features" not in later
 
 
 def test_the_kept_detector_is_another_when_code_or_network_change(tmp_path, monkeypatch):
