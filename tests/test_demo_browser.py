@@ -32,6 +32,7 @@ FLAGS = [
     "--no-first-run",
 ]
 STROKES = json.loads((Path(__file__).parent / "strokes.json").read_text())
+SIGNS = json.loads((Path(__file__).parent / "signs.json").read_text())["test"]
 
 
 @pytest.fixture(scope="module")
@@ -476,6 +477,68 @@ def test_fooling_it_is_counted_in_the_browser(page):
     assert len(requests) == sent
     page.reload()
     assert "once" in page.inner_text("#fooled")
+
+
+def teach(page, name, drawings):
+    for drawing in drawings:
+        page.click("#clear")
+        draw(page, drawing)
+        page.fill("#name", "")
+        page.type("#name", name)
+        page.keyboard.press("Enter")
+        settle(page)
+
+
+def test_three_drawings_teach_a_sign_that_lives_in_the_browser(page, browser, address):
+    assert not page.is_enabled("#teach-button")
+    teach(page, "zigzag W", SIGNS["W"][:2])  # its first letter does not undo
+    assert "1 more" in page.inner_text("#taught") and verdict(page) != "zigzag W"
+    teach(page, "zigzag W", SIGNS["W"][2:3])
+    assert page.locator("#chips button").all_inner_texts() == ["zigzag W 3 ×"]
+    page.reload()
+    for drawing, word in [
+        (SIGNS["W"][7], "zigzag W"),
+        (STROKES["digits"]["5"][0], "5"),
+        (STROKES["others"]["asterisk"], "Not a digit"),
+        (SIGNS["W"][8], "zigzag W"),
+    ]:
+        page.click("#clear")
+        draw(page, drawing)
+        assert verdict(page) == word
+    assert page.inner_text("#bars-title") == "If it had to be a digit" and not page.is_enabled("#claim")
+    page.click("#detect")
+    assert verdict(page) in list("0123456789")
+    page.click("#detect")
+    other = browser.new_context()  # another visitor
+    theirs = other.new_page()
+    theirs.goto(address)
+    draw(theirs, SIGNS["W"][8])
+    assert verdict(theirs) != "zigzag W"
+    other.close()
+    page.click("#chips button")
+    settle(page)
+    assert verdict(page) != "zigzag W" and page.locator("#chips button").count() == 0
+
+
+def test_signs_and_examples_have_bounds(page):
+    teach(page, "W", SIGNS["W"][:6])
+    assert page.locator("#chips button").all_inner_texts() == ["W 5 ×"]
+    for number in range(10):
+        page.fill("#name", f"sign {number}")
+        page.keyboard.press("Enter")
+    settle(page)
+    assert page.locator("#chips button").count() == 10 and "No more than 10" in page.inner_text("#taught")
+    page.click("#forget")
+    settle(page)
+    assert page.locator("#chips button").count() == 0
+
+
+@pytest.mark.parametrize("kept", ["{", "7", "null", '[{"name": 7}]', "[null]"])
+def test_damaged_memory_is_passed_over(kept, page):
+    page.evaluate("kept => localStorage.setItem('hypersphere.signs', kept)", kept)
+    page.reload()
+    draw(page, STROKES["digits"]["5"][0])
+    assert verdict(page) == "5"
 
 
 def test_links_and_preview(page, address):

@@ -1,7 +1,7 @@
 // The page: its buttons, keys and files. drawing.js has what is drawn, ask.js asks, show.js shows the answer.
 
-import "./ask.js";
 import "./pad.js";
+import { askAnew } from "./ask.js";
 import { save } from "./card.js";
 import { clear, drawing, put, undo } from "./drawing.js";
 import { showExamples } from "./examples.js";
@@ -9,6 +9,7 @@ import { claim, isFooled, showCount } from "./game.js";
 import { loadMap } from "./map.js";
 import { readPicture } from "./picture.js";
 import { announce, show, showMap, shown } from "./show.js";
+import { startTeaching } from "./signs.js";
 
 const REPOSITORY = ""; // the project's public address; without one, the links to it are left out
 
@@ -65,6 +66,7 @@ for (const link of document.querySelectorAll("a[data-page]")) {
 }
 showExamples(byId("examples"));
 showCount();
+startTeaching(() => shown.answer.features, askAnew);
 show(shown.answer);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showMap);
 new ResizeObserver(showMap).observe(byId("map"));

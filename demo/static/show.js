@@ -21,12 +21,17 @@ function detects() {
   return byId("detect").checked;
 }
 
+// The taught sign that the drawing is, or null.
+function signOf(answer) {
+  return (detects() && answer.sign) || null;
+}
+
 export function isRejected(answer = shown.answer) {
-  return "digit" in answer && detects() && !answer.is_digit;
+  return "digit" in answer && detects() && (!answer.is_digit || signOf(answer) !== null);
 }
 
 function isAccepted(answer) {
-  return "digit" in answer && detects() && answer.is_digit;
+  return "digit" in answer && detects() && !isRejected(answer);
 }
 
 // The verdict in a word or two, its kind, and the reason.
@@ -36,6 +41,7 @@ function verdict(answer) {
   if (answer.empty && answer.isPicture) return ["An empty picture", "quiet", "There is no contrast in it."];
   if (answer.empty) return ["Nothing drawn yet", "quiet", WELCOME];
   const { digit } = answer;
+  if (signOf(answer)) return [answer.sign, "sign", "A sign that you have taught; it is no digit."];
   if (isRejected(answer)) return ["Not a digit", "none", `The network alone would have called it ${aDigit(digit)}.`];
   const sure = `${percent(answer.probabilities[digit])} sure that it is ${aDigit(digit)} and no other digit.`;
   return [String(digit), "digit", detects() ? sure : `${sure} Without the detector every scribble is some digit.`];
@@ -54,6 +60,7 @@ export function show(answer) {
   byId("reason").textContent = reason;
   const known = "digit" in answer;
   byId("save").disabled = !known;
+  byId("teach-button").disabled = !known;
   byId("claim").disabled = !isAccepted(answer) || isFooled();
   byId("details").classList.toggle("blank", !known);
   showScale(answer);
