@@ -6,10 +6,11 @@ import threading
 import time
 from pathlib import Path
 
+from conftest import PROJECT, run
 from demo import predictor as predictors
 from demo.app import MAX_BODY, create_app
 from demo.predictor import Predictor
-from hypersphere import datasets, features
+from hypersphere import datasets, features, records
 from test_demo_images import (
     VARIANTS,
     bomb,
@@ -361,3 +362,21 @@ def test_waiting_has_an_end(digit):
     for thread in threads:
         thread.join()
     assert sorted(codes) == [200, 503]
+
+
+def test_taught_signs_are_recognised_and_hardly_anything_else_is():
+    (record,) = records.read_records(PROJECT / "results" / "signs.jsonl")
+    for group in ["seen while choosing", "test"]:
+        metrics = record["metrics"][group]
+        assert metrics["recognised"] >= 0.9
+        assert metrics["digits taken for a sign"] <= 0.01 and metrics["scribbles taken for a sign"] <= 0.15
+
+
+@pytest.mark.slow
+def test_the_measurement_of_signs_runs(tmp_path):
+    run("experiments.signs", "--smoke", "--out", tmp_path)
+    (record,) = records.read_records(tmp_path / "results" / "signs.jsonl")
+    (committed,) = records.read_records(PROJECT / "results" / "signs.jsonl")
+    assert record["metrics"]["test"]["recognised"] == pytest.approx(
+        committed["metrics"]["test"]["recognised"], abs=0.03
+    )
