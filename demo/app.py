@@ -4,17 +4,22 @@ python -m demo                           # http://127.0.0.1:8000
 python -m flask --app demo.app run       # http://127.0.0.1:5000, by Flask's own server
 """
 
+import base64
+import binascii
 import contextlib
 import ipaddress
 import json
 import socket
 import threading
 import time
+from pathlib import Path
 
 from demo import images
 from demo.predictor import Predictor
+from demo.signs import read_signs
 
 from flask import Flask, abort, jsonify, request
+from markupsafe import escape
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, ServiceUnavailable
 
 MAX_BODY = 10**6  # bytes
@@ -84,7 +89,8 @@ def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
 
     @app.get("/")
     def page():
-        return app.send_static_file("index.html")
+        html = (Path(app.static_folder) / "index.html").read_text()
+        return html.replace("{{ address }}", escape(request.host_url))  # previews of links need it whole
 
     @app.get("/healthz")
     def health():
@@ -100,7 +106,10 @@ def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
 
     @app.post("/api/predict")
     def predict():
-        content = sent_content()  # a slow sender keeps nobody else waiting
+        content, sent_signs = sent_content()  # a slow sender keeps nobody else waiting
+        wanted = {"with_features": True} if "features" in request.args else {}
+        if sent_signs is not None:
+            wanted["signs"] = read_signs(sent_signs, predictor.sign_width)
         with turns.take():
             started = time.perf_counter()
             if isinstance(content, bytes):
@@ -110,7 +119,7 @@ def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
             if image is None:
                 answer = {"empty": True, "message": "nothing drawn yet"}
             else:
-                answer = predictor.predict(image, explain="explain" in request.args)
+                answer = predictor.predict(image, explain="explain" in request.args, **wanted)
             milliseconds = 1000 * (time.perf_counter() - started)
         return jsonify(answer), {"Server-Timing": f"predict;dur={milliseconds:.2f}"}
 
@@ -142,13 +151,21 @@ def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
 
 
 def sent_content():
-    """What the request holds: a picture file's bytes, or from JSON {"pixels": [[...], ...]} the list."""
+    """What the request holds, and its signs or None.
+
+    A picture file's bytes as the body or, in base64, as the JSON's "picture"; or the list that is its "pixels".
+    """
     if not request.is_json:
-        return request.get_data()
+        return request.get_data(), None
     try:
         sent = request.get_json()
     except (BadRequest, RecursionError):
         abort(400, "the JSON is damaged or nested too deeply")
     if isinstance(sent, dict) and isinstance(sent.get("pixels"), list):
-        return sent["pixels"]
+        return sent["pixels"], sent.get("signs")
+    if isinstance(sent, dict) and isinstance(sent.get("picture"), str):
+        try:
+            return base64.b64decode(sent["picture"], validate=True), sent.get("signs")
+        except (binascii.Error, ValueError):
+            abort(400, "picture is no base64")
     abort(400, 'send a picture file as the body, or the JSON {"pixels": [[...], ...]}')

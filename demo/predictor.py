@@ -6,6 +6,7 @@ import time
 import zipfile
 from pathlib import Path
 
+from demo.signs import LAYER, SignNamer
 from hypersphere import datasets, detectors, features, networks, scores
 from hypersphere.errors import InputError
 from hypersphere.files import PROJECT, make_writable
@@ -37,13 +38,17 @@ class Predictor:
         self.record = _read(folder / "network.json", lambda path: json.loads(path.read_text()))
         self.map = _read(folder / "map.npz", lambda path: dict(np.load(path, allow_pickle=False)))
         self.sha256 = hashlib.sha256(self.network_path.read_bytes()).hexdigest()
-        (x_train, self.train_labels), (x_val, _), _ = datasets.load_mnist(data_folder)
+        (x_train, self.train_labels), (x_val, y_val), _ = datasets.load_mnist(data_folder)
         self.train_images = np.round(x_train[..., 0] * 255).astype(np.uint8)
         if smoke:
             self.detector = fitted(network, x_train[: datasets.SMOKE["train"]], x_val[: datasets.SMOKE["val"]])
         else:
             self.detector = self._kept_detector(network, x_train, x_val, log)
-        self.map_embedding, _ = features.embed(network, x_val[:N_MAPPED])
+        mapped = features.extract(network, x_val[:N_MAPPED])
+        self.map_embedding = mapped["embedding"]
+        scaler = self.detector.scalers_[list(detectors.LAYERS).index(LAYER)]
+        self.sign_namer = SignNamer(scaler, mapped[LAYER], y_val[:N_MAPPED])
+        self.sign_width = mapped[LAYER].shape[1]
         model = features.feature_model(network)
         # One traced function for one image: `predict`, and calling the model, prepare anew at each call.
         self._extract = tf.function(model, input_signature=[tf.TensorSpec((1, 28, 28, 1), tf.float32)])
@@ -72,10 +77,11 @@ class Predictor:
         tensors = self._extract(tf.constant(image[None, :, :, None], tf.float32))
         return {name: tensor.numpy() for name, tensor in tensors.items()}
 
-    def predict(self, image, explain=False):
+    def predict(self, image, explain=False, with_features=False, signs=None):
         """What a prepared image, (28, 28), 0 to 1, light on dark, is taken for: a dictionary for JSON.
 
-        explain : with the image, the nearest training digits and the place on the map.
+        explain : with the image, the nearest training digits and the place on the map; with_features : with what an
+        example of a sign is remembered by; signs : {name: [features, ...]}, with the "sign" that it is, or None.
         """
         found = self.features(image)
         probabilities = softmax(found["logits"][0].astype(np.float64))
@@ -88,6 +94,12 @@ class Predictor:
             "level": self.detector.level,
             "is_digit": p_value > self.detector.level,
         }
+        if with_features or signs is not None:
+            direction = self.sign_namer.directions(found[LAYER])[0]
+        if with_features:
+            result["features"] = direction.round(4).tolist()
+        if signs is not None:
+            result["sign"] = self.sign_namer.name(direction, signs, result["is_digit"])
         return result | self._explanation(image, found["embedding"]) if explain else result
 
     def _explanation(self, image, embedding):

@@ -5,7 +5,7 @@
     python -m experiments.report --results FOLDER      # print the tables of the records in FOLDER
     python -m experiments.report --last-run            # print the tables of the scripts' last run
 
-Reads   results/{article1,choice,article2,article2_bfloat16,unseen,scoreboard,speed,demo}.jsonl
+Reads   results/{article1,choice,article2,article2_bfloat16,unseen,scoreboard,speed,demo,signs}.jsonl
         results/{cnn,l2softmax,tsne,lof}.json, the last run of the scripts (--last-run, or without article1.jsonl)
 Writes  README.md, docs/*.md                 the tables between their markers, <!-- NAME --> and <!-- /NAME -->
         results/article2_differences.csv     every two heads, compared seed by seed
@@ -25,7 +25,7 @@ from hypersphere.files import PROJECT, make_writable, replacing
 from hypersphere.records import read_record, read_records
 
 RESULTS = PROJECT / "results"
-EXPERIMENTS = ["article1", "choice", "article2", "article2_bfloat16", "unseen", "scoreboard", "speed", "demo"]
+EXPERIMENTS = ["article1", "choice", "article2", "article2_bfloat16", "unseen", "scoreboard", "speed", "demo", "signs"]
 PAGES = {
     "README.md": ["summary"],
     "docs/article1.md": ["accuracy", "tsne", "lof", "separation", "calibrated", "cost", "choice"],
@@ -34,7 +34,7 @@ PAGES = {
         *["legacy_sneaker_test", "legacy_deer_test", "heads_cost"],
     ],
     "docs/scoreboard.md": ["board", "board_easy", "accepted", "calibration", "parts", "recipes", "detector_seconds"],
-    "docs/demo.md": ["demo_pictures", "demo_latency"],
+    "docs/demo.md": ["demo_pictures", "demo_signs", "demo_latency"],
     "docs/speed.md": ["stages"],
 }
 MARKERS = re.compile(r"<!-- ([\w-]+) -->\n.*?<!-- /\1 -->", re.DOTALL)
@@ -76,7 +76,7 @@ def tables_of(records):
     made |= differences.precision(records["article2"], records["article2_bfloat16"])
     made |= unseen.tables(records["unseen"])
     made |= scoreboard.tables(records["scoreboard"])
-    made |= speed.demo_tables(records["demo"]) | speed.tables(records["speed"])
+    made |= speed.demo_tables(records["demo"]) | speed.sign_tables(records["signs"]) | speed.tables(records["speed"])
     order = [marker for markers in PAGES.values() for marker in markers]
     return {marker: made[marker] for marker in sorted(made, key=lambda m: order.index(m) if m in order else len(order))}
 

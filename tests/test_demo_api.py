@@ -1,14 +1,16 @@
 """The demo's HTTP interface."""
 
+import base64
 import json
 import threading
 import time
 from pathlib import Path
 
+from conftest import PROJECT, run
 from demo import predictor as predictors
 from demo.app import MAX_BODY, create_app
 from demo.predictor import Predictor
-from hypersphere import datasets, features
+from hypersphere import datasets, features, records
 from test_demo_images import (
     VARIANTS,
     bomb,
@@ -212,6 +214,59 @@ def test_health_and_model(client):
     assert about["detector"]["level"] == 0.01 and about["detector"]["calibration_images"] == 400
 
 
+def sign(**changes):
+    return {"name": "heart", "examples": [[0.5] * 384] * 3} | changes
+
+
+BAD_SIGNS = {
+    "no list": ("heart", "no list"),
+    "too many": ([sign(name=str(number)) for number in range(11)], "at most 10"),
+    "no object": ([7], "each sign"),
+    "another key": ([sign(color="red")], "each sign"),
+    "number as name": ([sign(name=7)], "name"),
+    "empty name": ([sign(name=" ")], "name"),
+    "long name": ([sign(name="x" * 25)], "24 letters"),
+    "twice": ([sign(), sign()], "same name"),
+    "no examples": ([sign(examples=[])], "1 to 5 examples"),
+    "six examples": ([sign(examples=[[0.5] * 384] * 6)], "1 to 5 examples"),
+    "short example": ([sign(examples=[[0.5] * 64])], "list of 384"),
+    "word as number": ([sign(examples=[["x"] * 384])], "from -1 to 1"),
+    "bool as number": ([sign(examples=[[True] * 384])], "from -1 to 1"),
+    "NaN": ([sign(examples=[[float("nan")] * 384])], "from -1 to 1"),
+    "infinite": ([sign(examples=[[float("inf")] * 384])], "from -1 to 1"),
+    "large": ([sign(examples=[[10**400] * 384])], "from -1 to 1"),
+    "tiny": ([sign(examples=[[1e-200] * 384])], "no direction"),
+    "zeros": ([sign(examples=[[0] * 384])], "no direction"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_SIGNS)
+def test_bad_signs_get_a_sentence(case, client, digit):
+    sent, words = BAD_SIGNS[case]
+    body = json.dumps({"pixels": digit.tolist(), "signs": sent})
+    response = client.post("/api/predict", data=body, content_type="application/json")
+    assert response.status_code == 400 and words in response.json["error"] and "\n" not in response.json["error"]
+
+
+def test_a_picture_in_json(client, digit):
+    picture = base64.b64encode(saved(enlarged(digit))).decode()
+    assert client.post("/api/predict", json={"picture": picture}).json["digit"] == 7
+    response = client.post("/api/predict", json={"picture": "seven!"})
+    assert response.status_code == 400 and "base64" in response.json["error"]
+
+
+def test_a_taught_sign_is_named_and_nothing_is_kept(client, digit):
+    frame = np.zeros((28, 28))
+    frame[[5, 14, 22], 5:23] = frame[5:23, 5] = 1  # an E
+    moved = [np.roll(frame, step, axis=1) for step in [-1, 0, 1]]
+    examples = [client.post("/api/predict?features", json={"pixels": x.tolist()}).json["features"] for x in moved]
+    signs = [{"name": "E", "examples": examples}]
+    ask = [client.post("/api/predict", json={"pixels": x.tolist(), "signs": signs}).json for x in [frame, digit]]
+    assert [answer["sign"] for answer in ask] == ["E", None] and ask[1]["digit"] == 7
+    later = client.post("/api/predict", json={"pixels": frame.tolist(), "signs": []}).json
+    assert later["sign"] is None and "features" not in later
+
+
 def test_the_kept_detector_is_another_when_code_or_network_change(tmp_path, monkeypatch):
     before = predictors.detector_key("network")
     assert before != predictors.detector_key("another network")
@@ -248,8 +303,14 @@ def test_every_answer_is_protected(path, client):
     policy = response.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
     assert response.headers["X-Content-Type-Options"] == "nosniff"
-    assert b"http://" not in response.data.replace(b"http://www.w3.org/2000/svg", b"")
-    assert b"https://" not in response.data
+    page = response.data.replace(b"http://www.w3.org/2000/svg", b"").replace(b'content="http://localhost/static/', b"")
+    page = page.replace(b'<a href="https://qiita.com/jw-automation/', b"")  # a link, which loads nothing
+    assert b"http://" not in page and b"https://" not in page
+
+
+def test_the_pages_own_address_is_escaped(client):
+    response = client.get("/", headers={"Host": '[fe80::1%"><b>]'})
+    assert b"<b>" not in response.data
 
 
 class Slow:
@@ -301,3 +362,21 @@ def test_waiting_has_an_end(digit):
     for thread in threads:
         thread.join()
     assert sorted(codes) == [200, 503]
+
+
+def test_taught_signs_are_recognised_and_hardly_anything_else_is():
+    (record,) = records.read_records(PROJECT / "results" / "signs.jsonl")
+    for group in ["seen while choosing", "test"]:
+        metrics = record["metrics"][group]
+        assert metrics["recognised"] >= 0.9
+        assert metrics["digits taken for a sign"] <= 0.01 and metrics["scribbles taken for a sign"] <= 0.15
+
+
+@pytest.mark.slow
+def test_the_measurement_of_signs_runs(tmp_path):
+    run("experiments.signs", "--smoke", "--out", tmp_path)
+    (record,) = records.read_records(tmp_path / "results" / "signs.jsonl")
+    (committed,) = records.read_records(PROJECT / "results" / "signs.jsonl")
+    assert record["metrics"]["test"]["recognised"] == pytest.approx(
+        committed["metrics"]["test"]["recognised"], abs=0.03
+    )

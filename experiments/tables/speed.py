@@ -61,6 +61,18 @@ def demo_tables(records):
     return {"demo_pictures": pictures(records[-1]), "demo_latency": latency(records[-1])}
 
 
+def sign_tables(records):
+    """The table of the last record of taught signs, {marker: Markdown}."""
+    if not records:
+        return {}
+    by_group = {name: of for name, of in records[-1]["metrics"].items() if isinstance(of, dict)}
+    header = {"seen while choosing": "ten signs seen while choosing", "test": "ten others"}
+    measures = next(iter(by_group.values()))
+    rows = [[measure, *(f"{of[measure]:.1%}" for of in by_group.values())] for measure in measures]
+    table = markdown(["share", *(header[name] for name in by_group)], rows)
+    return {"demo_signs": below(table, caption([records[-1]], 1, "network"))}
+
+
 def pictures(record):
     """What posted pictures are taken for."""
     metrics = record["metrics"]

@@ -1,0 +1,83 @@
+"""Signs that a visitor teaches: the features of a few drawings, which come with each request; nothing is kept here."""
+
+from demo.images import BadImage
+from hypersphere.enrolment import Enrolment
+from hypersphere.scores import directions
+
+import numpy as np
+
+LAYER = "block3"  # the embedding, trained on digits alone, is about digits alone: it tells scribbles apart worse
+MAX_SIGNS, MAX_EXAMPLES, MAX_NAME = 10, 5, 24
+LEAST_SQUARE = 0.01  # of an example's length, which is 1 if it comes from here
+MARGIN = 0.1  # cosine: so much nearer than a digit must a sign be to what the detector accepts as a digit
+
+
+class SignNamer:
+    """Names a drawing after the taught sign that is nearest, or after none.
+
+    A drawing is near enough to a sign if its cosine to the examples' mean direction is above that of half of the
+    digits to the mean of five of their own class. What the detector accepts must also be nearer to the sign than to
+    any class of digits, by `MARGIN`. No sign has a part in this choice.
+
+    scaler : standardises the layer's features; features : of digits that the network was not trained on, (n, width);
+    labels : theirs, (n,).
+    """
+
+    def __init__(self, scaler, features, labels):
+        self.scaler = scaler
+        rows = self.directions(features)
+        self.digits = Enrolment().fit(rows, labels)
+        few = np.concatenate([np.flatnonzero(labels == label)[:MAX_EXAMPLES] for label in self.digits.classes_])
+        others = np.setdiff1d(np.arange(len(rows)), few)
+        cosines = Enrolment().fit(rows[few], labels[few]).cosines(rows[others])
+        own = np.searchsorted(self.digits.classes_, labels[others])
+        self.threshold = float(np.median(cosines[np.arange(len(others)), own]))
+
+    def directions(self, features):
+        """What examples are compared by, (n, width) to (n, width)."""
+        return directions(self.scaler.transform(features))
+
+    def name(self, direction, signs, is_digit):
+        """The sign's name, or None.
+
+        direction : (width,), of the drawing; signs : {name: [direction, ...]}; is_digit : what the detector says.
+        """
+        if not signs:
+            return None
+        names = list(signs)
+        labels = np.repeat(np.arange(len(names)), [len(signs[name]) for name in names])
+        cosines = Enrolment().fit(np.concatenate(list(signs.values())), labels).cosines(direction[None])[0]
+        best = cosines.argmax()
+        least = self.threshold
+        if is_digit:
+            least = max(least, self.digits.cosines(direction[None]).max() + MARGIN)
+        return names[best] if cosines[best] > least else None
+
+
+def read_signs(sent, width):
+    """The signs of a request, [{"name": ..., "examples": [[...], ...]}, ...] to {name: [[...], ...]}.
+
+    width : of an example. Raises BadImage, with a sentence, if they are none.
+    """
+    if not isinstance(sent, list) or len(sent) > MAX_SIGNS:
+        raise BadImage(f"signs is no list of at most {MAX_SIGNS}")
+    signs = {}
+    for sign in sent:
+        if not isinstance(sign, dict) or set(sign) != {"name", "examples"}:
+            raise BadImage('each sign is {"name": ..., "examples": [...]}')
+        name, examples = sign["name"], sign["examples"]
+        if not isinstance(name, str) or not 0 < len(name.strip()) <= len(name) <= MAX_NAME:
+            raise BadImage(f"a sign's name has 1 to {MAX_NAME} letters")
+        if name in signs:
+            raise BadImage("two signs have the same name")
+        if not isinstance(examples, list) or not 0 < len(examples) <= MAX_EXAMPLES:
+            raise BadImage(f"a sign has 1 to {MAX_EXAMPLES} examples")
+        if any(not isinstance(row, list) or len(row) != width for row in examples):
+            raise BadImage(f"an example is a list of {width} numbers")
+        values = [value for row in examples for value in row]
+        if any(type(value) not in (int, float) or not -1 <= value <= 1 for value in values):
+            raise BadImage("an example's numbers are from -1 to 1")
+        if any(sum(value * value for value in row) < LEAST_SQUARE for row in examples):
+            raise BadImage("an example has no direction: its numbers are all 0, or nearly")
+        signs[name] = examples
+    return signs
