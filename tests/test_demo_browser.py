@@ -66,7 +66,7 @@ def page(browser, address):
     yield page
     page.close()
     assert not complaints
-    assert all(url.startswith(address) for url in requests)
+    assert all(url.removeprefix("blob:").startswith(address) for url in requests)
 
 
 def draw(page, strokes):
@@ -434,9 +434,7 @@ def test_without_javascript_the_page_says_what_is_missing(browser, address):
 
 SVG = {
     "stroke": '<path d="M28 20 L72 20 L45 84" fill="none" stroke="black" stroke-width="8"/>',
-    "style": '<g style="fill:none;stroke:#000"><polyline points="28,20 72,20 45,84" style="stroke-width:8px"/></g>',
     "sheet": "<style>.a{fill:none;stroke:black;stroke-width:8}</style><path class='a' d='M28 20H72L45 84'/>",
-    "moved": '<g transform="scale(.9)"><path d="M38 20H82L55 84" fill="none" stroke="red" stroke-width="9"/></g>',
     "outline": '<polygon points="26,16 78,16 48,86 40,84 64,24 26,24"/>',
 }
 

@@ -1,24 +1,25 @@
-// A file as a canvas: what the browser decodes, and SVG, which it decodes for no canvas without an address.
-
-import { drawSvg } from "./svg.js";
+// A file as a canvas: whatever the browser can show, also SVG, which a browser shows without its scripts and links.
 
 const LARGEST = 1120; // pixels a side
+const DRAWN = 560; // of the longer side of an SVG, which has no pixels of its own
 
 // The picture's canvas; null if it cannot be read.
 export async function readPicture(file) {
+  const address = URL.createObjectURL(file);
   try {
-    const isSvg = file.type === "image/svg+xml" || file.name.endsWith(".svg");
-    return isSvg ? drawSvg(await file.text(), LARGEST / 2) : shrunk(await createImageBitmap(file));
+    const image = new Image();
+    image.src = address;
+    await image.decode();
+    const longer = Math.max(image.naturalWidth, image.naturalHeight) || DRAWN;
+    const scale = (file.type === "image/svg+xml" ? DRAWN : Math.min(LARGEST, longer)) / longer;
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.max(1, (image.naturalWidth || DRAWN) * scale);
+    canvas.height = Math.max(1, (image.naturalHeight || DRAWN) * scale);
+    canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+    return canvas;
   } catch {
     return null;
+  } finally {
+    URL.revokeObjectURL(address);
   }
-}
-
-function shrunk(bitmap) {
-  const scale = Math.min(1, LARGEST / Math.max(bitmap.width, bitmap.height));
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.max(1, bitmap.width * scale);
-  canvas.height = Math.max(1, bitmap.height * scale);
-  canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  return canvas;
 }

@@ -104,6 +104,11 @@ class Pair:
         return f"{DATASETS.get(dataset, dataset)}: {normal} (normal) against {anomaly} (anomaly)"
 
     @property
+    def short(self):
+        """The two classes, in a word where the article has them."""
+        return PAIRS.get(self.folder.split("/")[0] + "/cnn", self.classes)
+
+    @property
     def variant(self):
         """The network and what is special about its trials, in words."""
         backbone, *parts = self.folder.split("/")[1].split("-")
@@ -164,11 +169,9 @@ def tables(records):
     right = [pair for folder, pair in by_folder.items() if not folder.endswith("-legacy")]
     if right:
         made |= {"best": best(right), "heads_cost": cost(by_folder.values())}
-    for classes in dict.fromkeys(pair.classes for pair in right):
-        of_classes = [pair for pair in right if pair.classes == classes]
-        others = [pair for pair in of_classes if pair.folder not in NAMES]
-        if others:
-            made[f"ways_{of_classes[0].name}"] = ways(others)
+    others = [pair for pair in right if pair.folder not in NAMES]
+    if others:
+        made["ways"] = ways(others)
     return made
 
 
@@ -219,16 +222,24 @@ def legacy(right, faulty):
 
 
 def ways(of_pairs):
-    """One pair's AUROC in every other way to use a network and with every head, a row each, three scorers."""
-    shown, rows = ["cosine", "lof20", "probability"], []
-    n = max(pair.n for pair in of_pairs)
+    """AUROC in every other way to use a network than from scratch, a row a head, three columns a pair of classes."""
+    n, shown = max(pair.n for pair in of_pairs), ["cosine", "lof20", "probability"]
+    rows = {}
+    names = [name for name in PAIRS.values() if any(name == pair.short for pair in of_pairs)]
+    names += dict.fromkeys(pair.short for pair in of_pairs if pair.short not in names)
     for pair in of_pairs:
+        place = len(shown) * names.index(pair.short)
         for head in pair.heads:
-            cells = [cell(pair.auroc(head, scorer), n, 3) for scorer in shown]
-            rows.append([pair.variant if head == pair.heads[0] else "", HEADS[head], *cells])
+            cells = rows.setdefault((pair.variant, head), [""] * len(shown) * len(names))
+            cells[place : place + len(shown)] = [cell(pair.auroc(head, scorer), n, 3) for scorer in shown]
+    table, last = [], None
+    for variant in dict.fromkeys(variant for variant, _ in rows):
+        for head in [head for head in HEADS if (variant, head) in rows]:
+            table.append([variant if variant != last else "", HEADS[head], *rows[variant, head]])
+            last = variant
+    header = ["AUROC", "", *(f"{name}, {SCORERS[scorer]}" for name in names for scorer in shown)]
     trials = [record for pair in of_pairs for record in pair.trials]
-    table = markdown(["AUROC", "", *(SCORERS[scorer] for scorer in shown)], rows)
-    return below(table, caption(trials, n, "draw", cifar10=of_pairs[0].folder.startswith("cifar10")))
+    return below(markdown(header, table), caption(trials, n, "draw", cifar10=True))
 
 
 def best(of_pairs):
