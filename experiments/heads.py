@@ -12,14 +12,15 @@ The *normal* class and 1,000 images each of eight *reference* classes train a cl
 that knows the normal training images alone then tells new normal images from those of the tenth class, the *anomaly*.
 Source of the protocol: https://qiita.com/shinmura0/items/d2a3a46c3fb287a1ea0e
 
---backbone mobilenetv2 starts from ImageNet weights: *fine-tuned* with a head, or *frozen*, where a dense layer and a
-head learn from its features, which are also judged as they are (*features*, without any training).
+--backbone mobilenetv2 starts from ImageNet weights: *fine-tuned* with a head; only its *upper blocks* trained, on
+maps that the frozen ones give once for all heads of a draw; or *frozen*, where a dense layer and a head learn from its
+features, which are also judged as they are (*features*, without any training).
 --references none trains on the normal images alone: their four turns and mirror images are the classes. With
 --views 4 each class's turns are classes of their own beside reference classes, too.
 
 Reads   data/fashion-mnist, data/mnist, cifar-10-batches-bin (downloaded once if absent)
 Writes  runs/results/article2.jsonl                          a line a trial, as it ends
-        runs/models/article2/PAIR/VARIANT/HEAD-seed0.keras   the network of each head's first trial
+        runs/models/article2/PAIR/VARIANT/HEAD-seed0.keras   each head's first network, if a trial has one head
 Repeating the command continues with what is missing.
 """
 
