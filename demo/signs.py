@@ -17,7 +17,8 @@ class SignNamer:
 
     A drawing is near enough to a sign if its cosine to the examples' mean direction is above that of half of the
     digits to the mean of five of their own class. What the detector accepts must also be nearer to the sign than to
-    any class of digits, by `MARGIN`. No sign has a part in this choice.
+    any class of digits, by `MARGIN`. The threshold is from digits alone; the layer, the quantile and the margin were
+    chosen with ten signs and the test digits in view.
 
     scaler : standardises the layer's features; features : of digits that the network was not trained on, (n, width);
     labels : theirs, (n,).

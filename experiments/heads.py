@@ -407,10 +407,10 @@ def upper_trial(settings, drawn):
         return networks.mobilenetv2_halves(shape, pretrained, recipe.size)
 
     lower = tf.function(halves()[0])
-    maps = {}
-    for of_set, x in drawn.images().items():
-        of_sides = [features.outputs_of(lower, side, BATCH)["maps"] for side in sides(x, recipe.mirror)]
-        maps[of_set] = of_sides
+    maps = {
+        of_set: [features.outputs_of(lower, side, BATCH)["maps"] for side in sides(x, recipe.mirror)]
+        for of_set, x in drawn.images().items()
+    }
 
     def embed(x, seeds):
         upper = halves()[1]

@@ -1,6 +1,6 @@
 """Measure the demo's taught signs: five drawings of ten signs teach, ten others test.
 
-    python -m experiments.signs         # half a minute
+    python -m experiments.signs         # a minute and a half
 
 Two groups of ten signs: those that were looked at while the layer, the threshold's quantile and the margin were
 chosen, and others, drawn afterwards. The scribbles are random walks.

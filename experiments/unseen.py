@@ -185,11 +185,8 @@ def run_trial(name, settings, data, models):
         points = without_network(settings["head"], {of_set: x for of_set, (x, _) in images.items()})
     metrics = retrieval(points["new"], labels["new"]) | {"enrolment": enrolment(points, labels, settings["seed"])}
     if settings["head"] in HEADS:
-        n_known = labels["train"].max() + 1
-        prediction = extracted["known"]["logits"][:, :n_known].argmax(
-            axis=1
-        )  # of the upright ones, if turns are classes
-        metrics["known_accuracy"] = float(np.mean(prediction == labels["known"]))
+        upright = extracted["known"]["logits"][:, : labels["train"].max() + 1]  # where turns are classes, too
+        metrics["known_accuracy"] = float(np.mean(upright.argmax(axis=1) == labels["known"]))
         metrics["rejection"] = rejection(extracted, labels, settings["seed"])
         keras.backend.clear_session()
     return records.new_record(name, settings, metrics, started, loss=loss)
