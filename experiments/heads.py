@@ -87,8 +87,8 @@ def recipe_of(args, dataset):
         recipe = Recipe(args.width, size=args.size, epochs=8, rate=1e-3)
     elif args.use == "upper-blocks":
         recipe = Recipe(args.width, size=args.size, epochs=2, rate=1e-3)
-    else:
-        recipe = Recipe(args.width, size=args.size, epochs=15, rate=1e-3, mirror=False)
+    else:  # mirror images cost as much as the images; the frozen heads are compared without them
+        recipe = Recipe(args.width, size=args.size, epochs=15, rate=1e-3, mirror=args.use == "features")
     if args.views == 8:
         recipe = replace(recipe, mirror=False)  # mirror images are classes
     return replace(recipe, epochs=args.epochs or (2 if args.smoke else recipe.epochs))
@@ -280,9 +280,13 @@ def look(network, of_sides):
     """
     model = keras.Model(network.input, {"embedding": network.get_layer("embedding").output, "logits": network.output})
     outputs = [features.outputs_of(model, x, BATCH) for x in of_sides]
-    direction = sum(scores.directions(of_side["embedding"]) for of_side in outputs)
     logits = sum(of_side["logits"] for of_side in outputs) / len(outputs)
-    return scores.directions(direction), special.log_softmax(logits, axis=1)
+    return mean_direction([of_side["embedding"] for of_side in outputs]), special.log_softmax(logits, axis=1)
+
+
+def mean_direction(of_sides):
+    """The direction of the mean of several embeddings' directions; of_sides : list of (n, d). Returns (n, d)."""
+    return scores.directions(sum(scores.directions(embedding) for embedding in of_sides))
 
 
 def auroc_by_scorer(*of_views):
@@ -374,9 +378,13 @@ def frozen_trial(settings, drawn):
     by_set = frozen_features(recipe, settings["weights"], drawn)
     by_head = {}
     for layer in FROZEN_LAYERS:
-        known, *new = (scores.directions(by_set[of_set][layer]) for of_set in ["train", "normal", "anomaly"])
-        by_head[layer] = {"auroc": auroc_by_scorer((known[drawn.is_normal], *new))}
-    joined = {of_set: [np.concatenate([of[layer] for layer in FROZEN_LAYERS], axis=1)] for of_set, of in by_set.items()}
+        of_layer = {of_set: mean_direction([side[layer] for side in of_sides]) for of_set, of_sides in by_set.items()}
+        known = of_layer["train"][drawn.is_normal]
+        by_head[layer] = {"auroc": auroc_by_scorer((known, of_layer["normal"], of_layer["anomaly"]))}
+    joined = {
+        of_set: [np.concatenate([side[layer] for layer in FROZEN_LAYERS], axis=1) for side in of_sides]
+        for of_set, of_sides in by_set.items()
+    }
 
     def embed(x, seeds):
         initializer = keras.initializers.GlorotUniform(next(seeds))
@@ -387,14 +395,19 @@ def frozen_trial(settings, drawn):
 
 
 def frozen_features(recipe, weights, drawn):
-    """The features of a draw's sets, {set: {layer: (n, d)}}, standardised by those of the training images."""
+    """The features of a draw's sets, {set: [{layer: (n, d)} of each side]}, standardised by the training images'."""
     pretrained = networks.mobilenetv2(recipe.width, recipe.size, weights)
     # As a graph, whose operations are fused, it takes two thirds of the time.
     model = tf.function(networks.mobilenetv2_features(drawn.x_train.shape[1:], pretrained, recipe.size, FROZEN_LAYERS))
-    by_set = {of_set: features.outputs_of(model, x, BATCH) for of_set, x in drawn.images().items()}
-    for layer, of_layer in by_set["train"].items():
-        mean, deviation = of_layer.mean(axis=0), of_layer.std(axis=0) + 1e-6
-        by_set = {of_set: of | {layer: (of[layer] - mean) / deviation} for of_set, of in by_set.items()}
+    by_set = {
+        of_set: [features.outputs_of(model, side, BATCH) for side in sides(x, recipe.mirror)]
+        for of_set, x in drawn.images().items()
+    }
+    for layer in FROZEN_LAYERS:
+        of_train = np.concatenate([side[layer] for side in by_set["train"]])
+        mean, deviation = of_train.mean(axis=0), of_train.std(axis=0) + 1e-6
+        for side in (side for of_sides in by_set.values() for side in of_sides):
+            side[layer] = (side[layer] - mean) / deviation
     return by_set
 
 

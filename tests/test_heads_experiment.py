@@ -291,8 +291,17 @@ def test_frozen_features_are_mobilenetv2s(tmp_path):
     assert list(metrics) == [*heads.FROZEN_LAYERS, "arcface"] and "val_accuracy" in metrics["arcface"]
     assert all(set(of["auroc"]) == DIRECTION_SCORERS for layer, of in metrics.items() if layer != "arcface")
     assert set(metrics["arcface"]["auroc"]) == {*DIRECTION_SCORERS, "probability"}
-    ((name, settings),) = heads.plan(args_of(backbone="mobilenetv2", use="features", weights="none")).items()
-    assert settings["heads"] == {} and name.endswith("/mobilenetv2-0.5-96-features/draw-seed0")
+
+
+def test_features_alone_are_of_both_sides_of_an_image(tmp_path, monkeypatch):
+    flags = args_of(backbone="mobilenetv2", use="features", width=0.35, weights="none")
+    ((name, settings),) = heads.plan(flags).items()
+    assert settings["heads"] == {} and name.endswith("/mobilenetv2-0.35-96-features/draw-seed0")
+    auroc = heads.run_trial(name, settings, None, tmp_path)["metrics"]["heads"]
+    assert list(auroc) == heads.FROZEN_LAYERS
+    monkeypatch.setattr(heads, "sides", lambda x, mirrored: [x[:, :, ::-1], x])
+    turned_round = heads.run_trial(name, settings, None, tmp_path)["metrics"]["heads"]
+    assert all(turned_round[layer]["auroc"] == pytest.approx(auroc[layer]["auroc"], abs=1e-3) for layer in auroc)
 
 
 @pytest.mark.slow
