@@ -5,11 +5,12 @@
     python -m experiments.report --results FOLDER      # print the tables of the records in FOLDER
     python -m experiments.report --last-run            # print the tables of the scripts' last run
 
-Reads   results/{article1,choice,article2,article2_bfloat16,unseen,scoreboard,speed,demo,signs}.jsonl
+Reads   results/{article1,choice,article2,article2_bfloat16,scoreboard,speed,demo,signs}.jsonl
+        results/{unseen,unseen_choice,unseen_scales}.jsonl
         results/{cnn,l2softmax,tsne,lof}.json, the last run of the scripts (--last-run, or without article1.jsonl)
 Writes  README.md, docs/*.md                 the tables between their markers, <!-- NAME --> and <!-- /NAME -->
         results/article2_differences.csv     every two heads, compared seed by seed
-        figures/article2_*.png, figures/scoreboard_reliability.png
+        figures/article2_*.png, figures/scoreboard_reliability.png, figures/unseen_scales.png
         (--results: the CSV file in FOLDER, the figures in FOLDER/../figures)
 """
 
@@ -25,7 +26,10 @@ from hypersphere.files import PROJECT, make_writable, replacing
 from hypersphere.records import read_record, read_records
 
 RESULTS = PROJECT / "results"
-EXPERIMENTS = ["article1", "choice", "article2", "article2_bfloat16", "unseen", "scoreboard", "speed", "demo", "signs"]
+EXPERIMENTS = [
+    *["article1", "choice", "article2", "article2_bfloat16", "unseen", "unseen_choice", "unseen_scales"],
+    *["scoreboard", "speed", "demo", "signs"],
+]
 PAGES = {
     "README.md": ["summary"],
     "docs/article1.md": ["accuracy", "tsne", "lof", "separation", "calibrated", "cost", "choice"],
@@ -74,7 +78,8 @@ def tables_of(records):
     made |= speed.cost_of_scripts(records["article1"])
     made |= article2.tables(records["article2"]) | differences.contrasts(records["article2"])
     made |= differences.precision(records["article2"], records["article2_bfloat16"])
-    made |= unseen.tables(records["unseen"])
+    made |= unseen.tables(records["unseen"]) | unseen.choice(records["unseen_choice"])
+    made |= unseen.scales(records["unseen_scales"])
     made |= scoreboard.tables(records["scoreboard"])
     made |= speed.demo_tables(records["demo"]) | speed.sign_tables(records["signs"]) | speed.tables(records["speed"])
     order = [marker for markers in PAGES.values() for marker in markers]
@@ -132,6 +137,7 @@ def write(path, text):
 def draw(records, folder):
     """Save the figures that the records allow."""
     figures = differences.figures(records["article2"]) | scoreboard.figures(records["scoreboard"])
+    figures |= unseen.figures(records["unseen"], records["unseen_scales"])
     if figures:
         make_writable(folder)
     for name, figure in figures.items():

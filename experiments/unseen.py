@@ -4,6 +4,7 @@
     python -m experiments.unseen --dataset mnist --heads l2softmax arcface --seeds 2
     python -m experiments.unseen --images FOLDER       # a folder a class of your own: half of them train
     python -m experiments.unseen --choose              # compare recipes on known classes alone
+    python -m experiments.unseen --scales              # MNIST alone: cosine softmax with seven scales, five seeds
     python -m experiments.unseen --smoke               # a try on small slices, a minute
 
 A network learns the classes 0 to 4; the test images of 5 to 9 are embedded. *Retrieval*: is the nearest other image of
@@ -14,7 +15,8 @@ five examples of four of the new classes are enrolled; what is neither known nor
 
 Reads   data/mnist, data/fashion-mnist
 Writes  runs/results/unseen.jsonl           a line a trial, as it ends
-        runs/results/unseen_choice.jsonl    the same of --choose
+        runs/results/unseen_choice.jsonl    the same of --choose; unseen_scales.jsonl, of --scales
+        runs/figures/unseen_nearest_*.png   three new images and their ten nearest, by softmax and by the best head
 Repeating the command continues with what is missing.
 """
 
@@ -27,10 +29,23 @@ from experiments.draws import turned_classes
 from experiments.heads import HEADS as ARTICLE_HEADS
 from experiments.heads import head_of
 from experiments.scoreboard import RECIPES, Recipe, optimizer_of
-from hypersphere import cli, datasets, detectors, features, heads, layers, networks, outliers, records, training
+from hypersphere import (
+    cli,
+    datasets,
+    detectors,
+    features,
+    files,
+    heads,
+    layers,
+    networks,
+    outliers,
+    plots,
+    records,
+    scores,
+    training,
+)
 from hypersphere.enrolment import Enrolment, retrieval
 from hypersphere.errors import InputError
-from hypersphere.files import PROJECT
 
 import keras
 import numpy as np
@@ -51,6 +66,8 @@ CANDIDATES = {
 CHOSEN = "article"
 CHOICE_PAIRS = [(0, 1), (2, 4), (1, 3)]  # of known classes, which play the new ones
 CHOICE_SEED = 100  # of no reported trial
+SCALES = [1, 2, 4, 8, 16, 32, 64]
+QUERIES, SHOWN = [0, 2, 4], 10  # new classes whose first image is looked up, and how many nearest ones are shown
 SMOKE_IMAGES = 600
 
 
@@ -59,8 +76,9 @@ SMOKE_IMAGES = 600
 
 def plan(args):
     """The trials, {name: settings}: every head learns from the same images."""
+    if args.scales:
+        return trials_of(args, "mnist", "mnist", CHOSEN, range(seeds_of(args, 5)), {})
     sets = [args.images] if args.images else [args.dataset] if args.dataset else ["mnist", "fashion-mnist"]
-    seeds = range(args.seeds or (1 if args.smoke else 10))
     trials = {}
     for of_set in sets:
         if args.choose:
@@ -69,8 +87,24 @@ def plan(args):
                     folder = f"{of_set}/{candidate.replace(', ', '_').replace(' ', '_')}-new_{pair[0]}_{pair[1]}"
                     trials |= trials_of(args, of_set, folder, candidate, [CHOICE_SEED], {"pair": pair})
         else:
-            trials |= trials_of(args, of_set, Path(of_set).name, CHOSEN, seeds, {})
+            trials |= trials_of(args, of_set, Path(of_set).name, CHOSEN, range(seeds_of(args, 10)), {})
     return trials
+
+
+def seeds_of(args, default):
+    """How many seeds the flags ask for."""
+    return args.seeds or (1 if args.smoke else default)
+
+
+def spaces(args):
+    """What is compared, {name: settings}: heads, and spaces without a network; or one head with many scales."""
+    if args.scales:  # without a margin, CosFace is AdaCos with another scale
+        of_scales = {f"scale{scale}": {"scale": float(scale), "margin": 0.0} for scale in SCALES}
+        return {name: {"head": "cosface", "head_arguments": of_scale} for name, of_scale in of_scales.items()}
+    return {
+        head: {"head": head, "head_arguments": HEADS[head][1]} if head in HEADS else {"head": head}
+        for head in dict.fromkeys(args.heads)
+    }
 
 
 def trials_of(args, of_set, folder, candidate, seeds, more):
@@ -80,11 +114,9 @@ def trials_of(args, of_set, folder, candidate, seeds, more):
     common = {"dataset": of_set, "recipe_name": candidate, "recipe": asdict(recipe), "turns": turns}
     common |= {"precision": args.precision, "smoke": args.smoke} | more
     return {
-        f"{folder}/{head}-seed{seed}": common
-        | ({"head": head, "head_arguments": HEADS[head][1]} if head in HEADS else {"head": head})
-        | {"seed": seed}
+        f"{folder}/{name}-seed{seed}": common | of_space | {"seed": seed}
         for seed in seeds
-        for head in dict.fromkeys(args.heads)
+        for name, of_space in spaces(args).items()
     }
 
 
@@ -173,7 +205,10 @@ def train(settings, x, y):
 
 
 def run_trial(name, settings, data, models):
-    """Train one head on the known classes, and judge its embedding, or pixels or their PCA, on the new ones."""
+    """Train one head on the known classes, and judge its embedding, or pixels or their PCA, on the new ones.
+
+    Of seed 0 the images nearest to a few new ones are kept, in `models/NAME-nearest.npz`.
+    """
     started = time.perf_counter()
     images, loss = load(settings, data), []
     labels = {of_set: y for of_set, (_, y) in images.items()}
@@ -189,6 +224,10 @@ def run_trial(name, settings, data, models):
         metrics["known_accuracy"] = float(np.mean(upright.argmax(axis=1) == labels["known"]))
         metrics["rejection"] = rejection(extracted, labels, settings["seed"])
         keras.backend.clear_session()
+    if settings["seed"] == 0:
+        path = models / f"{name}-nearest.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.save_arrays(path, nearest(points["new"], *images["new"]))
     return records.new_record(name, settings, metrics, started, loss=loss)
 
 
@@ -280,28 +319,78 @@ def rejection(extracted, labels, seed, n_examples=5, drawings=20):
     return {name: float(np.mean([of[name] for of in shares])) for name in shares[0]}
 
 
+# %% The figure of what is nearest
+
+
+def nearest(points, x, y):
+    """A few images, each followed by those nearest to it by cosine, {"image": (q, 1 + n, h, w, c), "label"}."""
+    classes, unit = np.unique(y), scores.directions(points)
+    rows = [np.flatnonzero(y == classes[number])[0] for number in QUERIES if number < len(classes)]
+    others = np.argsort(-(unit[rows] @ unit.T), axis=1)
+    nearest_first = np.array([[row, *of_row[of_row != row][:SHOWN]] for row, of_row in zip(rows, others, strict=True)])
+    return {"image": x[nearest_first], "label": y[nearest_first]}
+
+
+def draw_nearest(of_records, out):
+    """Draw what is nearest by softmax and by the head with the highest MAP@R, a figure a data set."""
+    by_set = {}
+    for record in of_records:
+        of_heads = by_set.setdefault(record["name"].split("/")[0], {})
+        of_heads.setdefault(record["settings"]["head"], []).append(record)
+    for of_set, of_heads in by_set.items():
+        precision = {
+            head: np.mean([record["metrics"]["map_at_r"] for record in of_head])
+            for head, of_head in of_heads.items()
+            if head in HEADS
+        }
+        if not precision:
+            continue
+        shown = dict.fromkeys(["softmax", max(precision, key=precision.get)])
+        paths = {head: out / "models" / "unseen" / of_set / f"{head}-seed0-nearest.npz" for head in shown}
+        if not all(path.is_file() for path in paths.values()):
+            continue
+        rows = {}
+        for head, path in paths.items():
+            arrays = files.load_arrays(path, "delete it and its line in the records, and run again")
+            for images, labels in zip(arrays["image"], arrays["label"], strict=True):
+                names = [str(label) for label in labels]
+                if of_set in datasets.CLASS_NAMES:
+                    names = [datasets.CLASS_NAMES[of_set][label] for label in labels]
+                captions = [name if name == names[0] else f"{name}, wrong" for name in names]
+                rows[f"{names[0]}: {head}"] = [*zip(images, ["query", *captions[1:]], strict=True)]
+        rows = {name: rows[name] for name in sorted(rows, key=lambda name: name.split(": ")[0])}
+        title = "New images and the ten nearest among those of all new classes (seed 0)"
+        plots.save(
+            plots.rows_of_images(rows, title), out / "figures" / f"unseen_nearest_{of_set.replace('-', '_')}.png"
+        )
+
+
 # %% The command
 
 
 def main():
-    parser = cli.Parser(__doc__, out=PROJECT / "runs")
+    parser = cli.Parser(__doc__, out=files.PROJECT / "runs")
     parser.add_argument("--dataset", choices=["mnist", "fashion-mnist"], help="default: both")
     parser.add_argument("--images", metavar="FOLDER", help="your own images instead, a folder a class")
     parser.add_argument("--heads", nargs="+", choices=[*RAW, *HEADS], default=[*RAW, *HEADS], help="default: all")
     parser.add_argument("--choose", action="store_true", help="compare recipes on known classes alone")
+    parser.add_argument("--scales", action="store_true", help="compare scales of a cosine softmax on MNIST")
     parser.add_argument("--seeds", type=cli.positive_int, metavar="N", help="trainings a head, 10; with --smoke 1")
     sweep.add_flags(parser)
     args = parser.parse()
     if args.images:
         load_folders(args.images)  # what is wrong with it is said before the trials
-    records_name = "unseen_choice" if args.choose else "unseen"
-    for record in sweep.run("experiments.unseen", plan(args), args, records_name):
+    records_name = "unseen_choice" if args.choose else "unseen_scales" if args.scales else "unseen"
+    of_trials = sweep.run("experiments.unseen", plan(args), args, records_name)
+    for record in of_trials:
         found, enrolled = record["metrics"], record["metrics"]["enrolment"]
         accuracies = " / ".join(f"{enrolled[str(n)]['new']:.3f}" for n in EXAMPLES)
         print(
             f"{record['name']}: Recall@1 {found['recall_at_1']:.3f}, MAP@R {found['map_at_r']:.3f}, accuracy among new "
             f"classes by {' / '.join(map(str, EXAMPLES))} examples {accuracies}"
         )
+    if records_name == "unseen":
+        draw_nearest(of_trials, args.out)
 
 
 if __name__ == "__main__":

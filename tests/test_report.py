@@ -74,6 +74,32 @@ def test_unseen_classes_are_compared_by_seed():
     assert set(made) == {"unseen_mnist", "unseen_contrasts"}, "no network has rejected anything"
 
 
+def test_scales_and_recipes_of_unseen_classes():
+    def record(settings, precision):
+        metrics = {"recall_at_1": 0.9, "map_at_r": precision, "known_accuracy": 0.99}
+        metrics["enrolment"] = {"5": {"new": precision + 0.1}}
+        settings = {"dataset": "mnist", "head": "cosface", "precision": "float32"} | settings
+        machine = {"cpu": "a processor", "cores": 2}
+        return {"name": f"mnist/{settings}", "settings": settings, "metrics": metrics, "machine": machine}
+
+    of_scales = [
+        record({"head_arguments": {"scale": scale, "margin": 0.0}, "seed": seed}, scale / 100 + seed / 10)
+        for scale in [32.0, 4.0]
+        for seed in range(2)
+    ]
+    table = unseen.scales(of_scales)["unseen_scales"]
+    assert table.index("| 4 ") < table.index("| 32 ") and "0.370 ± 0.071" in table
+    (figure,) = unseen.figures([], of_scales).values()
+    assert figure.axes[0].get_xlabel() == "scale s of the cosines"
+    recipes = [
+        record({"recipe_name": name, "seed": 100, "pair": pair}, 0.4 + 0.1 * pair[0])
+        for name in ["a", "b"]
+        for pair in [(0, 1), (2, 4)]
+    ]
+    made = unseen.choice(recipes)["unseen_choice"]
+    assert "| b                                | 0.500; 0.600" in made and "n = 2 pairs" in made
+
+
 def test_a_changed_record_changes_its_tables():
     before = report.tables_of(RECORDS)
     changed = json.loads(json.dumps(RECORDS))

@@ -15,7 +15,7 @@ from PIL import Image
 
 def args_of(**flags):
     defaults = {"dataset": "mnist", "images": None, "heads": ["arcface"], "seeds": 1, "precision": "float32"}
-    return Namespace(**defaults | {"smoke": True, "choose": False} | flags)
+    return Namespace(**defaults | {"smoke": True, "choose": False, "scales": False} | flags)
 
 
 def clusters(seed, labels, spread=0.1, dimensions=8):
@@ -48,6 +48,22 @@ def test_the_choice_sees_known_classes_and_training_images_alone():
         original = np.array([label_of[image.tobytes()] for image in of_images])
         np.testing.assert_array_equal(original, np.array([0, 1, 3])[labels])
     assert sum(len(images[of_set][1]) for of_set in ["train", "val", "known"]) == np.isin(y, [0, 1, 3]).sum()
+
+
+def test_the_scales_are_of_a_cosine_softmax():
+    trials = unseen.plan(args_of(scales=True, smoke=False, seeds=None))
+    assert len(trials) == 5 * len(unseen.SCALES)
+    settings = trials["mnist/scale16-seed4"]
+    assert (settings["head"], settings["head_arguments"]) == ("cosface", {"scale": 16.0, "margin": 0.0})
+
+
+def test_the_nearest_images_follow_their_query():
+    y = np.repeat([5, 6, 7, 8, 9], 30)
+    x = np.arange(len(y), dtype=float).reshape(-1, 1, 1, 1) * np.ones((1, 28, 28, 1))
+    found = unseen.nearest(clusters(0, y, dimensions=10), x, y)
+    np.testing.assert_array_equal(found["label"], np.repeat([[5], [7], [9]], 11, axis=1))
+    np.testing.assert_array_equal(found["image"][:, 0, 0, 0, 0], [0, 60, 120])
+    assert all(len(np.unique(of[:, 0, 0, 0])) == 11 for of in found["image"])
 
 
 def test_turns_of_the_known_classes_are_classes_of_their_own():
@@ -114,6 +130,7 @@ def test_wrong_folders_are_named(tmp_path, counts, words):
 
 @pytest.mark.slow
 def test_the_command_ends_with_what_it_found(tmp_path):
-    flags = ["--smoke", "--dataset", "mnist", "--heads", "pca64", "adacos", "--out", tmp_path]
+    flags = ["--smoke", "--dataset", "mnist", "--heads", "pca64", "softmax", "adacos", "--out", tmp_path]
     said = run("experiments.unseen", *flags)
-    assert "mnist/pca64-seed0: Recall@1" in said and "mnist/adacos-seed0: Recall@1" in said
+    assert "mnist/softmax-seed0: Recall@1" in said and "mnist/adacos-seed0: Recall@1" in said
+    assert (tmp_path / "figures" / "unseen_nearest_mnist.png").is_file()

@@ -1,9 +1,10 @@
-"""Tables of the experiment with unseen classes: retrieval, enrolment, rejection, and the planned contrasts."""
+"""Tables and the figure of the experiment with unseen classes: retrieval, enrolment, rejection, planned contrasts."""
 
 from experiments.tables.article2 import HEADS
 from experiments.tables.common import below, caption, cell, markdown, note, require_alike
 from experiments.tables.differences import contrasts_table, one_difference
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 SPACES = {"pixels": "pixels, centred", "pca64": "PCA, 64 components"} | HEADS
@@ -97,3 +98,76 @@ def contrasts(records):
     if not found:
         return {}
     return {"unseen_contrasts": below(contrasts_table(found, "data set", "MAP@R", "seeds"), caption(trials, n))}
+
+
+def choice(records):
+    """The recipes compared on known classes, a row each: MAP@R and five examples, means over the pairs held out."""
+    of_recipes = {}
+    for record in records:
+        column = DATASETS.get(record["settings"]["dataset"], record["settings"]["dataset"]), record["settings"]["head"]
+        of_recipes.setdefault(record["settings"]["recipe_name"], {}).setdefault(column, []).append(record)
+    if not of_recipes:
+        return {}
+    columns = list(dict.fromkeys(column for of_recipe in of_recipes.values() for column in of_recipe))
+    rows = [
+        [recipe, *(chosen_by(of_recipe.get(column, [])) for column in columns)]
+        for recipe, of_recipe in of_recipes.items()
+    ]
+    n = max(len(of_column) for of_recipe in of_recipes.values() for of_column in of_recipe.values())
+    header = ["MAP@R; accuracy by five examples", *(f"{of_set}, {SPACES[head]}" for of_set, head in columns)]
+    return {"unseen_choice": below(markdown(header, rows), caption(records, n, "pair"))}
+
+
+def chosen_by(records):
+    """A cell: mean MAP@R, and mean accuracy among the new classes by five examples."""
+    if not records:
+        return ""
+    found = values(records, "map_at_r"), values(records, "enrolment", "5", "new")
+    return "; ".join(f"{of.mean():.3f}" for of in found)
+
+
+def by_scale(records):
+    """The records of a cosine softmax, {scale: [records]}, in ascending order."""
+    require_alike(records, free=["head_arguments"], repeats=False)
+    scales = sorted({record["settings"]["head_arguments"]["scale"] for record in records})
+    return {
+        scale: [record for record in records if record["settings"]["head_arguments"]["scale"] == scale]
+        for scale in scales
+    }
+
+
+def scales(records):
+    """Retrieval and enrolment by the scale of a cosine softmax, a row a scale, {"unseen_scales": Markdown}."""
+    if not records:
+        return {}
+    of_scales = by_scale(records)
+    n, rows = max(len(of_scale) for of_scale in of_scales.values()), []
+    for scale, of_scale in of_scales.items():
+        found = [values(of_scale, key) for key in ["recall_at_1", "map_at_r"]]
+        found.append(values(of_scale, "enrolment", "5", "new"))
+        known = cell(values(of_scale, "known_accuracy"), n, 1, 100)
+        rows.append([f"{scale:g}", *(cell(of, n, 3) for of in found), known])
+    header = ["scale", "Recall@1", "MAP@R", "five examples, among the new", "known classes, %"]
+    return {"unseen_scales": below(markdown(header, rows), caption(records, n))}
+
+
+def figures(records, of_scales):
+    """MAP@R against the scale of a cosine softmax, beside the heads' of the same data set, {file name: figure}."""
+    if not of_scales:
+        return {}
+    figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+    found = {scale: values(of_scale, "map_at_r") for scale, of_scale in by_scale(of_scales).items()}
+    mean, sd = [[f(of) for of in found.values()] for f in (np.mean, lambda of: np.std(of, ddof=1))]
+    ax.errorbar(list(found), mean, yerr=sd, marker="o", capsize=3, label="cosine softmax, by its scale")
+    heads = by_head(records).get(of_scales[0]["settings"]["dataset"], {})
+    for head, style in zip(
+        [h for h in ["softmax", "adacos", "arcface"] if h in heads], [":", "--", "-."], strict=False
+    ):
+        ax.axhline(values(heads[head], "map_at_r").mean(), color="0.4", linestyle=style, label=SPACES[head])
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(list(found), [f"{scale:g}" for scale in found])
+    title = f"{DATASETS[of_scales[0]['settings']['dataset']]}: retrieval among classes never seen"
+    ax.set(xlabel="scale s of the cosines", ylabel="MAP@R, mean ± standard deviation", title=title)
+    ax.grid(alpha=0.3)
+    ax.legend()
+    return {"unseen_scales.png": figure}
