@@ -3,7 +3,7 @@
 import functools
 from dataclasses import dataclass, replace
 
-from hypersphere import datasets
+from hypersphere import datasets, features
 
 import numpy as np
 
@@ -70,8 +70,7 @@ def draw(dataset, normal, anomaly, seed, *, split="train", without=None, legacy=
 
 def views(x, n_views):
     """The first of eight views of images, (n, size, size, c) each, as a list: four turns, then their mirror images."""
-    turns = [np.rot90(of, number, axes=(1, 2)) for of in [x, x[:, :, ::-1]] for number in range(4)]
-    return turns[:n_views]
+    return [turn for side in [x, x[:, :, ::-1]] for turn in features.turns(side)][:n_views]
 
 
 def normal_alone(drawn):

@@ -24,6 +24,7 @@ class LayeredLOF(OutlierMixin, BaseEstimator):
 
     A row of X holds one image's features, those of each layer side by side. In each layer, standardised, a row is
     compared with its nearest training rows: by the local outlier factor (LOF), or by the distance to the last of them.
+    A "layer" of one column may also be a novelty score itself.
 
     The calibration rows, on which nothing else was fitted, are split, so that the rejection rate of in-distribution
     rows is at most `level` for any number of them: every fifth turns each layer's score into a p-value, the other four
@@ -35,7 +36,7 @@ class LayeredLOF(OutlierMixin, BaseEstimator):
     Parameters
     ----------
     widths : the number of features of each layer, in the order of X's columns; None for one layer.
-    measures : for each layer, "lof" or "distance"; None for "lof".
+    measures : for each layer, "lof", "distance" or, of one column, "score"; None for "lof".
     truncations : for each layer, the p-value above which it has no say, above 0 and at most 1; None for 1.
     n_neighbors : how many training rows a new one is compared with.
     level : the nominal rejection rate of in-distribution rows, between 0 and 1.
@@ -71,7 +72,7 @@ class LayeredLOF(OutlierMixin, BaseEstimator):
         self.scalers_ = [StandardScaler().fit(layer) for layer in self._layers(X)]
         k = min(self.n_neighbors, len(X) - 1)
         self.measures_ = [
-            _measure(kind, k).fit(scaler.transform(layer))
+            _fitted(kind, k, scaler.transform(layer))
             for layer, scaler, kind in zip(self._layers(X), self.scalers_, measures, strict=True)
         ]
         scores = self.layer_scores(X_calibration)
@@ -89,8 +90,10 @@ class LayeredLOF(OutlierMixin, BaseEstimator):
         truncations = np.ones(len(widths)) if self.truncations is None else np.asarray(self.truncations, float)
         if sum(widths) != n_columns or min(widths) < 1:
             raise ValueError(f"widths {widths} do not add up to the {n_columns} columns of X")
-        if len(measures) != len(widths) or not set(measures) <= {"lof", "distance"}:
-            raise ValueError(f"measures {measures}: give each layer one, 'lof' or 'distance'")
+        if len(measures) != len(widths) or not set(measures) <= {"lof", "distance", "score"}:
+            raise ValueError(f"measures {measures}: give each layer one, 'lof', 'distance' or 'score'")
+        if any(width != 1 for width, measure in zip(widths, measures, strict=True) if measure == "score"):
+            raise ValueError(f"measures {measures}, widths {widths}: a score is one column")
         if len(truncations) != len(widths) or not np.all((truncations > 0) & (truncations <= 1)):
             raise ValueError(f"truncations {self.truncations}: give each layer one, above 0 and at most 1")
         if not 0 < self.level < 1:
@@ -136,14 +139,18 @@ class LayeredLOF(OutlierMixin, BaseEstimator):
         return np.split(X, self.starts_[1:-1], axis=1)
 
 
-def _measure(kind, n_neighbors):
+def _fitted(kind, n_neighbors, x):
     # "brute" is what scikit-learn picks by itself above 15 dimensions; trees are slower there.
     if kind == "lof":
-        return LocalOutlierFactor(n_neighbors, algorithm="brute", novelty=True)
-    return NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute")
+        return LocalOutlierFactor(n_neighbors, algorithm="brute", novelty=True).fit(x)
+    if kind == "distance":
+        return NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(x)
+    return None  # a score as it is
 
 
 def _score(measure, x):
+    if measure is None:
+        return x[:, 0]
     if isinstance(measure, LocalOutlierFactor):
         return novelty_score(measure, x)
     return measure.kneighbors(x)[0][:, -1]

@@ -4,6 +4,7 @@ from hypersphere import backend  # noqa: F401 - before Keras
 
 import keras
 import numpy as np
+from scipy.special import log_softmax
 
 BLOCKS = ["block1", "block3"]  # the layers, besides the embedding, that detectors look at
 
@@ -34,6 +35,23 @@ def feature_model(network):
 def extract(network, x, batch_size=1000):
     """What `feature_model` gives for images, {name: (n, d) float32}."""
     return outputs_of(feature_model(network), x, batch_size)
+
+
+def turns(x):
+    """Square images, (n, size, size, c) each, turned by 0, 90, 180 and 270 degrees counter-clockwise, as a list."""
+    return [np.rot90(x, number, axes=(1, 2)) for number in range(4)]
+
+
+def turn_surprise(of_turns):
+    """How little a network knows of an image's four turns, (n,), higher for what is more novel.
+
+    The network has learned to name class and turn: class c turned v times is its class c + v * the number of classes.
+    of_turns : its logits, (n, 4 * the number of classes), of each of the four `turns`. It is minus the log-probability
+    of the right turns, added up, of the class for which that is the highest.
+    After Hendrycks et al. 2019, https://arxiv.org/abs/1906.12340, where turns are told apart without classes.
+    """
+    log_p = [np.split(log_softmax(logits, axis=1), 4, axis=1)[number] for number, logits in enumerate(of_turns)]
+    return -sum(log_p).max(axis=1)
 
 
 def embed(network, x, batch_size=1000):

@@ -109,6 +109,17 @@ def test_many_rows_are_rejected_at_the_level(detector, rng):
     assert np.mean(detector.predict(normal_rows(rng, 5000)) == -1) == pytest.approx(8 / 801, abs=4 * standard_error)
 
 
+def test_a_score_counts_as_it_is(rng):
+    known, calibration, new = (rng.normal(3, 5, (n, 1)) for n in [50, 200, 40])
+    of_score = LayeredLOF([1], ["score"], level=0.1).fit(known, X_calibration=calibration)
+    p = scores.conformal_p_values(calibration[np.arange(200) % 5 > 0, 0], new[:, 0])
+    np.testing.assert_array_equal(of_score.predict(new) == -1, p <= 0.1)  # monotone, so its calibration alone counts
+    beside = LayeredLOF([1, 1], ["score", "distance"]).fit(np.hstack([known, known]))
+    assert beside.layer_scores(np.hstack([new, new])).shape == (40, 2)
+    with pytest.raises(ValueError, match="a score is one column"):
+        LayeredLOF([2], ["score"]).fit(rng.normal(size=(50, 2)))
+
+
 def test_layer_scores_are_scikit_learns_with_duplicates_too(rng):
     known, calibration, new = (normal_rows(rng, n).astype(np.float32) for n in [300, 100, 50])
     known[:5], new[:3] = known[5], known[5]  # fewer copies than neighbours

@@ -57,3 +57,17 @@ def test_features_are_float32_under_mixed_precision(images):
     finally:
         keras.config.set_dtype_policy(policy)
     assert {of_layer.dtype.name for of_layer in features.extract(mixed, images).values()} == {"float32"}
+
+
+def test_turn_surprise_is_of_the_best_class_over_the_right_turns():
+    turned = features.turns(np.arange(8.0).reshape(2, 2, 2, 1))
+    np.testing.assert_array_equal(turned[1][0, :, :, 0], [[1, 3], [0, 2]])
+    rng = np.random.default_rng(0)
+    of_turns = [rng.normal(size=(6, 12)) for _ in range(4)]  # three classes, four turns
+    found = features.turn_surprise(of_turns)
+    for row in range(6):
+        by_class = []
+        for label in range(3):
+            shares = [np.exp(logits[row]) / np.exp(logits[row]).sum() for logits in of_turns]
+            by_class.append(-sum(np.log(share[label + 3 * turn]) for turn, share in enumerate(shares)))
+        assert found[row] == pytest.approx(min(by_class))
