@@ -1,0 +1,200 @@
+"""What should the detector look at? Combinations of evidence, compared on outliers made from digits alone.
+
+    python -m experiments.evidence                 # three digits left out in turn, half an hour on two cores
+    python -m experiments.evidence --smoke
+
+Two networks learn nine digits: the *classifier*, and a *second network* that tells the digits' turns apart, too. The
+digit left out, and images made from the others' validation images (mirrored, joined halves, laid over each other,
+enlarged) or from random strokes are the outliers. Half of the validation images calibrates, the others are judged.
+
+Reads   data/mnist
+Writes  runs/results/evidence.jsonl                a line a trial, as it ends
+        runs/models/evidence/*.keras, *.json       the networks: a trial whose line is gone reads its own
+Repeating the command continues with what is missing.
+"""
+
+import time
+from dataclasses import asdict, replace
+
+from experiments import sweep
+from experiments.draws import turned_classes
+from experiments.scoreboard import BEST, trained_network
+from hypersphere import cli, datasets, detectors, features, records, scores
+from hypersphere.files import PROJECT
+
+import keras
+import numpy as np
+from PIL import Image, ImageDraw
+
+LEFT_OUT = [2, 5, 7]
+SEED = 100  # of no reported trial
+N_PSEUDO = 1000  # images a set
+CLASSIFIER = replace(BEST, width=16, epochs=10)
+SECOND = replace(BEST, width=16, epochs=4)  # each epoch sees each image in four turns
+# What can be looked at, {name: (measure, the p-value above which it has no say)}; "2" is the second network.
+PARTS = {
+    "block1": ("lof", 0.05),
+    "block3": ("lof", 1.0),
+    "embedding": ("distance", 1.0),
+    "block1 2": ("lof", 0.05),
+    "block3 2": ("lof", 1.0),
+    "embedding 2": ("distance", 1.0),
+    "turns": ("score", 1.0),
+}
+COMBINATIONS = {
+    "classifier: block1, block3, embedding": ["block1", "block3", "embedding"],
+    "classifier: block1, embedding": ["block1", "embedding"],
+    "second: block1, block3, embedding": ["block1 2", "block3 2", "embedding 2"],
+    "second: the same, turns": ["block1 2", "block3 2", "embedding 2", "turns"],
+    "block1, both embeddings": ["block1", "embedding", "embedding 2"],
+    "block1, both embeddings, turns": ["block1", "embedding", "embedding 2", "turns"],
+    "block1, second's block3, both embeddings, turns": ["block1", "embedding", "block3 2", "embedding 2", "turns"],
+    "block1, both block3 and embeddings, turns": ["block1", "block3", "embedding", "block3 2", "embedding 2", "turns"],
+    "block1, second's embedding, turns": ["block1", "embedding 2", "turns"],
+    "block1, turns": ["block1", "turns"],
+}
+
+
+# %% Outliers made from digits
+
+
+def mirrored(x, y, rng):
+    """Digits that mirroring makes something else."""
+    return x[np.isin(y, [2, 3, 4, 5, 6, 7, 9])][:, :, ::-1]
+
+
+def partners(y, rng):
+    """For each label, (n,), the row of one of another class."""
+    return np.array([rng.choice(np.flatnonzero(y != label)) for label in y])
+
+
+def joined(x, y, rng):
+    """The upper half of one digit above the lower half of another."""
+    half = x.shape[1] // 2
+    return np.concatenate([x[:, :half], x[partners(y, rng)][:, half:]], axis=1)
+
+
+def laid_over(x, y, rng):
+    """Two digits over each other."""
+    return np.maximum(x, x[partners(y, rng)])
+
+
+def enlarged(x, y, rng):
+    """The middle of the image, enlarged by two fifths."""
+    return keras.ops.convert_to_numpy(keras.ops.image.resize(x[:, 4:24, 4:24], x.shape[1:3], antialias=True))
+
+
+def strokes(x, y, rng):
+    """One to three curved strokes, as thick as a pen's, in the middle of the image as digits are."""
+    return np.stack([one_drawing(rng) for _ in x])
+
+
+def one_drawing(rng, size=28, finer=8):
+    """A drawing of strokes, (size, size, 1), drawn finer and made smaller."""
+    image = Image.new("L", (size * finer, size * finer))
+    pen, t = ImageDraw.Draw(image), np.linspace(0, 1, 40)[:, np.newaxis]
+    width = int(finer * rng.uniform(2, 3.5))
+    for _ in range(rng.integers(1, 4)):
+        a, b, c, d = finer * rng.uniform(4, 24, (4, 2))  # of a cubic Bézier curve
+        curve = (1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d
+        pen.line([tuple(point) for point in curve], fill=255, width=width, joint="curve")
+    return np.asarray(image.resize((size, size), Image.Resampling.BOX), np.float32)[:, :, np.newaxis] / 255
+
+
+PSEUDO = {
+    "mirrored": mirrored,
+    "joined halves": joined,
+    "laid over": laid_over,
+    "enlarged": enlarged,
+    "strokes": strokes,
+}
+
+
+# %% A trial
+
+
+def plan(args):
+    """The trials, {name: settings}: one a digit that is left out."""
+    recipes = {"classifier": CLASSIFIER, "second": SECOND}
+    if args.smoke:
+        recipes = {name: replace(recipe, epochs=1) for name, recipe in recipes.items()}
+    common = {"precision": args.precision, "smoke": args.smoke, "seed": SEED}
+    common |= {"recipes": {name: asdict(recipe) for name, recipe in recipes.items()}}
+    return {f"without_{digit}": common | {"left_out": digit} for digit in (LEFT_OUT[:1] if args.smoke else LEFT_OUT)}
+
+
+def train_both(settings, x, y, path):
+    """The classifier and the second network, of the trial's recipes; kept beside `path`."""
+    n_classes, trained = int(y.max()) + 1, []
+    for name, turns in [("classifier", 1), ("second", 4)]:
+        own = {key: settings[key] for key in ["precision", "seed", "smoke"]}
+        own |= {"recipe": settings["recipes"][name], "classes": turns * n_classes}
+        of_turns = turned_classes(x, y, turns)
+        trained.append(trained_network(own, *of_turns, path.with_name(f"{path.name}-{name}.keras"))[0])
+    return trained
+
+
+def looked_at(classifier, second, x):
+    """What both networks give for images, {part: (n, d)}, and the classifier's "logits"."""
+    found = features.extract(classifier, x)
+    of_turns = [features.extract(second, turn) for turn in features.turns(x)]
+    found |= {f"{name} 2": of_layer for name, of_layer in of_turns[0].items()}
+    surprise = features.turn_surprise([of_turn["logits"] for of_turn in of_turns])
+    return found | {"turns": surprise[:, np.newaxis]}
+
+
+def side_by_side(found):
+    """The parts of an image side by side, (n, sum of widths)."""
+    return np.hstack([found[part] for part in PARTS])
+
+
+def run_trial(name, settings, data, models):
+    """Train both networks without one digit, and judge every combination of evidence on the outliers made."""
+    started = time.perf_counter()
+    (x_train, y_train), (x_val, y_val), _ = datasets.load_mnist(data, settings["smoke"])
+    kept = np.setdiff1d(np.arange(10), settings["left_out"])
+    is_known = [np.isin(y, kept) for y in [y_train, y_val]]
+    x, y = x_train[is_known[0]], np.searchsorted(kept, y_train[is_known[0]])
+    x_known, y_known = x_val[is_known[1]], y_val[is_known[1]]
+    networks = train_both(settings, x, y, models / name)
+
+    known = looked_at(*networks, x)
+    widths = [known[part].shape[1] for part in PARTS]
+    detector = detectors.LayeredLOF(widths, *zip(*PARTS.values(), strict=True))
+    calibrating = np.arange(len(x_known)) % 2 == 0
+    detector.fit(side_by_side(known), X_calibration=side_by_side(looked_at(*networks, x_known[calibrating])))
+
+    x_judged, y_judged = x_known[~calibrating], y_known[~calibrating]
+    rng, sets = np.random.default_rng(settings["seed"]), {"left out": x_val[y_val == settings["left_out"]]}
+    sets |= {kind: make(x_judged[:N_PSEUDO], y_judged[:N_PSEUDO], rng) for kind, make in PSEUDO.items()}
+    seen = {of_set: looked_at(*networks, images) for of_set, images in {"judged": x_judged, **sets}.items()}
+    log_p = {of_set: detector.layer_log_p_values(side_by_side(of)) for of_set, of in seen.items()}
+    log_p = {of_set: np.minimum(of - detector.log_truncations_, 0) for of_set, of in log_p.items()}
+    separations = {}
+    for title, parts in (COMBINATIONS | {part: [part] for part in PARTS}).items():
+        columns = [list(PARTS).index(part) for part in parts]
+        of_sets = {of_set: -of[:, columns].sum(axis=1) for of_set, of in log_p.items()}
+        separations[title] = scores.separation(of_sets.pop("judged"), of_sets)
+    accuracy = float(np.mean(kept[seen["judged"]["logits"].argmax(axis=1)] == y_judged))
+    keras.backend.clear_session()
+    return records.new_record(name, settings, {"val_accuracy": accuracy, "combinations": separations}, started)
+
+
+def main():
+    parser = cli.Parser(__doc__, out=PROJECT / "runs")
+    sweep.add_flags(parser)
+    args = parser.parse()
+    found = sweep.run("experiments.evidence", plan(args), args, "evidence")
+    for title in found[0]["metrics"]["combinations"]:
+        of_trials = [record["metrics"]["combinations"][title] for record in found]
+        words = []
+        for of_set in of_trials[0]["auroc"]:
+            auroc, fpr95, accepted = (
+                np.mean([of[key][of_set] for of in of_trials]) for key in ["auroc", "fpr95", "accepted"]
+            )
+            words.append(f"{of_set} {100 * auroc:.1f} / {100 * fpr95:.1f} ({accepted:.2f})")
+        print(f"{title}: {', '.join(words)}")
+
+
+if __name__ == "__main__":
+    main()
