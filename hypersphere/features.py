@@ -32,7 +32,7 @@ def feature_model(network):
     return keras.Model(network.input, outputs)
 
 
-def extract(network, x, batch_size=1000):
+def extract(network, x, batch_size=250):
     """What `feature_model` gives for images, {name: (n, d) float32}."""
     return outputs_of(feature_model(network), x, batch_size)
 
@@ -54,7 +54,7 @@ def turn_surprise(of_turns):
     return -sum(log_p).max(axis=1)
 
 
-def embed(network, x, batch_size=1000):
+def embed(network, x, batch_size=250):
     """Outputs of the layer named "embedding", (n, d) float32, and the predicted classes, (n,) int64."""
     layers = {"embedding": network.get_layer("embedding").output, "logits": network.output}
     outputs = outputs_of(keras.Model(network.input, layers), x, batch_size)
