@@ -382,7 +382,7 @@ def frozen_trial(settings, drawn):
         known = of_layer["train"][drawn.is_normal]
         by_head[layer] = {"auroc": auroc_by_scorer((known, of_layer["normal"], of_layer["anomaly"]))}
     joined = {
-        of_set: [np.concatenate([side[layer] for layer in FROZEN_LAYERS], axis=1) for side in of_sides]
+        of_set: np.stack([np.concatenate([side[layer] for layer in FROZEN_LAYERS], axis=1) for side in of_sides])
         for of_set, of_sides in by_set.items()
     }
 
@@ -421,7 +421,7 @@ def upper_trial(settings, drawn):
 
     lower = tf.function(halves()[0])
     maps = {
-        of_set: [features.outputs_of(lower, side, BATCH)["maps"] for side in sides(x, recipe.mirror)]
+        of_set: np.stack([features.outputs_of(lower, side, BATCH)["maps"] for side in sides(x, recipe.mirror)])
         for of_set, x in drawn.images().items()
     }
 
@@ -436,12 +436,13 @@ def upper_trial(settings, drawn):
 def train_heads(settings, drawn, of_sets, embed):
     """Train each head of a trial on what a frozen part gives; returns metrics and losses, {head: value}.
 
-    Several heads are also judged together. of_sets : {set: its sides}, of which all are learned from. embed : what is
-    learned below a head, a function of the symbolic input and of the layers' seeds.
+    Several heads are also judged together. of_sets : {set: (sides, n, ...)}, of which all sides are learned from.
+    embed : what is learned below a head, a function of the symbolic input and of the layers' seeds.
     """
     recipe, losses, seen, scales = Recipe(**settings["recipe"]), {}, {}, {}
-    x_train, y_train = np.concatenate(of_sets["train"]), np.tile(drawn.y_train, len(of_sets["train"]))
-    looked_at = of_sets | {"known": [x[drawn.is_normal] for x in of_sets["train"]]}
+    x_train = of_sets["train"].reshape(-1, *of_sets["train"].shape[2:])  # no copy, of large maps
+    y_train = np.tile(drawn.y_train, len(of_sets["train"]))
+    looked_at = of_sets | {"known": of_sets["train"][:, drawn.is_normal]}
     del looked_at["train"]
     for name, arguments in settings["heads"].items():
         seeds = networks.layer_seeds(settings["seed"])
