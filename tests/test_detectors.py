@@ -188,7 +188,7 @@ def test_without_calibration_rows_every_fifth_calibrates(rng):
         ({"widths": (3, 3)}, "do not add up to the 7 columns"),
         ({"widths": (7, 0)}, "do not add up to the 7 columns"),
         ({"widths": (3, 4), "measures": ("lof",)}, "measures"),
-        ({"widths": (3, 4), "measures": ("lof", "cosine")}, "'lof' or 'distance'"),
+        ({"widths": (3, 4), "measures": ("lof", "cosine")}, "'lof', 'distance' or 'score'"),
         ({"widths": (3, 4), "truncations": (0.5,)}, "truncations"),
         ({"widths": (3, 4), "truncations": (1.5, 0.5)}, "at most 1"),
         ({"widths": (3, 4), "truncations": (0, 0.5)}, "above 0"),
