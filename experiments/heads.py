@@ -440,13 +440,14 @@ def train_heads(settings, drawn, of_sets, embed):
     embed : what is learned below a head, a function of the symbolic input and of the layers' seeds.
     """
     recipe, losses, seen, scales = Recipe(**settings["recipe"]), {}, {}, {}
-    x_train = of_sets["train"].reshape(-1, *of_sets["train"].shape[2:])  # no copy, of large maps
+    shape = of_sets["train"].shape[2:]
+    x_train = tf.constant(of_sets["train"].reshape(-1, *shape))  # once, where each head's training would copy an array
     y_train = np.tile(drawn.y_train, len(of_sets["train"]))
     looked_at = of_sets | {"known": of_sets["train"][:, drawn.is_normal]}
     del looked_at["train"]
     for name, arguments in settings["heads"].items():
         seeds = networks.layer_seeds(settings["seed"])
-        x, label = keras.Input(x_train.shape[1:], dtype=x_train.dtype.name), keras.Input((), dtype="int64")
+        x, label = keras.Input(shape, dtype=x_train.dtype.name), keras.Input((), dtype="int64")
         embedding, head = embed(x, seeds), head_of(name, arguments, drawn.n_classes, seeds)
         losses[name] = train(
             keras.Model([x, label], head(embedding, label)), x_train, y_train, recipe, settings["seed"]
