@@ -20,7 +20,7 @@ register = keras.saving.register_keras_serializable(package="hypersphere")
 
 
 class Head(keras.layers.Layer):
-    """What the heads share. A head's own arguments must be positive: ValueError if one is not.
+    """What the heads share. The arguments in `positive` must be so: ValueError if one is not.
 
     With `legacy`, norms are those of the whole batch and the whole kernel instead of each embedding's
     and each class's: a fault that published code has, kept as a control for what it costs.
@@ -92,11 +92,19 @@ class L2Softmax(Softmax):
 
 
 class MarginHead(Head):
-    """Cosines times a scale, after the cosine of the right class was made smaller by a margin."""
+    """Cosines times a scale, after the cosine of the right class was made smaller by a margin.
+
+    A margin of 0 leaves a plain cosine softmax; ValueError if it is negative.
+    """
 
     def __init__(self, classes, scale, margin, **kwargs):
-        super().__init__(classes, positive={"scale": scale, "margin": margin}, **kwargs)
+        super().__init__(classes, positive={"scale": scale}, **kwargs)
+        if not 0 <= margin < math.inf:
+            raise ValueError(f"{type(self).__name__}: margin is {margin}, but it must not be negative")
         self.scale, self.margin = scale, margin
+
+    def get_config(self):
+        return super().get_config() | {"margin": self.margin}
 
     def logits(self, embedding, right, training):
         cosine = self.cosines(embedding)

@@ -206,7 +206,7 @@ def test_legacy_divides_by_the_norm_of_the_whole_batch_and_kernel():
     ("make", "words"),
     [
         (lambda: heads.AdaCos(2), "AdaCos: 2 classes, but it needs at least 3"),
-        (lambda: heads.ArcFace(9, scale=30, margin=0), "ArcFace: margin is 0, but it must be positive"),
+        (lambda: heads.ArcFace(9, scale=30, margin=-0.1), "ArcFace: margin is -0.1, but it must not be negative"),
         (lambda: heads.ArcFace(9, scale=30, margin=1.6), "ArcFace: margin is 1.6, but it must be below pi / 2"),
         (lambda: heads.CosFace(9, scale=-1, margin=0.1), "CosFace: scale is -1, but it must be positive"),
         (lambda: heads.L2Softmax(9, alpha=float("nan")), "L2Softmax: alpha is nan, but it must be positive"),

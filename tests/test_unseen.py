@@ -55,6 +55,7 @@ def test_the_scales_are_of_a_cosine_softmax():
     assert len(trials) == 5 * len(unseen.SCALES)
     settings = trials["mnist/scale16-seed4"]
     assert (settings["head"], settings["head_arguments"]) == ("cosface", {"scale": 16.0, "margin": 0.0})
+    assert unseen.build(settings, (28, 28, 1), 20)[1].output.shape == (None, 20)
 
 
 def test_the_nearest_images_follow_their_query():
