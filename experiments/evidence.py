@@ -31,30 +31,32 @@ SEED = 100  # of no reported trial
 N_PSEUDO = 1000  # images a set
 CLASSIFIER = replace(BEST, width=16, epochs=10)
 SECOND = replace(BEST, width=16, epochs=4)  # each epoch sees each image in four turns
-# What can be looked at, {name: (measure, the p-value above which it has no say)}; "2" is the second network.
+# What can be looked at, {name: (measure, the p-value above which it has no say)}.
 PARTS = {
     "block1": ("lof", 0.05),
     "block3": ("lof", 1.0),
     "embedding": ("distance", 1.0),
-    "block1 2": ("lof", 0.05),
-    "block3 2": ("lof", 1.0),
-    "embedding 2": ("distance", 1.0),
+    "second block1": ("lof", 0.05),
+    "second block3": ("lof", 1.0),
+    "second embedding": ("distance", 1.0),
     "turns": ("score", 1.0),
 }
+TODAY, EMBEDDINGS = ["block1", "block3", "embedding"], ["embedding", "second embedding"]
 COMBINATIONS = {
-    "classifier: block1, block3, embedding": ["block1", "block3", "embedding"],
+    "classifier: block1, block3, embedding": TODAY,
     "classifier: block1, embedding": ["block1", "embedding"],
-    "second: block1, block3, embedding": ["block1 2", "block3 2", "embedding 2"],
-    "second's block1 and block3, both embeddings": ["block1 2", "block3 2", "embedding", "embedding 2"],
-    "second: the same, turns": ["block1 2", "block3 2", "embedding 2", "turns"],
-    "block1, both embeddings": ["block1", "embedding", "embedding 2"],
-    "block1, both embeddings, turns": ["block1", "embedding", "embedding 2", "turns"],
-    "block1, second's block3, both embeddings": ["block1", "embedding", "block3 2", "embedding 2"],
-    "block1, second's block3, both embeddings, turns": ["block1", "embedding", "block3 2", "embedding 2", "turns"],
-    "block1, both block3 and embeddings, turns": ["block1", "block3", "embedding", "block3 2", "embedding 2", "turns"],
-    "block1, second's embedding, turns": ["block1", "embedding 2", "turns"],
+    "second: block1, block3, embedding": [f"second {part}" for part in TODAY],
+    "second: the same, turns": [*(f"second {part}" for part in TODAY), "turns"],
+    "second's block1 and block3, both embeddings": ["second block1", "second block3", *EMBEDDINGS],
+    "block1, both embeddings": ["block1", *EMBEDDINGS],
+    "block1, both embeddings, turns": ["block1", *EMBEDDINGS, "turns"],
+    "block1, second's block3, both embeddings": ["block1", "second block3", *EMBEDDINGS],
+    "block1, second's block3, both embeddings, turns": ["block1", "second block3", *EMBEDDINGS, "turns"],
+    "block1, both block3 and embeddings, turns": ["block1", "block3", "second block3", *EMBEDDINGS, "turns"],
+    "block1, second's embedding, turns": ["block1", "second embedding", "turns"],
     "block1, turns": ["block1", "turns"],
 }
+REFERENCES = {"all": 1, "a fifth of the": 5}  # training images that new ones are compared with: every so many
 
 
 # %% Outliers made from digits
@@ -140,7 +142,7 @@ def looked_at(classifier, second, x):
     """What both networks give for images, {part: (n, d)}, and the classifier's "logits"."""
     found = features.extract(classifier, x)
     of_turns = [features.extract(second, turn) for turn in features.turns(x)]
-    found |= {f"{name} 2": of_layer for name, of_layer in of_turns[0].items()}
+    found |= {f"second {name}": of_layer for name, of_layer in of_turns[0].items()}
     surprise = features.turn_surprise([of_turn["logits"] for of_turn in of_turns])
     return found | {"turns": surprise[:, np.newaxis]}
 
@@ -148,6 +150,14 @@ def looked_at(classifier, second, x):
 def side_by_side(found):
     """The parts of an image side by side, (n, sum of widths)."""
     return np.hstack([found[part] for part in PARTS])
+
+
+def separation(log_p, parts):
+    """`scores.separation` of the product of some parts' p-values, truncated; log_p : {set: (n, len(PARTS))}."""
+    columns = [list(PARTS).index(part) for part in parts]
+    truncations = np.log([PARTS[part][1] for part in parts])
+    of_sets = {of_set: -np.minimum(of[:, columns] - truncations, 0).sum(axis=1) for of_set, of in log_p.items()}
+    return scores.separation(of_sets.pop("judged"), of_sets)
 
 
 def run_trial(name, settings, data, models):
@@ -160,23 +170,23 @@ def run_trial(name, settings, data, models):
     x_known, y_known = x_val[is_known[1]], y_val[is_known[1]]
     networks = train_both(settings, x, y, models / name)
 
-    known = looked_at(*networks, x)
-    widths = [known[part].shape[1] for part in PARTS]
-    detector = detectors.LayeredLOF(widths, *zip(*PARTS.values(), strict=True))
+    known = side_by_side(looked_at(*networks, x))
     calibrating = np.arange(len(x_known)) % 2 == 0
-    detector.fit(side_by_side(known), X_calibration=side_by_side(looked_at(*networks, x_known[calibrating])))
-
+    calibration = side_by_side(looked_at(*networks, x_known[calibrating]))
     x_judged, y_judged = x_known[~calibrating], y_known[~calibrating]
     rng, sets = np.random.default_rng(settings["seed"]), {"left out": x_val[y_val == settings["left_out"]]}
     sets |= {kind: make(x_judged[:N_PSEUDO], y_judged[:N_PSEUDO], rng) for kind, make in PSEUDO.items()}
     seen = {of_set: looked_at(*networks, images) for of_set, images in {"judged": x_judged, **sets}.items()}
-    log_p = {of_set: detector.layer_log_p_values(side_by_side(of)) for of_set, of in seen.items()}
-    log_p = {of_set: np.minimum(of - detector.log_truncations_, 0) for of_set, of in log_p.items()}
+    widths = [seen["judged"][part].shape[1] for part in PARTS]
     separations = {}
-    for title, parts in (COMBINATIONS | {part: [part] for part in PARTS}).items():
-        columns = [list(PARTS).index(part) for part in parts]
-        of_sets = {of_set: -of[:, columns].sum(axis=1) for of_set, of in log_p.items()}
-        separations[title] = scores.separation(of_sets.pop("judged"), of_sets)
+    for references, every in REFERENCES.items():
+        detector = detectors.LayeredLOF(widths, *zip(*PARTS.values(), strict=True))
+        detector.fit(known[::every], X_calibration=calibration)
+        log_p = {of_set: detector.layer_log_p_values(side_by_side(of)) for of_set, of in seen.items()}
+        separations[references] = {
+            title: separation(log_p, parts)
+            for title, parts in (COMBINATIONS | {part: [part] for part in PARTS}).items()
+        }
     accuracy = float(np.mean(kept[seen["judged"]["logits"].argmax(axis=1)] == y_judged))
     keras.backend.clear_session()
     return records.new_record(name, settings, {"val_accuracy": accuracy, "combinations": separations}, started)
@@ -187,15 +197,16 @@ def main():
     sweep.add_flags(parser)
     args = parser.parse()
     found = sweep.run("experiments.evidence", plan(args), args, "evidence")
-    for title in found[0]["metrics"]["combinations"]:
-        of_trials = [record["metrics"]["combinations"][title] for record in found]
-        words = []
-        for of_set in of_trials[0]["auroc"]:
-            auroc, fpr95, accepted = (
-                np.mean([of[key][of_set] for of in of_trials]) for key in ["auroc", "fpr95", "accepted"]
-            )
-            words.append(f"{of_set} {100 * auroc:.1f} / {100 * fpr95:.1f} ({accepted:.2f})")
-        print(f"{title}: {', '.join(words)}")
+    for references, of_titles in found[0]["metrics"]["combinations"].items():
+        for title in of_titles:
+            of_trials = [record["metrics"]["combinations"][references][title] for record in found]
+            words = []
+            for of_set in of_trials[0]["auroc"]:
+                auroc, fpr95, accepted = (
+                    np.mean([of[key][of_set] for of in of_trials]) for key in ["auroc", "fpr95", "accepted"]
+                )
+                words.append(f"{of_set} {100 * auroc:.1f} / {100 * fpr95:.1f} ({accepted:.2f})")
+            print(f"{title}, {references} training images: {', '.join(words)}")
 
 
 if __name__ == "__main__":
