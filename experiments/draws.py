@@ -3,7 +3,7 @@
 import functools
 from dataclasses import dataclass, replace
 
-from hypersphere import datasets, features
+from hypersphere import datasets
 
 import numpy as np
 
@@ -68,9 +68,14 @@ def draw(dataset, normal, anomaly, seed, *, split="train", without=None, legacy=
     return Draw(**floats, y_train=y_train, y_val=y_val, is_normal=is_normal)
 
 
+def turns(x):
+    """Square images, (n, size, size, c) each, turned by 0, 90, 180 and 270 degrees counter-clockwise, as a list."""
+    return [np.rot90(x, number, axes=(1, 2)) for number in range(4)]
+
+
 def views(x, n_views):
     """The first of eight views of images, (n, size, size, c) each, as a list: four turns, then their mirror images."""
-    return [turn for side in [x, x[:, :, ::-1]] for turn in features.turns(side)][:n_views]
+    return [turn for side in [x, x[:, :, ::-1]] for turn in turns(side)][:n_views]
 
 
 def normal_alone(drawn):

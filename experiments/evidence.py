@@ -14,23 +14,21 @@ Repeating the command continues with what is missing.
 """
 
 import time
-from dataclasses import asdict, replace
 
 from experiments import sweep
-from experiments.draws import turned_classes
-from experiments.scoreboard import BEST, trained_network
+from experiments.draws import turns
+from experiments.two_networks import recipes_of, train_both
 from hypersphere import cli, datasets, detectors, features, records, scores
 from hypersphere.files import PROJECT
 
 import keras
 import numpy as np
 from PIL import Image, ImageDraw
+from scipy.special import log_softmax
 
 LEFT_OUT = [2, 5, 7]
 SEED = 100  # of no reported trial
 N_PSEUDO = 1000  # images a set
-CLASSIFIER = replace(BEST, width=16, epochs=10)
-SECOND = replace(BEST, width=16, epochs=4)  # each epoch sees each image in four turns
 # What can be looked at, {name: (measure, the p-value above which it has no say)}.
 PARTS = {
     "block1": ("lof", 0.05),
@@ -114,42 +112,36 @@ PSEUDO = {
 }
 
 
+# %% What is looked at
+
+
+def turn_surprise(of_turns):
+    """How little a network knows of an image's four turns, (n,), higher for what is more novel.
+
+    The network has learned to name class and turn: class c turned v times is its class c + v * the number of classes.
+    of_turns : its logits, (n, 4 * the number of classes), of each of the four `turns`. It is minus the log-probability
+    of the right turns, added up, of the class for which that is the highest.
+    After Hendrycks et al. 2019, https://arxiv.org/abs/1906.12340, where turns are told apart without classes.
+    """
+    log_p = [np.split(log_softmax(logits, axis=1), 4, axis=1)[number] for number, logits in enumerate(of_turns)]
+    return -sum(log_p).max(axis=1)
+
+
+def looked_at(classifier, second, x):
+    """What both networks give for images, and the second's `turn_surprise`, (n, 1), as "turns"."""
+    found = features.extract_both(classifier, second, x)
+    others = [features.extract(second, turned)["logits"] for turned in turns(x)[1:]]
+    surprise = turn_surprise([found["second logits"], *others]).astype(np.float32)
+    return found | {"turns": surprise[:, np.newaxis]}
+
+
 # %% A trial
 
 
 def plan(args):
     """The trials, {name: settings}: one a digit that is left out."""
-    recipes = {"classifier": CLASSIFIER, "second": SECOND}
-    if args.smoke:
-        recipes = {name: replace(recipe, epochs=1) for name, recipe in recipes.items()}
-    common = {"precision": args.precision, "smoke": args.smoke, "seed": SEED}
-    common |= {"recipes": {name: asdict(recipe) for name, recipe in recipes.items()}}
+    common = {"precision": args.precision, "smoke": args.smoke, "seed": SEED, "recipes": recipes_of(args)}
     return {f"without_{digit}": common | {"left_out": digit} for digit in (LEFT_OUT[:1] if args.smoke else LEFT_OUT)}
-
-
-def train_both(settings, x, y, path):
-    """The classifier and the second network, of the trial's recipes; kept beside `path`."""
-    n_classes, trained = int(y.max()) + 1, []
-    for name, turns in [("classifier", 1), ("second", 4)]:
-        own = {key: settings[key] for key in ["precision", "seed", "smoke"]}
-        own |= {"recipe": settings["recipes"][name], "classes": turns * n_classes}
-        of_turns = turned_classes(x, y, turns)
-        trained.append(trained_network(own, *of_turns, path.with_name(f"{path.name}-{name}.keras"))[0])
-    return trained
-
-
-def looked_at(classifier, second, x):
-    """What both networks give for images, {part: (n, d)}, and the classifier's "logits"."""
-    found = features.extract(classifier, x)
-    of_turns = [features.extract(second, turn) for turn in features.turns(x)]
-    found |= {f"second {name}": of_layer for name, of_layer in of_turns[0].items()}
-    surprise = features.turn_surprise([of_turn["logits"] for of_turn in of_turns])
-    return found | {"turns": surprise[:, np.newaxis]}
-
-
-def side_by_side(found):
-    """The parts of an image side by side, (n, sum of widths)."""
-    return np.hstack([found[part] for part in PARTS])
 
 
 def separation(log_p, parts):
@@ -170,9 +162,9 @@ def run_trial(name, settings, data, models):
     x_known, y_known = x_val[is_known[1]], y_val[is_known[1]]
     networks = train_both(settings, x, y, models / name)
 
-    known = side_by_side(looked_at(*networks, x))
+    known = detectors.side_by_side(looked_at(*networks, x), PARTS)
     calibrating = np.arange(len(x_known)) % 2 == 0
-    calibration = side_by_side(looked_at(*networks, x_known[calibrating]))
+    calibration = detectors.side_by_side(looked_at(*networks, x_known[calibrating]), PARTS)
     x_judged, y_judged = x_known[~calibrating], y_known[~calibrating]
     rng, sets = np.random.default_rng(settings["seed"]), {"left out": x_val[y_val == settings["left_out"]]}
     sets |= {kind: make(x_judged[:N_PSEUDO], y_judged[:N_PSEUDO], rng) for kind, make in PSEUDO.items()}
@@ -182,7 +174,7 @@ def run_trial(name, settings, data, models):
     for references, every in REFERENCES.items():
         detector = detectors.LayeredLOF(widths, *zip(*PARTS.values(), strict=True))
         detector.fit(known[::every], X_calibration=calibration)
-        log_p = {of_set: detector.layer_log_p_values(side_by_side(of)) for of_set, of in seen.items()}
+        log_p = {of_set: detector.layer_log_p_values(detectors.side_by_side(of, PARTS)) for of_set, of in seen.items()}
         separations[references] = {
             title: separation(log_p, parts)
             for title, parts in (COMBINATIONS | {part: [part] for part in PARTS}).items()

@@ -140,14 +140,18 @@ def judge(fit, known, test, ood):
     return separation | {"fit_seconds": fitted - started, "score_seconds": scored - fitted}
 
 
-def judge_layers(detector, known, test, ood):
+def judge_layers(detector, known, test, ood, layers=detectors.LAYERS):
     """As `judge`, for a `LayeredLOF`; also its layers' log p-values, (n, layers), of the test images and by set."""
+
+    def rows(found):
+        return detectors.side_by_side(found, layers)
+
     started = time.perf_counter()
-    detector.fit(detectors.side_by_side(known.train), X_calibration=detectors.side_by_side(known.calibration))
+    detector.fit(rows(known.train), X_calibration=rows(known.calibration))
     fitted = time.perf_counter()
-    test_log_p = detector.layer_log_p_values(detectors.side_by_side(test))
+    test_log_p = detector.layer_log_p_values(rows(test))
     scored = time.perf_counter()
-    log_p = {name: detector.layer_log_p_values(detectors.side_by_side(of_set)) for name, of_set in ood.items()}
+    log_p = {name: detector.layer_log_p_values(rows(of_set)) for name, of_set in ood.items()}
     ood_scores = {name: -detector.evidence(of_set) for name, of_set in log_p.items()}
     separation = scores.separation(-detector.evidence(test_log_p), ood_scores)
     return separation | {"fit_seconds": fitted - started, "score_seconds": scored - fitted}, test_log_p, log_p
@@ -256,22 +260,27 @@ def trained_network(settings, x, y, path):
     return network, trained
 
 
+def images_of(settings, data):
+    """Training, validation and test images of the digits to learn, three (x, y), and OOD images, {set: x}.
+
+    Also a sentence on what of these could not be had.
+    """
+    splits, classes = datasets.load_mnist(data, settings["smoke"]), settings["classes"]
+    learned = [(x[y < classes], y[y < classes]) for x, y in splits]
+    if classes == 10:
+        return learned, *outliers.load_all(data, settings["smoke"])
+    x, y = splits[2]
+    return learned, {"digits 5-9": x[y >= classes]}, ""
+
+
 def run_trial(name, settings, data, models):
     """Train a network, fit the detectors to it and judge them on every set.
 
     The network is kept as `trained_network` says, and of the best recipe's seed 0 the OOD images that are accepted, in
     `models/NAME-accepted.npz`.
     """
-    splits, missing = datasets.load_mnist(data, settings["smoke"]), ""
-    is_best, classes = settings["recipe_name"] == "best", settings["classes"]
-    learned = [(x[y < classes], y[y < classes]) for x, y in splits]
-    (x_train, y_train), (x_val, y_val), (x_test, y_test) = learned
-    if classes == 10:
-        ood, missing = outliers.load_all(data, settings["smoke"])
-    else:
-        x, y = splits[2]
-        ood = {"digits 5-9": x[y >= classes]}
-
+    is_best = settings["recipe_name"] == "best"
+    ((x_train, y_train), (x_val, y_val), (x_test, y_test)), ood, missing = images_of(settings, data)
     network, trained = trained_network(settings, x_train, y_train, models / f"{name}.keras")
     started = time.perf_counter() - trained["seconds"]  # a training counts, whichever run it was in
     known = Known(features_of(network, x_train), y_train, features_of(network, x_val))

@@ -17,6 +17,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 # What our detector looks at: {layer: (measure, the p-value above which the layer has no say)}. The first block sees
 # far-OOD images and little else: it speaks only where its score is above that of 95 % of in-distribution images.
 LAYERS = {"block1": ("lof", 0.05), "block3": ("lof", 1.0), "embedding": ("distance", 1.0)}
+# And where beside the classifier stands a second network, which tells turned images apart (`features.extract_both`).
+TWO_NETWORKS = {
+    "second block1": ("lof", 0.05),
+    "second block3": ("lof", 1.0),
+    "second embedding": ("distance", 1.0),
+    "embedding": ("distance", 1.0),
+}
 
 
 class LayeredLOF(OutlierMixin, BaseEstimator):
@@ -156,15 +163,15 @@ def _score(measure, x):
     return measure.kneighbors(x)[0][:, -1]
 
 
-def side_by_side(features):
-    """The layers of `LAYERS`, {name: (n, width)}, as one array, (n, sum of widths)."""
-    return np.hstack([features[name] for name in LAYERS])
+def side_by_side(features, layers=LAYERS):
+    """What a detector looks at, of {name: (n, width)}, as one array, (n, sum of widths)."""
+    return np.hstack([features[name] for name in layers])
 
 
-def layered_lof(features):
-    """Our detector, not fitted yet, for features of these widths: {name: (n, width)}."""
-    widths = [features[name].shape[1] for name in LAYERS]
-    measures, truncations = zip(*LAYERS.values(), strict=True)
+def layered_lof(features, layers=LAYERS):
+    """A detector that looks at some layers, not fitted yet, for features of these widths: {name: (n, width)}."""
+    widths = [features[name].shape[1] for name in layers]
+    measures, truncations = zip(*layers.values(), strict=True)
     return LayeredLOF(widths, measures, truncations)
 
 

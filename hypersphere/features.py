@@ -4,7 +4,6 @@ from hypersphere import backend  # noqa: F401 - before Keras
 
 import keras
 import numpy as np
-from scipy.special import log_softmax
 
 BLOCKS = ["block1", "block3"]  # the layers, besides the embedding, that detectors look at
 
@@ -37,21 +36,10 @@ def extract(network, x, batch_size=250):
     return outputs_of(feature_model(network), x, batch_size)
 
 
-def turns(x):
-    """Square images, (n, size, size, c) each, turned by 0, 90, 180 and 270 degrees counter-clockwise, as a list."""
-    return [np.rot90(x, number, axes=(1, 2)) for number in range(4)]
-
-
-def turn_surprise(of_turns):
-    """How little a network knows of an image's four turns, (n,), higher for what is more novel.
-
-    The network has learned to name class and turn: class c turned v times is its class c + v * the number of classes.
-    of_turns : its logits, (n, 4 * the number of classes), of each of the four `turns`. It is minus the log-probability
-    of the right turns, added up, of the class for which that is the highest.
-    After Hendrycks et al. 2019, https://arxiv.org/abs/1906.12340, where turns are told apart without classes.
-    """
-    log_p = [np.split(log_softmax(logits, axis=1), 4, axis=1)[number] for number, logits in enumerate(of_turns)]
-    return -sum(log_p).max(axis=1)
+def extract_both(classifier, second, x, batch_size=250):
+    """What two networks give for images, {name: (n, d) float32}: as `extract`, the second's as "second NAME"."""
+    of_second = {f"second {name}": of_layer for name, of_layer in extract(second, x, batch_size).items()}
+    return extract(classifier, x, batch_size) | of_second
 
 
 def embed(network, x, batch_size=250):

@@ -59,15 +59,14 @@ def test_features_are_float32_under_mixed_precision(images):
     assert {of_layer.dtype.name for of_layer in features.extract(mixed, images).values()} == {"float32"}
 
 
-def test_turn_surprise_is_of_the_best_class_over_the_right_turns():
-    turned = features.turns(np.arange(8.0).reshape(2, 2, 2, 1))
-    np.testing.assert_array_equal(turned[1][0, :, :, 0], [[1, 3], [0, 2]])
-    rng = np.random.default_rng(0)
-    of_turns = [rng.normal(size=(6, 12)) for _ in range(4)]  # three classes, four turns
-    found = features.turn_surprise(of_turns)
-    for row in range(6):
-        by_class = []
-        for label in range(3):
-            shares = [np.exp(logits[row]) / np.exp(logits[row]).sum() for logits in of_turns]
-            by_class.append(-sum(np.log(share[label + 3 * turn]) for turn, share in enumerate(shares)))
-        assert found[row] == pytest.approx(min(by_class))
+def test_two_networks_are_looked_at_side_by_side(network, images):
+    image = keras.Input((16, 16, 1))
+    options = {"filters": [2, 3, 4], "units": 5, "batch_norm": True}
+    embedding = networks.convolutional_embedding(image, networks.layer_seeds(1), **options)
+    second = keras.Model(image, keras.layers.Dense(40)(embedding))
+    found = features.extract_both(network, second, images, batch_size=20)
+    alone = features.extract(network, images)
+    alone |= {f"second {name}": of_layer for name, of_layer in features.extract(second, images).items()}
+    assert set(found) == set(alone) and {of.dtype.name for of in found.values()} == {"float32"}
+    for name, of_layer in found.items():
+        np.testing.assert_allclose(of_layer, alone[name], rtol=1e-4, atol=1e-5)

@@ -21,6 +21,7 @@ import pandas as pd
 # Names in the records.
 OURS = "layered LOF (ours)"
 ARTICLE = "LOF, embedding (article)"
+TWO_NETWORKS = "two networks (ours)"
 NEAR = "digits 5-9"
 EASY = ["photographs", "uniform noise", "Gaussian noise"]  # two numbers of an image are enough to tell them
 TITLES = {"CIFAR-10": "CIFAR-10, grey"}
@@ -58,7 +59,7 @@ class Recipe:
     def rows(self, kind="detectors", easy=False):
         """The rows of the detectors, ours last, or of its parts, on the easy sets or on the others."""
         frame = self.frame[(self.frame.kind == kind) & (self.frame.set.isin(EASY) == easy)]
-        return frame.sort_values("detector", key=lambda names: names == OURS, kind="stable")
+        return frame.sort_values("detector", key=lambda names: names.isin([OURS, TWO_NETWORKS]), kind="stable")
 
     def separation(self, detector, name_of_set):
         """The cell of one detector and set, "AUROC / FPR95" in per cent; "" if the records lack it."""
@@ -101,6 +102,43 @@ def tables(records):
     return made
 
 
+def two_networks_tables(records):
+    """The tables of the detector that looks at two networks, beside those of one, {marker: Markdown}."""
+    if not records:
+        return {}
+    networks = Recipe("two networks", records)
+    whole = networks.rows()[networks.rows().detector == TWO_NETWORKS].assign(detector="all of it")
+    made = {
+        "near": separation_table(networks, networks.rows()),
+        "near_accepted": accepted(networks),
+        "near_parts": separation_table(networks, pd.concat([networks.rows("parts"), whole])),
+    }
+    if networks.ten:
+        made |= {"near_calibration": calibration(networks), "near_seconds": detector_seconds(networks)}
+    return made
+
+
+def evidence(records):
+    """What a detector can look at, judged on outliers made from digits, the best first, {"evidence": Markdown}."""
+    if not records:
+        return {}
+    of_all = [record["metrics"]["combinations"] for record in records]
+
+    def mean(references, title, key, of_set=None):
+        of_trials = [of[references][title][key] for of in of_all]
+        return np.mean([of[of_set] if of_set else list(of.values()) for of in of_trials])
+
+    all_of_them, some = of_all[0]
+    sets = list(of_all[0][all_of_them]["turns"]["accepted"])
+    rows = []
+    for title in sorted(of_all[0][all_of_them], key=lambda title: mean(all_of_them, title, "accepted")):
+        shares = [f"{mean(all_of_them, title, 'accepted', of_set):.2f}" for of_set in sets]
+        in_all = [f"{mean(references, title, 'accepted'):.3f}" for references in (all_of_them, some)]
+        rows.append([title, *shares, *in_all, f"{100 * mean(all_of_them, title, 'fpr95'):.1f}"])
+    header = ["share accepted, 1 % of digits rejected", *sets, "mean", f"mean, {some} training images", "mean FPR95, %"]
+    return {"evidence": below(markdown(header, rows), caption(records, len(records), "digit"))}
+
+
 def separation_table(recipe, frame):
     """Detectors in rows, sets in columns: AUROC / FPR95."""
     cells = pivot(frame, "detector", "set", lambda group: separation_text(group, recipe.n))
@@ -111,7 +149,7 @@ def separation_table(recipe, frame):
 def accepted(recipe):
     """The share of each set that is accepted where 1 % of the MNIST test images are rejected."""
     frame = recipe.rows()
-    frame = frame[frame.detector.isin([ARTICLE, OURS])]
+    frame = frame[frame.detector.isin([ARTICLE, OURS, TWO_NETWORKS])]
     cells = pivot(frame, "detector", "set", lambda group: cell(group.accepted, recipe.n, 4))
     table = framed("share accepted, 1 % of MNIST test rejected", cells.rename(columns=TITLES))
     return below(table, recipe.caption(cifar10="CIFAR-10" in cells))
@@ -167,7 +205,9 @@ def detector_seconds(recipe):
         for name, measured in record["metrics"]["detectors"].items()
         for key, step in {"fit_seconds": "fit to 50,000 images, s", "score_seconds": "score 10,000 images, s"}.items()
     ]
-    frame = pd.DataFrame(rows).sort_values("detector", key=lambda names: names == OURS, kind="stable")
+    frame = pd.DataFrame(rows).sort_values(
+        "detector", key=lambda names: names.isin([OURS, TWO_NETWORKS]), kind="stable"
+    )
     n = len(recipe.ten)
     table = framed("detector", pivot(frame, "detector", "step", lambda group: cell(group.seconds, n, 1)))
     hours = sum(record["seconds"] for record in recipe.ten) / 3600

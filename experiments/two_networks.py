@@ -1,0 +1,181 @@
+"""Outliers that resemble digits: a detector that looks at two networks, beside the one that looks at one.
+
+    python -m experiments.two_networks             # five seeds, an hour on two cores
+    python -m experiments.two_networks --smoke     # a try on small slices, a minute
+
+Beside the *classifier* stands a *second network*, which tells the digits' four turns apart, too. What the detector
+looks at was chosen by `experiments.evidence`, on outliers made from digits; here it meets the sets of the scoreboard.
+As there, each seed trains for all digits, and for the digits 0-4 alone, which meet the digits 5-9.
+
+Reads   data/mnist, data/fashion-mnist, cifar-10-batches-bin (downloaded once if absent)
+Writes  runs/results/two_networks.jsonl                    a line a trial, as it ends
+        runs/models/two_networks/*.keras, *.json           the networks: a trial whose line is gone reads its own
+        runs/figures/two_networks_accepted.png             what passes now, and what passed before
+Repeating the command continues with what is missing.
+"""
+
+import time
+from dataclasses import asdict, replace
+
+from experiments import sweep
+from experiments.baselines import ARTICLE, DETECTORS, Known
+from experiments.draws import turned_classes
+from experiments.scoreboard import BEST, OURS, calibration, images_of, judge, judge_layers, trained_network
+from hypersphere import cli, detectors, features, files, plots, records, scores
+
+import keras
+import numpy as np
+
+CLASSIFIER = replace(BEST, width=16, epochs=10)
+SECOND = replace(BEST, width=16, epochs=4)  # each epoch sees each image in four turns
+RECIPES = {"classifier": (CLASSIFIER, 1), "second": (SECOND, 4)}  # and how many turns of a class are classes
+TWO_NETWORKS = "two networks (ours)"
+SEEDS = range(10, 15)  # the scoreboard's are others, and the choice's is 100
+NEAR = ["printed letters", "turned digits", "digits 5-9"]
+GALLERY = 14  # images a row
+
+
+# %% The networks
+
+
+def recipes_of(args):
+    """The recipes of both networks, {name: {field: value}}."""
+    return {name: asdict(replace(recipe, epochs=1) if args.smoke else recipe) for name, (recipe, _) in RECIPES.items()}
+
+
+def train_both(settings, x, y, path):
+    """The classifier and the second network, of the trial's recipes; kept beside `path`."""
+    n_classes, trained = int(y.max()) + 1, []
+    for name, (_, turns) in RECIPES.items():
+        own = {key: settings[key] for key in ["precision", "seed", "smoke"]}
+        own |= {"recipe": settings["recipes"][name], "classes": turns * n_classes}
+        of_turns = turned_classes(x, y, turns)
+        trained.append(trained_network(own, *of_turns, path.with_name(f"{path.name}-{name}.keras"))[0])
+    return trained
+
+
+# %% A trial
+
+
+def plan(args, cifar10_sha256):
+    """The trials, {name: settings}: networks of all digits and of five, for each seed."""
+    common = {"precision": args.precision, "smoke": args.smoke, "recipes": recipes_of(args)}
+    trials = {}
+    for seed in SEEDS[: args.seeds or (1 if args.smoke else len(SEEDS))]:
+        for classes in [10, 5]:
+            settings = common | {"classes": classes, "seed": seed}
+            settings |= {"cifar10_sha256": cifar10_sha256} if classes == 10 else {}
+            trials[f"{classes}-digits-seed{seed}"] = settings
+    return trials
+
+
+def run_trial(name, settings, data, models):
+    """Train both networks, and judge the article's detector, the layered one of the classifier, and that of both.
+
+    Of the first seed the images that pass are kept, in `models/NAME-accepted.npz`.
+    """
+    started = time.perf_counter()
+    ((x_train, y_train), (x_val, y_val), (x_test, y_test)), ood, missing = images_of(settings, data)
+    networks = train_both(settings, x_train, y_train, models / name)
+    trained = time.perf_counter()
+    known = Known(features.extract_both(*networks, x_train), y_train, features.extract_both(*networks, x_val))
+    metrics = {"extract_seconds": time.perf_counter() - trained}
+    test = features.extract_both(*networks, x_test)
+    of_sets = {of_set: features.extract_both(*networks, x) for of_set, x in ood.items()}
+    metrics["accuracy"] = {
+        split: float((of_split["logits"].argmax(axis=1) == label).mean())
+        for split, of_split, label in [("val", known.calibration, y_val), ("test", test, y_test)]
+    }
+    metrics["parameters"] = [network.count_params() for network in networks]
+    metrics["detectors"] = {ARTICLE: judge(DETECTORS[ARTICLE], known, test, of_sets)}
+    p_values = {}
+    for title, layers in [(OURS, detectors.LAYERS), (TWO_NETWORKS, detectors.TWO_NETWORKS)]:
+        detector = detectors.layered_lof(known.train, layers)
+        judged, test_log_p, log_p = judge_layers(detector, known, test, of_sets, layers)
+        metrics["detectors"][title] = judged
+        novelty = {of_set: -detector.evidence(of) for of_set, of in log_p.items()}
+        p_values[title] = {
+            of_set: scores.conformal_p_values(-detector.calibration_scores_, of) for of_set, of in novelty.items()
+        }
+    metrics["parts"] = without_each(detector, test_log_p, log_p)
+    metrics["calibration"] = calibration(-detector.calibration_scores_, -detector.evidence(test_log_p))
+    if settings["seed"] == SEEDS[0]:
+        path = models / f"{name}-accepted.npz"
+        files.save_arrays(path, accepted(ood, p_values, of_sets, detector.level, settings["seed"]))
+    keras.backend.clear_session()
+    return records.new_record(name, settings, metrics, started, missing=missing)
+
+
+def without_each(detector, test_log_p, log_p):
+    """`scores.separation` of the detector of both networks without one of its layers, {title: separation}."""
+    found = {}
+    for number, layer in enumerate(detectors.TWO_NETWORKS):
+
+        def novelty(of_set, number=number):
+            of_layers = np.minimum(of_set - detector.log_truncations_, 0)
+            return -np.delete(of_layers, number, axis=1).sum(axis=1)
+
+        ood = {of_set: novelty(of) for of_set, of in log_p.items()}
+        found[f"without {layer}"] = scores.separation(novelty(test_log_p), ood)
+    return found
+
+
+# %% The figure of what passes
+
+
+def accepted(ood, p_values, found, level, seed):
+    """OOD images near digits that pass with one network, with two, or with both, drawn at random.
+
+    Returns {"rows": names of the rows, "row": (n,) each image's, "caption": (n,) digits, "image": (n, 28, 28, 1)}.
+    """
+    rng, rows, numbers, captions, images = np.random.default_rng(seed), [], [], [], []
+    for of_set in [of_set for of_set in NEAR if of_set in ood]:
+        before, now = (p_values[title][of_set] > level for title in [OURS, TWO_NETWORKS])
+        for words, passes in [("no longer", before & ~now), ("still", before & now), ("only now", ~before & now)]:
+            chosen = rng.permutation(np.flatnonzero(passes))[:GALLERY]
+            numbers += [len(rows)] * len(chosen)
+            rows.append(f"{of_set}: {words} ({np.mean(passes):.1%})")
+            captions += [f"as {digit}" for digit in found[of_set]["logits"][chosen].argmax(axis=1)]
+            images += list(ood[of_set][chosen])
+    return {
+        "rows": np.array(rows),
+        "row": np.array(numbers),
+        "caption": np.array(captions),
+        "image": np.array(images).reshape(-1, 28, 28, 1),
+    }
+
+
+def draw_accepted(trials, out):
+    """Draw what passes in the first seed's trials, or say that its images were deleted."""
+    rows = {}
+    for name in trials:
+        path = out / "models" / "two_networks" / f"{name}-accepted.npz"
+        if trials[name]["seed"] == SEEDS[0]:
+            if not path.is_file():
+                print(f"{path}: missing, so no gallery; to make it again, delete the line of {name} from the records")
+                return
+            arrays = files.load_arrays(path, "delete it and its line in the records, and run again")
+            rows |= {row: [] for row in arrays["rows"]}
+            for number, caption, image in zip(arrays["row"], arrays["caption"], arrays["image"], strict=True):
+                rows[arrays["rows"][number]].append((image, caption))
+    title = f"What passes with two networks, and what passed with one, by random draw (seed {SEEDS[0]})"
+    plots.save(plots.rows_of_images(rows, title), out / "figures" / "two_networks_accepted.png")
+
+
+def main():
+    parser = cli.Parser(__doc__, out=files.PROJECT / "runs")
+    parser.add_argument("--seeds", type=cli.positive_int, metavar="N", help=f"the first N of {len(SEEDS)}")
+    sweep.add_flags(parser)
+    args = parser.parse()
+    trials = plan(args, sweep.cifar10_setting(args.data))
+    for record in sweep.run("experiments.two_networks", trials, args, "two_networks"):
+        accuracy, ours = record["metrics"]["accuracy"]["test"], record["metrics"]["detectors"][TWO_NETWORKS]
+        words = [
+            f"{of_set} {100 * auroc:.2f} / {100 * ours['fpr95'][of_set]:.2f}" for of_set, auroc in ours["auroc"].items()
+        ]
+        print(f"{record['name']}: test accuracy {accuracy:.2%}; AUROC / FPR95 {', '.join(words)}")
+    draw_accepted(trials, args.out)
+
+
+if __name__ == "__main__":
+    main()
