@@ -90,6 +90,7 @@ def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
     @app.get("/")
     def page():
         html = (Path(app.static_folder) / "index.html").read_text()
+        html = html.replace("{{ networks }}", predictor.sha256[:12])  # what a taught sign holds good for
         return html.replace("{{ address }}", escape(request.host_url))  # previews of links need it whole
 
     @app.get("/healthz")

@@ -1,9 +1,10 @@
-"""Make the demo's files, models/demo, from the scoreboard's first network of the best recipe.
+"""Make the demo's files, models/demo, from the first two networks of `experiments.two_networks`.
 
-    python -m demo.build --run runs     # the --out of experiments/scoreboard.py
+    python -m demo.build --run runs     # the --out of experiments/two_networks.py
 
-Reads   models/scoreboard/best/10-digits-seed0.keras, results/scoreboard.jsonl of that run; data/mnist
-Writes  models/demo/network.keras, network.json   copies of the network and of its record
+Reads   models/two_networks/10-digits-seed10-*.keras, results/two_networks.jsonl of that run; data/mnist
+Writes  models/demo/network.keras, second.keras   copies of the classifier and of the second network
+        models/demo/network.json                  a copy of their record
         models/demo/map.npz                       t-SNE map of validation images on the sphere
 """
 
@@ -16,22 +17,24 @@ from hypersphere.errors import InputError
 
 import numpy as np
 
-NAME = "best/10-digits-seed0"
+NAME = "10-digits-seed10"
+REMEDY = "run python -m experiments.two_networks"
 
 parser = cli.Parser(__doc__)
 parser.add_argument("--run", type=Path, default=files.PROJECT / "runs", help="%(default)s")
 args = parser.parse_args()
 cli.install_error_hook()
 
-path = args.run / "models" / "scoreboard" / f"{NAME}.keras"
-network = networks.load_network(path, "run python -m experiments.scoreboard")
-made = {record["name"]: record for record in records.read_records(args.run / "results" / "scoreboard.jsonl")}
+paths = {name: args.run / "models" / "two_networks" / f"{NAME}-{name}.keras" for name in ["classifier", "second"]}
+classifier, _ = (networks.load_network(path, REMEDY) for path in paths.values())
+made = {record["name"]: record for record in records.read_records(args.run / "results" / "two_networks.jsonl")}
 if NAME not in made:
-    raise InputError(f"{args.run}: no record of {NAME}; run python -m experiments.scoreboard")
+    raise InputError(f"{args.run}: no record of {NAME}; {REMEDY}")
 _, (x_val, y_val), _ = datasets.load_mnist()
-embedding, _ = features.embed(network, x_val[:N_MAPPED])
+embedding, _ = features.embed(classifier, x_val[:N_MAPPED])
 points, _ = tsne.tsne_map(embedding, perplexity=30, seed=0)
-shutil.copy(path, FOLDER / "network.keras")
+shutil.copy(paths["classifier"], FOLDER / "network.keras")
+shutil.copy(paths["second"], FOLDER / "second.keras")
 records.write_record(FOLDER / "network.json", made[NAME])
 points = (points / np.abs(points).max()).astype(np.float32)
 files.save_arrays(FOLDER / "map.npz", {"place": points, "label": y_val[:N_MAPPED].astype(np.uint8)})

@@ -1,4 +1,4 @@
-"""The trained network and its calibrated detector, ready to judge one image at a time."""
+"""The trained networks and their calibrated detector, ready to judge one image at a time."""
 
 import hashlib
 import json
@@ -22,40 +22,42 @@ REMEDY = "take the committed one, or run python -m demo.build again"
 N_MAPPED = 5000  # validation images on the map, the first ones
 N_NEAREST = 5  # training digits shown
 N_PLACES = 10  # points of the map that a drawing's place is made of
+LAYERS = list(detectors.TWO_NETWORKS)
+BATCH = 250  # images at a time
 
 
 class Predictor:
     """Names a digit, and says whether it is one.
 
-    folder : has network.keras, network.json (its record on the scoreboard) and map.npz; the detector is fitted from
-    the network once and kept there. smoke : fit it to a small slice of the data, and keep nothing. Raises InputError if
-    one of the files is missing or damaged.
+    folder : has network.keras, second.keras (the classifier and the second network of `experiments.two_networks`),
+    network.json (their record there) and map.npz; the detector is fitted once and kept there. smoke : fit it to a small
+    slice of the data, and keep nothing. Raises InputError if one of the files is missing or damaged.
     """
 
     def __init__(self, folder=FOLDER, data_folder=None, smoke=False, log=print):
         self.network_path = folder / "network.keras"
-        network = networks.load_network(self.network_path, REMEDY)
+        paths = [self.network_path, folder / "second.keras"]
+        self.model = features.feature_model(*(networks.load_network(path, REMEDY) for path in paths))
         self.record = _read(folder / "network.json", lambda path: json.loads(path.read_text()))
         self.map = _read(folder / "map.npz", lambda path: dict(np.load(path, allow_pickle=False)))
-        self.sha256 = hashlib.sha256(self.network_path.read_bytes()).hexdigest()
+        self.sha256 = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
         (x_train, self.train_labels), (x_val, y_val), _ = datasets.load_mnist(data_folder)
         self.train_images = np.round(x_train[..., 0] * 255).astype(np.uint8)
         if smoke:
-            self.detector = fitted(network, x_train[: datasets.SMOKE["train"]], x_val[: datasets.SMOKE["val"]])
+            self.detector = fitted(self.model, x_train[: datasets.SMOKE["train"]], x_val[: datasets.SMOKE["val"]])
         else:
-            self.detector = self._kept_detector(network, x_train, x_val, log)
-        mapped = features.extract(network, x_val[:N_MAPPED])
+            self.detector = self._kept_detector(x_train, x_val, log)
+        mapped = features.outputs_of(self.model, x_val[:N_MAPPED], BATCH)
         self.map_embedding = mapped["embedding"]
-        scaler = self.detector.scalers_[list(detectors.LAYERS).index(LAYER)]
+        scaler = self.detector.scalers_[LAYERS.index(LAYER)]
         self.sign_namer = SignNamer(scaler, mapped[LAYER], y_val[:N_MAPPED])
         self.sign_width = mapped[LAYER].shape[1]
-        model = features.feature_model(network)
         # One traced function for one image: `predict`, and calling the model, prepare anew at each call.
-        self._extract = tf.function(model, input_signature=[tf.TensorSpec((1, 28, 28, 1), tf.float32)])
+        self._extract = tf.function(self.model, input_signature=[tf.TensorSpec((1, 28, 28, 1), tf.float32)])
         self.predict(x_val[0, ..., 0], explain=True)  # traced and warm before the first request
 
-    def _kept_detector(self, network, x_train, x_val, log):
-        """The detector of this network: the one that was kept, or fitted anew."""
+    def _kept_detector(self, x_train, x_val, log):
+        """The detector of these networks: the one that was kept, or fitted anew."""
         path = self.network_path.with_name(f"detector-{detector_key(self.sha256)}.skops")
         if path.is_file():
             try:
@@ -65,7 +67,7 @@ class Predictor:
         make_writable(path.parent)
         log("The detector is fitted, once", end="", flush=True)
         started = time.perf_counter()
-        detector = fitted(network, x_train, x_val)
+        detector = fitted(self.model, x_train, x_val)
         log(f", {time.perf_counter() - started:.0f} s")
         detectors.save_detector(detector, path)
         for stale in set(path.parent.glob("detector-*.skops")) - {path}:
@@ -73,9 +75,13 @@ class Predictor:
         return detector
 
     def features(self, image):
-        """What `features.extract` gives for one image, (28, 28)."""
+        """What `features.extract` gives for one image, (28, 28), with both networks."""
         tensors = self._extract(tf.constant(image[None, :, :, None], tf.float32))
         return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+    def extract(self, x):
+        """The same for many images, (n, 28, 28)."""
+        return features.outputs_of(self.model, x[..., np.newaxis], BATCH)
 
     def predict(self, image, explain=False, with_features=False, signs=None):
         """What a prepared image, (28, 28), 0 to 1, light on dark, is taken for: a dictionary for JSON.
@@ -85,7 +91,7 @@ class Predictor:
         """
         found = self.features(image)
         probabilities = softmax(found["logits"][0].astype(np.float64))
-        p_value = float(self.detector.p_values(detectors.side_by_side(found))[0])
+        p_value = float(self.detector.p_values(detectors.side_by_side(found, detectors.TWO_NETWORKS))[0])
         result = {
             "empty": False,
             "digit": int(probabilities.argmax()),
@@ -114,7 +120,7 @@ class Predictor:
 
     def _nearest_training_digits(self, embedding):
         """The rows of the training digits nearest to an embedding, (1, 64), the nearest first."""
-        layer = list(detectors.LAYERS).index("embedding")
+        layer = LAYERS.index("embedding")
         scaler, measure = self.detector.scalers_[layer], self.detector.measures_[layer]
         return measure.kneighbors(scaler.transform(embedding), N_NEAREST, return_distance=False)[0]
 
@@ -131,12 +137,12 @@ class Predictor:
         return {
             "network": self.network_path.name,
             "sha256": self.sha256,
-            "parameters": metrics["parameters"],
-            "recipe": self.record["settings"]["recipe"],
+            "parameters": sum(metrics["parameters"]),
+            "recipes": self.record["settings"]["recipes"],
             "seed": self.record["settings"]["seed"],
             "test_accuracy": metrics["accuracy"]["test"],
             "detector": {
-                "layers": {name: {"measure": m, "truncation": t} for name, (m, t) in detectors.LAYERS.items()},
+                "layers": {name: {"measure": m, "truncation": t} for name, (m, t) in detectors.TWO_NETWORKS.items()},
                 "n_neighbors": self.detector.n_neighbors,
                 "level": self.detector.level,
                 "calibration_images": len(self.detector.calibration_scores_),
@@ -146,17 +152,18 @@ class Predictor:
         }
 
 
-def fitted(network, x_train, x_val):
-    """The layered detector, fitted to training images and calibrated on validation images."""
-    train, calibration = features.extract(network, x_train), features.extract(network, x_val)
-    detector = detectors.layered_lof(train)
-    return detector.fit(detectors.side_by_side(train), X_calibration=detectors.side_by_side(calibration))
+def fitted(model, x_train, x_val):
+    """The detector of both networks, fitted to training images and calibrated on validation images."""
+    train, calibration = (features.outputs_of(model, x, BATCH) for x in [x_train, x_val])
+    detector = detectors.layered_lof(train, detectors.TWO_NETWORKS)
+    rows, calibration_rows = (detectors.side_by_side(of, detectors.TWO_NETWORKS) for of in [train, calibration])
+    return detector.fit(rows, X_calibration=calibration_rows)
 
 
-def detector_key(network_sha256, modules=(features, detectors, scores)):
-    """Twelve letters for what decides a fitted detector: the network, the modules' code, scikit-learn's version."""
+def detector_key(networks_sha256, modules=(features, detectors, scores)):
+    """Twelve letters for what decides a fitted detector: the networks, the modules' code, scikit-learn's version."""
     code = b"".join(Path(module.__file__).read_bytes() for module in modules)
-    return hashlib.sha256(network_sha256.encode() + code + sklearn.__version__.encode()).hexdigest()[:12]
+    return hashlib.sha256(networks_sha256.encode() + code + sklearn.__version__.encode()).hexdigest()[:12]
 
 
 def _read(path, read):

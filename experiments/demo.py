@@ -20,8 +20,8 @@ import sys
 import threading
 import time
 
-from demo.predictor import REMEDY, Predictor
-from hypersphere import cli, datasets, detectors, features, files, networks, outliers, records
+from demo.predictor import Predictor
+from hypersphere import cli, datasets, detectors, files, outliers, records
 from hypersphere.errors import InputError
 
 import numpy as np
@@ -97,13 +97,14 @@ def rejection_rate(answers):
 def in_this_process(digits, labels, ood):
     """Accuracy, rejection rates and milliseconds of a prediction without a server."""
     predictor = Predictor()
-    network = networks.load_network(predictor.network_path, REMEDY)
-    of_digits = features.extract(network, digits[..., None])
-    rows = detectors.side_by_side(of_digits)
+    of_digits = predictor.extract(digits)
+    rows = detectors.side_by_side(of_digits, detectors.TWO_NETWORKS)
     variants = {
-        "network and detector, ours": lambda i: predictor.predict(digits[i]),
-        "network alone, ours": lambda i: predictor.features(digits[i]),
-        "network alone, model.predict": lambda i: network.predict(digits[i : i + 1, ..., None], verbose=0),
+        "both networks and detector, ours": lambda i: predictor.predict(digits[i]),
+        "both networks alone, ours": lambda i: predictor.features(digits[i]),
+        "both networks alone, model.predict": lambda i: predictor.model.predict(
+            digits[i : i + 1, ..., None], verbose=0
+        ),
         "detector alone, ours": lambda i: predictor.detector.p_values(rows[i : i + 1]),
     }
     taken = {name: [] for name in variants}
@@ -114,7 +115,7 @@ def in_this_process(digits, labels, ood):
                 call(i)
                 if number >= WARM_UP:
                     taken[name].append(1000 * (time.perf_counter() - started))
-    of_ood = {name: detectors.side_by_side(features.extract(network, x[..., None])) for name, x in ood.items()}
+    of_ood = {name: detectors.side_by_side(predictor.extract(x), detectors.TWO_NETWORKS) for name, x in ood.items()}
     return {
         "own_accuracy": float(np.mean(of_digits["logits"].argmax(axis=1) == labels)),
         "variants": {name: quantiles(values) for name, values in taken.items()},

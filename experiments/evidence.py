@@ -129,7 +129,7 @@ def turn_surprise(of_turns):
 
 def looked_at(classifier, second, x):
     """What both networks give for images, and the second's `turn_surprise`, (n, 1), as "turns"."""
-    found = features.extract_both(classifier, second, x)
+    found = features.extract(classifier, x, second)
     others = [features.extract(second, turned)["logits"] for turned in turns(x)[1:]]
     surprise = turn_surprise([found["second logits"], *others]).astype(np.float32)
     return found | {"turns": surprise[:, np.newaxis]}

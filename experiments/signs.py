@@ -15,7 +15,7 @@ import time
 from demo import images
 from demo.predictor import Predictor
 from demo.signs import LAYER, MAX_EXAMPLES
-from hypersphere import cli, datasets, detectors, features, files, networks, records
+from hypersphere import cli, datasets, detectors, files, records
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -38,10 +38,10 @@ def rendered(strokes):
 class Looked:
     """Images as the predictor sees them: features for signs, and what the detector says."""
 
-    def __init__(self, predictor, network, x):
-        found = features.extract(network, x[..., None])
+    def __init__(self, predictor, x):
+        found = predictor.extract(x)
         self.directions = predictor.sign_namer.directions(found[LAYER])
-        self.is_digit = predictor.detector.predict(detectors.side_by_side(found)) > 0
+        self.is_digit = predictor.detector.predict(detectors.side_by_side(found, detectors.TWO_NETWORKS)) > 0
 
     def named(self, predictor, signs):
         """Each image's sign, or None."""
@@ -71,10 +71,9 @@ def main():
     drawn = json.loads((files.PROJECT / "tests" / "signs.json").read_text())
     _, _, (x_test, _) = datasets.load_mnist(args.data)
     predictor = Predictor(data_folder=args.data)
-    network = networks.load_network(predictor.network_path, "")
 
     def look(x):
-        return Looked(predictor, network, x)
+        return Looked(predictor, x)
 
     others = {
         "digits taken for a sign": look(x_test[: 500 if args.smoke else None, ..., 0]),

@@ -76,17 +76,17 @@ def run_trial(name, settings, data, models):
     """
     started = time.perf_counter()
     ((x_train, y_train), (x_val, y_val), (x_test, y_test)), ood, missing = images_of(settings, data)
-    networks = train_both(settings, x_train, y_train, models / name)
+    classifier, second = train_both(settings, x_train, y_train, models / name)
     trained = time.perf_counter()
-    known = Known(features.extract_both(*networks, x_train), y_train, features.extract_both(*networks, x_val))
+    known = Known(features.extract(classifier, x_train, second), y_train, features.extract(classifier, x_val, second))
     metrics = {"extract_seconds": time.perf_counter() - trained}
-    test = features.extract_both(*networks, x_test)
-    of_sets = {of_set: features.extract_both(*networks, x) for of_set, x in ood.items()}
+    test = features.extract(classifier, x_test, second)
+    of_sets = {of_set: features.extract(classifier, x, second) for of_set, x in ood.items()}
     metrics["accuracy"] = {
         split: float((of_split["logits"].argmax(axis=1) == label).mean())
         for split, of_split, label in [("val", known.calibration, y_val), ("test", test, y_test)]
     }
-    metrics["parameters"] = [network.count_params() for network in networks]
+    metrics["parameters"] = [network.count_params() for network in [classifier, second]]
     metrics["detectors"] = {ARTICLE: judge(DETECTORS[ARTICLE], known, test, of_sets)}
     p_values = {}
     for title, layers in [(OURS, detectors.LAYERS), (TWO_NETWORKS, detectors.TWO_NETWORKS)]:

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 # What our detector looks at: {layer: (measure, the p-value above which the layer has no say)}. The first block sees
 # far-OOD images and little else: it speaks only where its score is above that of 95 % of in-distribution images.
 LAYERS = {"block1": ("lof", 0.05), "block3": ("lof", 1.0), "embedding": ("distance", 1.0)}
-# And where beside the classifier stands a second network, which tells turned images apart (`features.extract_both`).
+# And where beside the classifier stands a second network, which tells turned images apart .
 TWO_NETWORKS = {
     "second block1": ("lof", 0.05),
     "second block3": ("lof", 1.0),

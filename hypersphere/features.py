@@ -20,26 +20,24 @@ def channel_statistics(x):
     return ops.concatenate([ops.mean(x, (1, 2)), ops.std(x, (1, 2)), ops.max(x, (1, 2))], axis=1)
 
 
-def feature_model(network):
+def feature_model(network, second=None):
     """The network with what detectors look at as its outputs, {name: (n, d) float32}.
 
-    Channel statistics of the layers in `BLOCKS`, the "embedding" and the "logits".
+    Channel statistics of the layers in `BLOCKS`, the "embedding" and the "logits"; those of a second network, of the
+    same images, are named "second block1" and so on.
     """
     blocks = {name: keras.ops.cast(network.get_layer(name).output, "float32") for name in BLOCKS}
     outputs = {name: channel_statistics(block) for name, block in blocks.items()}
     outputs |= {"embedding": network.get_layer("embedding").output, "logits": network.output}
+    if second:
+        of_second = feature_model(second)(network.input)
+        outputs |= {f"second {name}": output for name, output in of_second.items()}
     return keras.Model(network.input, outputs)
 
 
-def extract(network, x, batch_size=250):
+def extract(network, x, second=None, batch_size=250):
     """What `feature_model` gives for images, {name: (n, d) float32}."""
-    return outputs_of(feature_model(network), x, batch_size)
-
-
-def extract_both(classifier, second, x, batch_size=250):
-    """What two networks give for images, {name: (n, d) float32}: as `extract`, the second's as "second NAME"."""
-    of_second = {f"second {name}": of_layer for name, of_layer in extract(second, x, batch_size).items()}
-    return extract(classifier, x, batch_size) | of_second
+    return outputs_of(feature_model(network, second), x, batch_size)
 
 
 def embed(network, x, batch_size=250):

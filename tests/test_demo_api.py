@@ -215,7 +215,7 @@ def test_health_and_model(client):
 
 
 def sign(**changes):
-    return {"name": "heart", "examples": [[0.5] * 384] * 3} | changes
+    return {"name": "heart", "examples": [[0.5] * 192] * 3} | changes
 
 
 BAD_SIGNS = {
@@ -228,15 +228,15 @@ BAD_SIGNS = {
     "long name": ([sign(name="x" * 25)], "24 letters"),
     "twice": ([sign(), sign()], "same name"),
     "no examples": ([sign(examples=[])], "1 to 5 examples"),
-    "six examples": ([sign(examples=[[0.5] * 384] * 6)], "1 to 5 examples"),
-    "short example": ([sign(examples=[[0.5] * 64])], "list of 384"),
-    "word as number": ([sign(examples=[["x"] * 384])], "from -1 to 1"),
-    "bool as number": ([sign(examples=[[True] * 384])], "from -1 to 1"),
-    "NaN": ([sign(examples=[[float("nan")] * 384])], "from -1 to 1"),
-    "infinite": ([sign(examples=[[float("inf")] * 384])], "from -1 to 1"),
-    "large": ([sign(examples=[[10**400] * 384])], "from -1 to 1"),
-    "tiny": ([sign(examples=[[1e-200] * 384])], "no direction"),
-    "zeros": ([sign(examples=[[0] * 384])], "no direction"),
+    "six examples": ([sign(examples=[[0.5] * 192] * 6)], "1 to 5 examples"),
+    "short example": ([sign(examples=[[0.5] * 64])], "list of 192"),
+    "word as number": ([sign(examples=[["x"] * 192])], "from -1 to 1"),
+    "bool as number": ([sign(examples=[[True] * 192])], "from -1 to 1"),
+    "NaN": ([sign(examples=[[float("nan")] * 192])], "from -1 to 1"),
+    "infinite": ([sign(examples=[[float("inf")] * 192])], "from -1 to 1"),
+    "large": ([sign(examples=[[10**400] * 192])], "from -1 to 1"),
+    "tiny": ([sign(examples=[[1e-200] * 192])], "no direction"),
+    "zeros": ([sign(examples=[[0] * 192])], "no direction"),
 }
 
 
@@ -306,6 +306,10 @@ def test_every_answer_is_protected(path, client):
     page = response.data.replace(b"http://www.w3.org/2000/svg", b"").replace(b'content="http://localhost/static/', b"")
     page = page.replace(b'<a href="https://qiita.com/jw-automation/', b"")  # a link, which loads nothing
     assert b"http://" not in page and b"https://" not in page
+
+
+def test_the_page_knows_which_networks_its_signs_are_of(client, small_predictor):
+    assert f'data-networks="{small_predictor.sha256[:12]}"' in client.get("/").text
 
 
 def test_the_pages_own_address_is_escaped(client):

@@ -533,7 +533,7 @@ def test_signs_and_examples_have_bounds(page):
 
 @pytest.mark.parametrize("kept", ["{", "7", "null", '[{"name": 7}]', "[null]"])
 def test_damaged_memory_is_passed_over(kept, page):
-    page.evaluate("kept => localStorage.setItem('hypersphere.signs', kept)", kept)
+    page.evaluate("kept => localStorage.setItem('hypersphere.signs.' + document.body.dataset.networks, kept)", kept)
     page.reload()
     draw(page, STROKES["digits"]["5"][0])
     assert verdict(page) == "5"

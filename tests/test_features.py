@@ -64,7 +64,7 @@ def test_two_networks_are_looked_at_side_by_side(network, images):
     options = {"filters": [2, 3, 4], "units": 5, "batch_norm": True}
     embedding = networks.convolutional_embedding(image, networks.layer_seeds(1), **options)
     second = keras.Model(image, keras.layers.Dense(40)(embedding))
-    found = features.extract_both(network, second, images, batch_size=20)
+    found = features.extract(network, images, second, batch_size=20)
     alone = features.extract(network, images)
     alone |= {f"second {name}": of_layer for name, of_layer in features.extract(second, images).items()}
     assert set(found) == set(alone) and {of.dtype.name for of in found.values()} == {"float32"}

@@ -1,6 +1,6 @@
 // Signs that the visitor teaches: the features of some drawings, kept in this browser and sent with each question.
 
-const KEY = "hypersphere.signs";
+const KEY = `hypersphere.signs.${document.body.dataset.networks}`; // others' features would mean nothing
 const [MOST_SIGNS, MOST_EXAMPLES, LEAST_EXAMPLES] = [10, 5, 3]; // the server takes no more; fewer are not asked for
 
 const byId = (id) => document.getElementById(id);

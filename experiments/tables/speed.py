@@ -6,10 +6,7 @@ from experiments.tables.common import below, caption, cell, markdown, note
 import numpy as np
 
 # Variants of a single prediction, and which of ours each is an alternative to.
-ALTERNATIVES = {
-    "network alone, model.predict": "network alone, ours",
-    "detector alone, scikit-learn's LOF on the same layers": "detector alone, ours",
-}
+ALTERNATIVES = {"both networks alone, model.predict": "both networks alone, ours"}
 
 
 def tables(records):
@@ -108,7 +105,4 @@ def latency(record):
         f"- Resident memory over {int(requests[-1]):,} requests with pictures of 280x280: "
         f"from {megabytes[0]:.0f} to {megabytes[-1]:.0f} MB.",
     ]
-    if "scikit_learn_fit_seconds" in metrics:
-        seconds = metrics["scikit_learn_fit_seconds"]
-        lines.append(f"- scikit-learn's LOF needs {seconds:.0f} s to be fitted to the three layers.")
     return below(table, "\n".join(lines), caption([record], 1, "run", versions=True))
