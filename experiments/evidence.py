@@ -189,16 +189,10 @@ def main():
     sweep.add_flags(parser)
     args = parser.parse()
     found = sweep.run("experiments.evidence", plan(args), args, "evidence")
-    for references, of_titles in found[0]["metrics"]["combinations"].items():
-        for title in of_titles:
-            of_trials = [record["metrics"]["combinations"][references][title] for record in found]
-            words = []
-            for of_set in of_trials[0]["auroc"]:
-                auroc, fpr95, accepted = (
-                    np.mean([of[key][of_set] for of in of_trials]) for key in ["auroc", "fpr95", "accepted"]
-                )
-                words.append(f"{of_set} {100 * auroc:.1f} / {100 * fpr95:.1f} ({accepted:.2f})")
-            print(f"{title}, {references} training images: {', '.join(words)}")
+    of_trials = [record["metrics"]["combinations"]["all"] for record in found]
+    for title in of_trials[0]:
+        share = np.mean([list(of_trial[title]["accepted"].values()) for of_trial in of_trials])
+        print(f"{title}: {share:.1%} of the outliers accepted where 1 % of the digits are rejected")
 
 
 if __name__ == "__main__":

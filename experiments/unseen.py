@@ -16,7 +16,7 @@ five examples of four of the new classes are enrolled; what is neither known nor
 Reads   data/mnist, data/fashion-mnist
 Writes  runs/results/unseen.jsonl           a line a trial, as it ends
         runs/results/unseen_choice.jsonl    the same of --choose; unseen_scales.jsonl, of --scales
-        runs/figures/unseen_nearest_*.png   three new images and their ten nearest, by softmax and by the best head
+        runs/figures/unseen_nearest_*.png   three new images and their ten nearest, by softmax and by another head
 Repeating the command continues with what is missing.
 """
 
@@ -332,7 +332,10 @@ def nearest(points, x, y):
 
 
 def draw_nearest(of_records, out):
-    """Draw what is nearest by softmax and by the head with the highest MAP@R, a figure a data set."""
+    """Draw what is nearest by softmax and by the best head, or by the worst if softmax is best: a figure a data set.
+
+    The best has the highest MAP@R.
+    """
     by_set = {}
     for record in of_records:
         of_heads = by_set.setdefault(record["name"].split("/")[0], {})
@@ -345,7 +348,8 @@ def draw_nearest(of_records, out):
         }
         if not precision:
             continue
-        shown = dict.fromkeys(["softmax", max(precision, key=precision.get)])
+        best, worst = (of(precision, key=precision.get) for of in [max, min])
+        shown = dict.fromkeys(["softmax", worst if best == "softmax" else best])
         paths = {head: out / "models" / "unseen" / of_set / f"{head}-seed0-nearest.npz" for head in shown}
         if not all(path.is_file() for path in paths.values()):
             continue
