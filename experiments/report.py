@@ -40,7 +40,7 @@ PAGES = {
     "docs/scoreboard.md": ["board", "board_easy", "accepted", "calibration", "parts", "recipes", "detector_seconds"],
     "docs/unseen.md": [
         *["unseen_contrasts", "unseen_mnist", "unseen_fashion_mnist"],
-        *["unseen_rejection_mnist", "unseen_rejection_fashion_mnist", "unseen_choice"],
+        *["unseen_rejection_mnist", "unseen_rejection_fashion_mnist", "unseen_scales", "unseen_choice"],
     ],
     "docs/near.md": ["near", "near_accepted", "near_parts", "near_calibration", "near_seconds", "evidence"],
     "docs/demo.md": ["demo_pictures", "demo_signs", "demo_latency"],
