@@ -333,19 +333,31 @@ def accepted(ood, p_values, digits, level):
     return {"sets": np.array(sets), "set": np.array(numbers), "caption": np.array(captions), "image": np.array(images)}
 
 
+def kept_gallery(path, name, row):
+    """The rows of images that a trial kept, {row's name: [(image, caption), ...]}; None, with a sentence, if deleted.
+
+    row : what the file calls the number of an image's row; the names of all rows are under its plural.
+    """
+    if not path.is_file():
+        print(f"{path}: missing, so no gallery; to make it again, delete the line of {name} from the records")
+        return None
+    arrays = files.load_arrays(path, "delete it and its line in the records, and run again")
+    rows = {of_row: [] for of_row in arrays[f"{row}s"]}
+    for number, caption, image in zip(arrays[row], arrays["caption"], arrays["image"], strict=True):
+        rows[arrays[f"{row}s"][number]].append((image, caption))
+    return rows
+
+
 def draw_accepted(trials, out):
     """Draw what is accepted in the best recipe's seed 0, or say that its images were deleted."""
     rows = {}
     for name in trials:
         path = out / "models" / "scoreboard" / f"{name}-accepted.npz"
         if name.startswith("best/") and name.endswith("seed0"):
-            if not path.is_file():
-                print(f"{path}: missing, so no gallery; to make it again, delete the line of {name} from the records")
+            kept = kept_gallery(path, name, "set")
+            if kept is None:
                 return
-            arrays = files.load_arrays(path, "delete it and its line in the records, and run again")
-            rows |= {of_set: [] for of_set in arrays["sets"]}
-            for number, caption, image in zip(arrays["set"], arrays["caption"], arrays["image"], strict=True):
-                rows[arrays["sets"][number]].append((image, caption))
+            rows |= kept
     if rows:
         title = "OOD images accepted where 1 % of the digits are rejected (nominal), and as which digit (seed 0)"
         plots.save(plots.rows_of_images(rows, title), out / "figures" / "scoreboard_accepted.png")

@@ -20,7 +20,16 @@ from dataclasses import asdict, replace
 from experiments import sweep
 from experiments.baselines import ARTICLE, DETECTORS, Known
 from experiments.draws import turned_classes
-from experiments.scoreboard import BEST, OURS, calibration, images_of, judge, judge_layers, trained_network
+from experiments.scoreboard import (
+    BEST,
+    OURS,
+    calibration,
+    images_of,
+    judge,
+    judge_layers,
+    kept_gallery,
+    trained_network,
+)
 from hypersphere import cli, detectors, features, files, plots, records, scores
 
 import keras
@@ -151,13 +160,10 @@ def draw_accepted(trials, out):
     for name in trials:
         path = out / "models" / "two_networks" / f"{name}-accepted.npz"
         if trials[name]["seed"] == SEEDS[0]:
-            if not path.is_file():
-                print(f"{path}: missing, so no gallery; to make it again, delete the line of {name} from the records")
+            kept = kept_gallery(path, name, "row")
+            if kept is None:
                 return
-            arrays = files.load_arrays(path, "delete it and its line in the records, and run again")
-            rows |= {row: [] for row in arrays["rows"]}
-            for number, caption, image in zip(arrays["row"], arrays["caption"], arrays["image"], strict=True):
-                rows[arrays["rows"][number]].append((image, caption))
+            rows |= kept
     title = f"What passes with two networks, and what passed with one, by random draw (seed {SEEDS[0]})"
     plots.save(plots.rows_of_images(rows, title), out / "figures" / "two_networks_accepted.png")
 
