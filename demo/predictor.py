@@ -47,7 +47,7 @@ class Predictor:
             self.detector = fitted(self.model, x_train[: datasets.SMOKE["train"]], x_val[: datasets.SMOKE["val"]])
         else:
             self.detector = self._kept_detector(x_train, x_val, log)
-        mapped = features.outputs_of(self.model, x_val[:N_MAPPED], BATCH)
+        mapped = self.extract(x_val[:N_MAPPED, ..., 0])
         self.map_embedding = mapped["embedding"]
         scaler = self.detector.scalers_[LAYERS.index(LAYER)]
         self.sign_namer = SignNamer(scaler, mapped[LAYER], y_val[:N_MAPPED])
@@ -81,7 +81,7 @@ class Predictor:
 
     def extract(self, x):
         """The same for many images, (n, 28, 28)."""
-        return features.outputs_of(self.model, x[..., np.newaxis], BATCH)
+        return self.model.predict(x[..., np.newaxis], BATCH, verbose=0)
 
     def predict(self, image, explain=False, with_features=False, signs=None):
         """What a prepared image, (28, 28), 0 to 1, light on dark, is taken for: a dictionary for JSON.
@@ -154,7 +154,7 @@ class Predictor:
 
 def fitted(model, x_train, x_val):
     """The detector of both networks, fitted to training images and calibrated on validation images."""
-    train, calibration = (features.outputs_of(model, x, BATCH) for x in [x_train, x_val])
+    train, calibration = (model.predict(x, BATCH, verbose=0) for x in [x_train, x_val])
     detector = detectors.layered_lof(train, detectors.TWO_NETWORKS)
     rows, calibration_rows = (detectors.side_by_side(of, detectors.TWO_NETWORKS) for of in [train, calibration])
     return detector.fit(rows, X_calibration=calibration_rows)

@@ -31,7 +31,7 @@ from dataclasses import asdict, dataclass, replace
 
 from experiments import sweep
 from experiments.draws import draw, in_views, normal_alone, views
-from hypersphere import cli, datasets, features, files, heads, networks, records, scores, training
+from hypersphere import cli, datasets, files, heads, networks, records, scores, training
 from hypersphere.errors import InputError
 
 import keras
@@ -279,7 +279,7 @@ def look(network, of_sides):
     of_sides : the images, alone or with their mirror images; the directions and the logits are averaged.
     """
     model = keras.Model(network.input, {"embedding": network.get_layer("embedding").output, "logits": network.output})
-    outputs = [features.outputs_of(model, x, BATCH) for x in of_sides]
+    outputs = [model.predict(x, BATCH, verbose=0) for x in of_sides]
     logits = sum(of_side["logits"] for of_side in outputs) / len(outputs)
     return mean_direction([of_side["embedding"] for of_side in outputs]), special.log_softmax(logits, axis=1)
 
@@ -397,10 +397,9 @@ def frozen_trial(settings, drawn):
 def frozen_features(recipe, weights, drawn):
     """The features of a draw's sets, {set: [{layer: (n, d)} of each side]}, standardised by the training images'."""
     pretrained = networks.mobilenetv2(recipe.width, recipe.size, weights)
-    # As a graph, whose operations are fused, it takes two thirds of the time.
-    model = tf.function(networks.mobilenetv2_features(drawn.x_train.shape[1:], pretrained, recipe.size, FROZEN_LAYERS))
+    model = networks.mobilenetv2_features(drawn.x_train.shape[1:], pretrained, recipe.size, FROZEN_LAYERS)
     by_set = {
-        of_set: [features.outputs_of(model, side, BATCH) for side in sides(x, recipe.mirror)]
+        of_set: [model.predict(side, BATCH, verbose=0) for side in sides(x, recipe.mirror)]
         for of_set, x in drawn.images().items()
     }
     for layer in FROZEN_LAYERS:
@@ -419,9 +418,9 @@ def upper_trial(settings, drawn):
         pretrained = networks.mobilenetv2(recipe.width, recipe.size, settings["weights"])
         return networks.mobilenetv2_halves(shape, pretrained, recipe.size)
 
-    lower = tf.function(halves()[0])
+    lower = halves()[0]
     maps = {
-        of_set: np.stack([features.outputs_of(lower, side, BATCH)["maps"] for side in sides(x, recipe.mirror)])
+        of_set: np.stack([lower.predict(side, BATCH, verbose=0)["maps"] for side in sides(x, recipe.mirror)])
         for of_set, x in drawn.images().items()
     }
 

@@ -3,15 +3,8 @@
 from hypersphere import backend  # noqa: F401 - before Keras
 
 import keras
-import numpy as np
 
 BLOCKS = ["block1", "block3"]  # the layers, besides the embedding, that detectors look at
-
-
-def outputs_of(model, x, batch_size):
-    """What a model with named outputs gives for images, {name: (n, d) array}."""
-    batches = [model(x[start : start + batch_size], training=False) for start in range(0, len(x), batch_size)]
-    return {name: np.concatenate([keras.ops.convert_to_numpy(batch[name]) for batch in batches]) for name in batches[0]}
 
 
 def channel_statistics(x):
@@ -37,11 +30,11 @@ def feature_model(network, second=None):
 
 def extract(network, x, second=None, batch_size=250):
     """What `feature_model` gives for images, {name: (n, d) float32}."""
-    return outputs_of(feature_model(network, second), x, batch_size)
+    return feature_model(network, second).predict(x, batch_size, verbose=0)
 
 
 def embed(network, x, batch_size=250):
     """Outputs of the layer named "embedding", (n, d) float32, and the predicted classes, (n,) int64."""
     layers = {"embedding": network.get_layer("embedding").output, "logits": network.output}
-    outputs = outputs_of(keras.Model(network.input, layers), x, batch_size)
+    outputs = keras.Model(network.input, layers).predict(x, batch_size, verbose=0)
     return outputs["embedding"], outputs["logits"].argmax(axis=1)
