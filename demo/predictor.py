@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from demo.signs import LAYER, SignNamer
 from hypersphere import datasets, detectors, features, networks, scores
 from hypersphere.errors import InputError
-from hypersphere.files import PROJECT, make_writable
+from hypersphere.files import PROJECT
 
 import keras
 import numpy as np
@@ -31,10 +32,11 @@ class Predictor:
 
     folder : has network.keras, second.keras (the classifier and the second network of `experiments.two_networks`),
     network.json (their record there) and map.npz; the detector is fitted once and kept there. smoke : fit it to a small
-    slice of the data, and keep nothing. Raises InputError if one of the files is missing or damaged.
+    slice of the data, and keep nothing. wait : else the detector is fitted in a thread, and nothing can be predicted
+    until `is_ready`. Raises InputError if one of the files is missing or damaged.
     """
 
-    def __init__(self, folder=FOLDER, data_folder=None, smoke=False, log=print):
+    def __init__(self, folder=FOLDER, data_folder=None, smoke=False, wait=True, log=print):
         self.network_path = folder / "network.keras"
         paths = [self.network_path, folder / "second.keras"]
         self.model = features.feature_model(*(networks.load_network(path, REMEDY) for path in paths))
@@ -43,18 +45,27 @@ class Predictor:
         self.sha256 = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
         (x_train, self.train_labels), (x_val, y_val), _ = datasets.load_mnist(data_folder)
         self.train_images = np.round(x_train[..., 0] * 255).astype(np.uint8)
+        self.is_ready = False
+        arguments = [x_train, x_val, y_val, smoke, log]
+        if wait:
+            self._prepare(*arguments)
+        else:
+            threading.Thread(target=self._prepare, args=arguments, daemon=True).start()
+
+    def _prepare(self, x_train, x_val, y_val, smoke, log):
         if smoke:
             self.detector = fitted(self.model, x_train[: datasets.SMOKE["train"]], x_val[: datasets.SMOKE["val"]])
         else:
             self.detector = self._kept_detector(x_train, x_val, log)
         mapped = self.extract(x_val[:N_MAPPED, ..., 0])
         self.map_embedding = mapped["embedding"]
-        scaler = self.detector.scalers_[LAYERS.index(LAYER)]
-        self.sign_namer = SignNamer(scaler, mapped[LAYER], y_val[:N_MAPPED])
+        transform = self.detector.transforms_[LAYERS.index(LAYER)]
+        self.sign_namer = SignNamer(transform, mapped[LAYER], y_val[:N_MAPPED])
         self.sign_width = mapped[LAYER].shape[1]
         # One traced function for one image: `predict`, and calling the model, prepare anew at each call.
         self._extract = tf.function(self.model, input_signature=[tf.TensorSpec((1, 28, 28, 1), tf.float32)])
         self.predict(x_val[0, ..., 0], explain=True)  # traced and warm before the first request
+        self.is_ready = True
 
     def _kept_detector(self, x_train, x_val, log):
         """The detector of these networks: the one that was kept, or fitted anew."""
@@ -64,12 +75,14 @@ class Predictor:
                 return detectors.load_detector(path, "it is fitted anew")
             except InputError as error:
                 log(error)
-        make_writable(path.parent)
-        log("The detector is fitted, once", end="", flush=True)
+        log("The detector is fitted, once, which takes half a minute", flush=True)
         started = time.perf_counter()
         detector = fitted(self.model, x_train, x_val)
-        log(f", {time.perf_counter() - started:.0f} s")
-        detectors.save_detector(detector, path)
+        log(f"The detector is fitted, {time.perf_counter() - started:.0f} s", flush=True)
+        try:
+            detectors.save_detector(detector, path)
+        except InputError as error:
+            log(f"{error}; the next start fits the detector again", flush=True)
         for stale in set(path.parent.glob("detector-*.skops")) - {path}:
             stale.unlink(missing_ok=True)
         return detector
@@ -121,8 +134,8 @@ class Predictor:
     def _nearest_training_digits(self, embedding):
         """The rows of the training digits nearest to an embedding, (1, 64), the nearest first."""
         layer = LAYERS.index("embedding")
-        scaler, measure = self.detector.scalers_[layer], self.detector.measures_[layer]
-        return measure.kneighbors(scaler.transform(embedding), N_NEAREST, return_distance=False)[0]
+        transform, measure = self.detector.transforms_[layer], self.detector.measures_[layer]
+        return measure.kneighbors(transform.transform(embedding), N_NEAREST, return_distance=False)[0]
 
     def _place(self, embedding):
         """Where an embedding, (64,), falls on the map: the mean of its nearest points, the nearer the heavier."""
@@ -155,7 +168,7 @@ class Predictor:
 def fitted(model, x_train, x_val):
     """The detector of both networks, fitted to training images and calibrated on validation images."""
     train, calibration = (model.predict(x, BATCH, verbose=0) for x in [x_train, x_val])
-    detector = detectors.layered_lof(train, detectors.TWO_NETWORKS)
+    detector = detectors.layered_lof(train, detectors.TWO_NETWORKS, detectors.N_COMPONENTS)
     rows, calibration_rows = (detectors.side_by_side(of, detectors.TWO_NETWORKS) for of in [train, calibration])
     return detector.fit(rows, X_calibration=calibration_rows)
 

@@ -52,7 +52,7 @@ class Recipe:
     batch_norm: bool = True
     augment: bool = True  # turned, zoomed and shifted anew in each epoch
     unchanged: float = 0.3  # the share of the images that are not, in each epoch
-    alpha: float = 16.0  # radius of the sphere
+    alpha: float | None = 16.0  # radius of the sphere; None leaves the embedding as it is
     width: int = 32  # channels of the first convolution; the next two have twice and four times as many
     label_smoothing: float = 0.0  # the share of each label that is spread over all classes
     one_cycle: bool = True  # else the learning rate stays as it is
@@ -89,9 +89,12 @@ def build(recipe, classes=10, seed=None):
     image = keras.Input((28, 28, 1), name="image")
     filters = [recipe.width, 2 * recipe.width, 4 * recipe.width]
     options = {"filters": filters, "units": 64, "batch_norm": recipe.batch_norm, "penalty": penalty}
-    x = networks.convolutional_embedding(image, seeds, **options, name="features")
-    arguments = {"alpha": recipe.alpha}
-    embedding = keras.layers.Lambda(layers.l2_constrain, arguments=arguments, dtype="float32", name="embedding")(x)
+    embedding = networks.convolutional_embedding(
+        image, seeds, **options, name="features" if recipe.alpha else "embedding"
+    )
+    if recipe.alpha:
+        on_sphere = {"arguments": {"alpha": recipe.alpha}, "dtype": "float32", "name": "embedding"}
+        embedding = keras.layers.Lambda(layers.l2_constrain, **on_sphere)(embedding)
     initializer = keras.initializers.GlorotUniform(next(seeds))
     options = {"kernel_regularizer": penalty, "kernel_initializer": initializer, "dtype": "float32"}
     logits = keras.layers.Dense(classes, name="logits", **options)(embedding)

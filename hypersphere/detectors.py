@@ -10,20 +10,24 @@ from hypersphere.scores import conformal_p_values, log_p_values, novelty_score
 import numpy as np
 import skops.io
 from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.decomposition import PCA
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 # What our detector looks at: {layer: (measure, the p-value above which the layer has no say)}. The first block sees
 # far-OOD images and little else: it speaks only where its score is above that of 95 % of in-distribution images.
 LAYERS = {"block1": ("lof", 0.05), "block3": ("lof", 1.0), "embedding": ("distance", 1.0)}
-# And where beside the classifier stands a second network, which tells turned images apart .
+# And where beside the classifier stands a second network, which tells turned images apart.
 TWO_NETWORKS = {
     "second block1": ("lof", 0.05),
-    "second block3": ("lof", 1.0),
-    "second embedding": ("distance", 1.0),
+    "second blocks": ("lof", 1.0),
+    "second embeddings": ("distance", 1.0),
     "embedding": ("distance", 1.0),
+    "disagreement": ("score", 1.0),
 }
+N_COMPONENTS = 64  # of each of these layers, of which the widest has 288 features
 
 
 class LayeredLOF(OutlierMixin, BaseEstimator):
@@ -31,7 +35,7 @@ class LayeredLOF(OutlierMixin, BaseEstimator):
 
     A row of X holds one image's features, those of each layer side by side. In each layer, standardised, a row is
     compared with its nearest training rows: by the local outlier factor (LOF), or by the distance to the last of them.
-    A "layer" of one column may also be a novelty score itself.
+    A "layer" of one column may also be a novelty score itself. A wide layer may be reduced to its principal components.
 
     The calibration rows, on which nothing else was fitted, are split, so that the rejection rate of in-distribution
     rows is at most `level` for any number of them: every fifth turns each layer's score into a p-value, the other four
@@ -47,20 +51,23 @@ class LayeredLOF(OutlierMixin, BaseEstimator):
     truncations : for each layer, the p-value above which it has no say, above 0 and at most 1; None for 1.
     n_neighbors : how many training rows a new one is compared with.
     level : the nominal rejection rate of in-distribution rows, between 0 and 1.
+    n_components : the most principal components that are kept of a layer; None for all features as they are.
 
     Attributes
     ----------
+    transforms_ : what standardises each layer, and reduces it if it is wide.
     reference_scores_ : each layer's scores of every fifth calibration row, (about m / 5, number of layers).
     calibration_scores_ : what `score_samples` gives for the other calibration rows, (about 4 m / 5,).
     offset_ : `predict` rejects what scores less.
     """
 
-    def __init__(self, widths=None, measures=None, truncations=None, n_neighbors=20, level=0.01):
+    def __init__(self, widths=None, measures=None, truncations=None, n_neighbors=20, level=0.01, n_components=None):
         self.widths = widths
         self.measures = measures
         self.truncations = truncations
         self.n_neighbors = n_neighbors
         self.level = level
+        self.n_components = n_components
 
     def fit(self, X, y=None, X_calibration=None):
         """Fit on in-distribution rows, (n, d), and calibrate on others, (m, d); without these every fifth row is used.
@@ -76,11 +83,11 @@ class LayeredLOF(OutlierMixin, BaseEstimator):
         widths, measures, truncations = self._checked_parameters(X.shape[1])
         self.starts_ = np.cumsum([0, *widths])
         self.log_truncations_ = np.log(truncations)
-        self.scalers_ = [StandardScaler().fit(layer) for layer in self._layers(X)]
+        self.transforms_ = [_transform(self.n_components, width) for width in widths]
         k = min(self.n_neighbors, len(X) - 1)
         self.measures_ = [
-            _fitted(kind, k, scaler.transform(layer))
-            for layer, scaler, kind in zip(self._layers(X), self.scalers_, measures, strict=True)
+            _fitted(kind, k, transform.fit_transform(layer))
+            for layer, transform, kind in zip(self._layers(X), self.transforms_, measures, strict=True)
         ]
         scores = self.layer_scores(X_calibration)
         is_reference = np.arange(len(scores)) % 5 == 0
@@ -103,6 +110,8 @@ class LayeredLOF(OutlierMixin, BaseEstimator):
             raise ValueError(f"measures {measures}, widths {widths}: a score is one column")
         if len(truncations) != len(widths) or not np.all((truncations > 0) & (truncations <= 1)):
             raise ValueError(f"truncations {self.truncations}: give each layer one, above 0 and at most 1")
+        if self.n_components is not None and self.n_components < 1:
+            raise ValueError(f"n_components {self.n_components}: give at least 1, or None")
         if not 0 < self.level < 1:
             raise ValueError(f"level {self.level} is not between 0 and 1")
         return widths, measures, truncations
@@ -111,8 +120,8 @@ class LayeredLOF(OutlierMixin, BaseEstimator):
         """Each layer's novelty score of new rows, (n, d) to (n, number of layers)."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False)
-        columns = zip(self._layers(X), self.scalers_, self.measures_, strict=True)
-        return np.column_stack([_score(measure, scaler.transform(layer)) for layer, scaler, measure in columns])
+        columns = zip(self._layers(X), self.transforms_, self.measures_, strict=True)
+        return np.column_stack([_score(measure, transform.transform(layer)) for layer, transform, measure in columns])
 
     def layer_log_p_values(self, X):
         """The logarithm of each layer's p-value, (n, d) to (n, number of layers)."""
@@ -146,6 +155,13 @@ class LayeredLOF(OutlierMixin, BaseEstimator):
         return np.split(X, self.starts_[1:-1], axis=1)
 
 
+def _transform(n_components, width):
+    steps = [StandardScaler()]
+    if n_components is not None and n_components < width:
+        steps.append(PCA(n_components, svd_solver="covariance_eigh"))  # the fastest for many rows
+    return make_pipeline(*steps)
+
+
 def _fitted(kind, n_neighbors, x):
     # "brute" is what scikit-learn picks by itself above 15 dimensions; trees are slower there.
     if kind == "lof":
@@ -168,11 +184,11 @@ def side_by_side(features, layers=LAYERS):
     return np.hstack([features[name] for name in layers])
 
 
-def layered_lof(features, layers=LAYERS):
+def layered_lof(features, layers=LAYERS, n_components=None):
     """A detector that looks at some layers, not fitted yet, for features of these widths: {name: (n, width)}."""
     widths = [features[name].shape[1] for name in layers]
     measures, truncations = zip(*layers.values(), strict=True)
-    return LayeredLOF(widths, measures, truncations)
+    return LayeredLOF(widths, measures, truncations, n_components=n_components)
 
 
 # What loading anything else than a saved detector raises.

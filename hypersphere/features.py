@@ -16,16 +16,37 @@ def channel_statistics(x):
 def feature_model(network, second=None):
     """The network with what detectors look at as its outputs, {name: (n, d) float32}.
 
-    Channel statistics of the layers in `BLOCKS`, the "embedding" and the "logits"; those of a second network, of the
-    same images, are named "second block1" and so on.
+    Channel statistics of the layers in `BLOCKS`, the "embedding" and the "logits". With a second network, which has
+    learned to tell the images' four turns apart, also what that one makes of them:
+    "second block1" : statistics of its first block, and "second blocks" : of the second and third
+    "second embeddings" : its embeddings of the image's four turns, side by side
+    "disagreement" : (n, 1) minus the log-probability of the class that both networks, multiplied, find most likely
     """
-    blocks = {name: keras.ops.cast(network.get_layer(name).output, "float32") for name in BLOCKS}
-    outputs = {name: channel_statistics(block) for name, block in blocks.items()}
+    outputs = {name: statistics(network, name) for name in BLOCKS}
     outputs |= {"embedding": network.get_layer("embedding").output, "logits": network.output}
     if second:
-        of_second = feature_model(second)(network.input)
-        outputs |= {f"second {name}": output for name, output in of_second.items()}
+        outputs |= second_outputs(network.input, network.output, second)
     return keras.Model(network.input, outputs)
+
+
+def statistics(network, block):
+    """`channel_statistics` of a block."""
+    return channel_statistics(keras.ops.cast(network.get_layer(block).output, "float32"))
+
+
+def second_outputs(image, logits, second):
+    """What `feature_model` says of the second network, for an image and the classifier's logits."""
+    blocks = [statistics(second, f"block{number}") for number in [1, 2, 3]]
+    looked_at = keras.Model(second.input, [*blocks, second.get_layer("embedding").output, second.output])
+    block1, block2, block3, embedding, second_logits = looked_at(image)
+    turned = [looked_at(keras.ops.rot90(image, number, axes=(1, 2)))[3] for number in [1, 2, 3]]
+    log_p = keras.ops.log_softmax(second_logits)[:, : logits.shape[-1]] + keras.ops.log_softmax(logits)
+    return {
+        "second block1": block1,
+        "second blocks": keras.ops.concatenate([block2, block3], axis=1),
+        "second embeddings": keras.ops.concatenate([embedding, *turned], axis=1),
+        "disagreement": -keras.ops.max(log_p, axis=1, keepdims=True),
+    }
 
 
 def extract(network, x, second=None, batch_size=250):

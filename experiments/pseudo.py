@@ -1,0 +1,91 @@
+"""Outliers made from digits alone, and from random strokes: a network learns some, others choose what is looked at.
+
+Each kind is a function of digits, (n, 28, 28, 1), their labels, (n,), and a generator, to images, (m, 28, 28, 1).
+"""
+
+import keras
+import numpy as np
+from PIL import Image, ImageDraw
+
+
+def mirrored(x, y, rng):
+    """Digits that mirroring makes something else."""
+    return x[np.isin(y, [2, 3, 4, 5, 6, 7, 9])][:, :, ::-1]
+
+
+def turned(x, y, rng):
+    """Digits but 0, turned by a quarter."""
+    return np.rot90(x[y != 0], axes=(1, 2))
+
+
+def enlarged(x, y, rng):
+    """The middle of the image, enlarged by two fifths."""
+    return keras.ops.convert_to_numpy(keras.ops.image.resize(x[:, 4:24, 4:24], x.shape[1:3], antialias=True))
+
+
+def erased(x, y, rng):
+    """A square of 10 pixels of the image's middle is gone."""
+    found = x.copy()
+    for image, (row, column) in zip(found, rng.integers(5, 13, (len(x), 2)), strict=True):
+        image[row : row + 10, column : column + 10] = 0
+    return found
+
+
+def scratched(x, y, rng):
+    """A digit and strokes over it."""
+    return np.maximum(x, strokes(x, y, rng))
+
+
+def partners(y, rng):
+    """For each label, (n,), the row of one of another class."""
+    return np.array([rng.choice(np.flatnonzero(y != label)) for label in y])
+
+
+def joined(x, y, rng):
+    """The upper half of one digit above the lower half of another."""
+    half = x.shape[1] // 2
+    return np.concatenate([x[:, :half], x[partners(y, rng)][:, half:]], axis=1)
+
+
+def joined_sides(x, y, rng):
+    """The left half of one digit beside the right half of another."""
+    half = x.shape[2] // 2
+    return np.concatenate([x[:, :, :half], x[partners(y, rng)][:, :, half:]], axis=2)
+
+
+def laid_over(x, y, rng):
+    """Two digits over each other."""
+    return np.maximum(x, x[partners(y, rng)])
+
+
+def strokes(x, y, rng):
+    """One to three curved strokes, as thick as a pen's, in the middle of the image as digits are."""
+    return np.stack([one_drawing(rng) for _ in x])
+
+
+def one_drawing(rng, size=28, finer=8):
+    """A drawing of strokes, (size, size, 1), drawn finer and made smaller."""
+    image = Image.new("L", (size * finer, size * finer))
+    pen, t = ImageDraw.Draw(image), np.linspace(0, 1, 40)[:, np.newaxis]
+    width = int(finer * rng.uniform(2, 3.5))
+    for _ in range(rng.integers(1, 4)):
+        a, b, c, d = finer * rng.uniform(4, 24, (4, 2))  # of a cubic Bézier curve
+        curve = (1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d
+        pen.line([tuple(point) for point in curve], fill=255, width=width, joint="curve")
+    return np.asarray(image.resize((size, size), Image.Resampling.BOX), np.float32)[:, :, np.newaxis] / 255
+
+
+LEARNED = {"joined halves": joined, "joined sides": joined_sides, "laid over": laid_over, "strokes": strokes}
+NEW = {"mirrored": mirrored, "turned": turned, "enlarged": enlarged, "erased": erased, "scratched": scratched}
+
+
+def with_none(x, y, rng):
+    """Images and labels, and one class more, the last: for each kind of `LEARNED` a fortieth of the images.
+
+    x : digits in four turns, (4 n, ...), upright ones first; y : (4 n,) their labels, as `draws.turned_classes` gives.
+    """
+    upright = len(x) // 4
+    rows = [rng.choice(upright, upright // 10, replace=False) for _ in LEARNED]
+    made = [make(x[of_kind], y[of_kind], rng) for of_kind, make in zip(rows, LEARNED.values(), strict=True)]
+    none = np.full(sum(map(len, made)), y.max() + 1)
+    return np.concatenate([x, *made]), np.concatenate([y, none])
