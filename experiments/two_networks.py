@@ -3,9 +3,10 @@
     python -m experiments.two_networks             # five seeds, an hour on two cores
     python -m experiments.two_networks --smoke     # a try on small slices, a minute
 
-Beside the *classifier* stands a *second network*, which also tells the digits' four turns apart, and outliers made from
-digits, a class "none". What the detector looks at was chosen by `experiments.evidence`, on outliers made from digits; here it meets the sets of the scoreboard.
-As there, each seed trains for all digits, and for the digits 0-4 alone, which meet the digits 5-9.
+Beside the *classifier* stands a *second network*, which also tells apart the digits' four turns, and outliers made from
+digits, a class "none". What the detector looks at was chosen by `experiments.evidence`, on others; here it meets the
+sets of the scoreboard. As there, each seed trains for all digits, and for the digits 0-4 alone, which meet the digits
+5-9.
 
 Reads   data/mnist, data/fashion-mnist, cifar-10-batches-bin (downloaded once if absent)
 Writes  runs/results/two_networks.jsonl                    a line a trial, as it ends
@@ -52,19 +53,21 @@ def recipes_of(args):
     return {name: asdict(replace(recipe, epochs=1) if args.smoke else recipe) for name, recipe in RECIPES.items()}
 
 
+def train(settings, recipe, x, y, path):
+    """A network by a recipe, {field: value}, with the trial's settings; kept at `path`."""
+    own = {key: settings[key] for key in ["precision", "seed", "smoke"]}
+    return trained_network(own | {"recipe": recipe, "classes": int(y.max()) + 1}, x, y, path)[0]
+
+
 def train_both(settings, x, y, path):
     """The classifier and the second network, of the trial's recipes; kept beside `path`.
 
-    The second one's classes are those of the images in four turns, and "none", which is made anew from the seed.
+    The second one's classes are those of the images in four turns, and "none", whose images the seed decides.
     """
-    trained = []
-    for name, recipe in settings["recipes"].items():
-        if name == "second":
-            x, y = pseudo.with_none(*turned_classes(x, y, 4), np.random.default_rng(settings["seed"]))
-        own = {key: settings[key] for key in ["precision", "seed", "smoke"]}
-        own |= {"recipe": recipe, "classes": int(y.max()) + 1}
-        trained.append(trained_network(own, x, y, path.with_name(f"{path.name}-{name}.keras"))[0])
-    return trained
+    recipes, rng = settings["recipes"], np.random.default_rng(settings["seed"])
+    classifier, second = (path.with_name(f"{path.name}-{name}.keras") for name in RECIPES)
+    seen = pseudo.with_none(*turned_classes(x, y, 4), rng)
+    return train(settings, recipes["classifier"], x, y, classifier), train(settings, recipes["second"], *seen, second)
 
 
 # %% A trial
