@@ -23,11 +23,16 @@ from markupsafe import escape
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, ServiceUnavailable
 
 MAX_BODY = 10**6  # bytes
+FITTING = "the detector is being fitted, once, which takes half a minute"
 TOO_LARGE = f"more than {MAX_BODY // 10**6} MB; send a smaller picture"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+
+class NotReady(Exception):
+    """The detector is still being fitted."""
 
 
 class Turns:
@@ -69,14 +74,18 @@ def is_served(host, named=()):
 def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
     """The WSGI application.
 
-    predictor : a `Predictor`, by default the committed one; waiting, seconds : see `Turns`; hosts : names, besides this
-    machine's, that requests may be sent to.
+    predictor : a `Predictor`, by default the committed one, which may fit its detector while the page is served
+    already; waiting, seconds : see `Turns`; hosts : names, besides this machine's, that requests may be sent to.
     """
-    predictor = predictor or Predictor()
+    predictor = predictor or Predictor(wait=False)
     turns = Turns(waiting, seconds)
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.json.sort_keys = False
+
+    def require_detector():
+        if not predictor.is_ready:
+            raise NotReady
 
     @app.before_request
     def refuse_strangers():
@@ -99,6 +108,7 @@ def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
 
     @app.get("/api/model")
     def model():
+        require_detector()
         return jsonify(predictor.about())
 
     @app.get("/api/map")
@@ -107,10 +117,11 @@ def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
 
     @app.post("/api/predict")
     def predict():
+        require_detector()
         content, sent_signs = sent_content()  # a slow sender keeps nobody else waiting
         wanted = {"with_features": True} if "features" in request.args else {}
         if sent_signs is not None:
-            wanted["signs"] = read_signs(sent_signs, predictor.sign_width)
+            wanted["signs"] = read_signs(sent_signs, predictor.sign_namer.width)
         with turns.take():
             started = time.perf_counter()
             if isinstance(content, bytes):
@@ -123,6 +134,10 @@ def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
                 answer = predictor.predict(image, explain="explain" in request.args, **wanted)
             milliseconds = 1000 * (time.perf_counter() - started)
         return jsonify(answer), {"Server-Timing": f"predict;dur={milliseconds:.2f}"}
+
+    @app.errorhandler(NotReady)
+    def not_ready(error):
+        return jsonify(error=FITTING, fitting=True), 503, {"Retry-After": "2"}
 
     @app.errorhandler(images.BadImage)
     def bad_image(error):

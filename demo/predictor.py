@@ -61,7 +61,6 @@ class Predictor:
         self.map_embedding = mapped["embedding"]
         transform = self.detector.transforms_[LAYERS.index(LAYER)]
         self.sign_namer = SignNamer(transform, mapped[LAYER], y_val[:N_MAPPED])
-        self.sign_width = mapped[LAYER].shape[1]
         # One traced function for one image: `predict`, and calling the model, prepare anew at each call.
         self._extract = tf.function(self.model, input_signature=[tf.TensorSpec((1, 28, 28, 1), tf.float32)])
         self.predict(x_val[0, ..., 0], explain=True)  # traced and warm before the first request

@@ -6,28 +6,29 @@ from hypersphere.scores import directions
 
 import numpy as np
 
-LAYER = "second block3"  # the embeddings, trained on digits alone, recognise fewer signs
+LAYER = "second embeddings"  # of the four turns; the classifier's embedding recognises fewer signs
 MAX_SIGNS, MAX_EXAMPLES, MAX_NAME = 10, 5, 24
 LEAST_SQUARE = 0.01  # of an example's length, which is 1 if it comes from here
-NEARER_THAN = 0.65  # of the digits: so near must a drawing be to a sign
+NEARER_THAN = 0.5  # of the digits: so near must a drawing be to a sign
 MARGIN = 0.1  # cosine: so much nearer than a digit must a sign be to what the detector accepts as a digit
 
 
 class SignNamer:
     """Names a drawing after the taught sign that is nearest, or after none.
 
-    A drawing is near enough to a sign if its cosine to the examples' mean direction is above that of 65 % of the
+    A drawing is near enough to a sign if its cosine to the examples' mean direction is above that of half of the
     digits to the mean of five of their own class. What the detector accepts must also be nearer to the sign than to
     any class of digits, by `MARGIN`. The threshold is from digits alone; the layer, the quantile and the margin were
     chosen with ten signs and validation digits in view.
 
-    scaler : standardises the layer's features; features : of digits that the network was not trained on, (n, width);
-    labels : theirs, (n,).
+    transform : the fitted detector's of the layer; features : of digits that the network was not trained on,
+    (n, d); labels : theirs, (n,).
     """
 
-    def __init__(self, scaler, features, labels):
-        self.scaler = scaler
+    def __init__(self, transform, features, labels):
+        self.transform = transform
         rows = self.directions(features)
+        self.width = rows.shape[1]
         self.digits = Enrolment().fit(rows, labels)
         few = np.concatenate([np.flatnonzero(labels == label)[:MAX_EXAMPLES] for label in self.digits.classes_])
         others = np.setdiff1d(np.arange(len(rows)), few)
@@ -36,8 +37,8 @@ class SignNamer:
         self.threshold = float(np.quantile(cosines[np.arange(len(others)), own], NEARER_THAN))
 
     def directions(self, features):
-        """What examples are compared by, (n, width) to (n, width)."""
-        return directions(self.scaler.transform(features))
+        """What examples are compared by, (n, d) to (n, width): unit vectors along the transform's components."""
+        return directions(self.transform.transform(features))
 
     def name(self, direction, signs, is_digit):
         """The sign's name, or None.

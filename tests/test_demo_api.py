@@ -8,7 +8,7 @@ from pathlib import Path
 
 from conftest import PROJECT, run
 from demo import predictor as predictors
-from demo.app import MAX_BODY, create_app
+from demo.app import FITTING, MAX_BODY, create_app
 from demo.predictor import Predictor
 from hypersphere import datasets, features, records
 from test_demo_images import (
@@ -215,7 +215,7 @@ def test_health_and_model(client):
 
 
 def sign(**changes):
-    return {"name": "heart", "examples": [[0.5] * 192] * 3} | changes
+    return {"name": "heart", "examples": [[0.5] * 64] * 3} | changes
 
 
 BAD_SIGNS = {
@@ -228,15 +228,15 @@ BAD_SIGNS = {
     "long name": ([sign(name="x" * 25)], "24 letters"),
     "twice": ([sign(), sign()], "same name"),
     "no examples": ([sign(examples=[])], "1 to 5 examples"),
-    "six examples": ([sign(examples=[[0.5] * 192] * 6)], "1 to 5 examples"),
-    "short example": ([sign(examples=[[0.5] * 64])], "list of 192"),
-    "word as number": ([sign(examples=[["x"] * 192])], "from -1 to 1"),
-    "bool as number": ([sign(examples=[[True] * 192])], "from -1 to 1"),
-    "NaN": ([sign(examples=[[float("nan")] * 192])], "from -1 to 1"),
-    "infinite": ([sign(examples=[[float("inf")] * 192])], "from -1 to 1"),
-    "large": ([sign(examples=[[10**400] * 192])], "from -1 to 1"),
-    "tiny": ([sign(examples=[[1e-200] * 192])], "no direction"),
-    "zeros": ([sign(examples=[[0] * 192])], "no direction"),
+    "six examples": ([sign(examples=[[0.5] * 64] * 6)], "1 to 5 examples"),
+    "short example": ([sign(examples=[[0.5] * 63])], "list of 64"),
+    "word as number": ([sign(examples=[["x"] * 64])], "from -1 to 1"),
+    "bool as number": ([sign(examples=[[True] * 64])], "from -1 to 1"),
+    "NaN": ([sign(examples=[[float("nan")] * 64])], "from -1 to 1"),
+    "infinite": ([sign(examples=[[float("inf")] * 64])], "from -1 to 1"),
+    "large": ([sign(examples=[[10**400] * 64])], "from -1 to 1"),
+    "tiny": ([sign(examples=[[1e-200] * 64])], "no direction"),
+    "zeros": ([sign(examples=[[0] * 64])], "no direction"),
 }
 
 
@@ -265,6 +265,28 @@ def test_a_taught_sign_is_named_and_nothing_is_kept(client, digit):
     assert [answer["sign"] for answer in ask] == ["E", None] and ask[1]["digit"] == 7
     later = client.post("/api/predict", json={"pixels": frame.tolist(), "signs": []}).json
     assert later["sign"] is None and "features" not in later
+
+
+def test_the_page_is_served_while_the_detector_is_fitted(monkeypatch, digit):
+    may_fit = threading.Event()
+
+    def fitted_later(*arguments):
+        assert may_fit.wait(60)
+        return fitted(*arguments)
+
+    fitted = predictors.fitted
+    monkeypatch.setattr(predictors, "fitted", fitted_later)
+    predictor = Predictor(smoke=True, wait=False)
+    client = create_app(predictor).test_client()
+    assert client.get("/").status_code == client.get("/api/map").status_code == 200
+    for response in [client.get("/api/model"), client.post("/api/predict", data=saved(enlarged(digit)))]:
+        assert response.status_code == 503 and response.headers["Retry-After"] == "2"
+        assert response.json == {"error": FITTING, "fitting": True}
+    may_fit.set()
+    deadline = time.monotonic() + 60
+    while not predictor.is_ready and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert client.post("/api/predict", data=saved(enlarged(digit))).json["digit"] == 7
 
 
 def test_the_kept_detector_is_another_when_code_or_network_change(tmp_path, monkeypatch):
@@ -319,6 +341,8 @@ def test_the_pages_own_address_is_escaped(client):
 
 class Slow:
     """Stands for a predictor that takes its time; it can do no more than predict."""
+
+    is_ready = True
 
     def __init__(self):
         self.running = 0

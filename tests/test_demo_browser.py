@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from conftest import PROJECT
-from demo.app import create_app
+from demo.app import FITTING, create_app
 from hypersphere import datasets
 from test_demo_images import enlarged, inverted, saved
 
@@ -529,6 +529,26 @@ def test_signs_and_examples_have_bounds(page):
     page.click("#forget")
     settle(page)
     assert page.locator("#chips button").count() == 0
+
+
+def test_while_the_detector_is_fitted_the_page_says_so_and_asks_again(browser, address):
+    page, is_fitting = browser.new_page(), True
+
+    def answer(route):
+        if is_fitting:
+            route.fulfill(status=503, json={"error": FITTING, "fitting": True})
+        else:
+            route.continue_()
+
+    page.route("**/api/predict*", answer)
+    page.goto(address)
+    page.click("#examples button")
+    sync_api.expect(page.locator("#verdict")).to_have_text("One moment")
+    assert page.inner_text("#reason") == f"{FITTING[0].upper()}{FITTING[1:]}."
+    is_fitting = False
+    settle(page)
+    assert verdict(page) == "7"
+    page.close()
 
 
 @pytest.mark.parametrize("kept", ["{", "7", "null", '[{"name": 7}]', "[null]"])

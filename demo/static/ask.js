@@ -1,7 +1,7 @@
 // Asking the server what is drawn: one question at a time, and another as long as the drawing changes.
 
 import { drawing, isEmpty, isPenDown, onChange, paint } from "./drawing.js";
-import { announce, show, shown, wordOf } from "./show.js";
+import { announce, isNews, show, shown, wordOf } from "./show.js";
 import { taught } from "./signs.js";
 
 const SENT = 280; // pixels a side of what is sent
@@ -62,7 +62,7 @@ async function fetchAnswer() {
   try {
     const { body, type } = await withSigns(await content());
     const response = await fetch("api/predict?explain&features", { method: "POST", body, headers: { "Content-Type": type } });
-    if (response.status === 503) return { retry: 500 };
+    if (response.status === 503) return { ...(await response.json()), retry: 500 };
     return { ...(await response.json()), isPicture };
   } catch {
     return { unreachable: true, retry: 2000 };
@@ -77,7 +77,7 @@ async function ask() {
   const result = await fetchAnswer();
   if (wordOf(result) !== shown.word) await sleep(shown.since + DWELL - performance.now()); // no flicker
   asking = false;
-  if (number === drawing.number && (!result.retry || result.unreachable)) show(result);
+  if (number === drawing.number && isNews(result)) show(result);
   if (asked !== changes) timer ??= setTimeout(ask, 0);
   else if (result.retry) timer ??= setTimeout(ask, result.retry);
   else {

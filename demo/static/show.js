@@ -36,6 +36,7 @@ function isAccepted(answer) {
 
 // The verdict in a word or two, its kind, and the reason.
 function verdict(answer) {
+  if (answer.fitting) return ["One moment", "quiet", `${answer.error[0].toUpperCase()}${answer.error.slice(1)}.`];
   if (answer.unreachable) return ["No answer", "quiet", "The server cannot be reached; trying again."];
   if (answer.error) return ["Cannot read this", "quiet", answer.error];
   if (answer.empty && answer.isPicture) return ["An empty picture", "quiet", "There is no contrast in it."];
@@ -47,8 +48,13 @@ function verdict(answer) {
   return [String(digit), "digit", detects() ? sure : `${sure} Without the detector every scribble is some digit.`];
 }
 
+// Whether there is something to show, though it may have to be asked for again.
+export function isNews(answer) {
+  return !answer.retry || answer.unreachable || answer.fitting;
+}
+
 export function wordOf(answer) {
-  return answer.retry && !answer.unreachable ? shown.word : verdict(answer)[0];
+  return isNews(answer) ? verdict(answer)[0] : shown.word;
 }
 
 export function show(answer) {
