@@ -120,6 +120,20 @@ def test_a_score_counts_as_it_is(rng):
         LayeredLOF([2], ["score"]).fit(rng.normal(size=(50, 2)))
 
 
+def test_a_wide_layer_is_reduced_to_its_principal_components(rng):
+    known, new = (rng.normal(size=(n, 3)) * [1, 5, 1] + [0, 0, 9] for n in [300, 50])
+    known[:, 2] += known[:, 0]
+    fitted = LayeredLOF([3], ["distance"], n_neighbors=7, n_components=2).fit(known, X_calibration=new)
+    standardised = (known - known.mean(axis=0)) / known.std(axis=0)
+    components = np.linalg.svd(standardised, full_matrices=False)[2][:2]
+    of_known, of_new = (((x - known.mean(axis=0)) / known.std(axis=0)) @ components.T for x in [known, new])
+    distances = np.sort(np.linalg.norm(of_new[:, None] - of_known, axis=2), axis=1)[:, 6]
+    np.testing.assert_allclose(fitted.layer_scores(new)[:, 0], distances, rtol=1e-6)
+    narrow = LayeredLOF([3], ["distance"], n_components=3).fit(known, X_calibration=new)
+    whole = LayeredLOF([3], ["distance"]).fit(known, X_calibration=new)
+    np.testing.assert_array_equal(narrow.layer_scores(new), whole.layer_scores(new))
+
+
 def test_layer_scores_are_scikit_learns_with_duplicates_too(rng):
     known, calibration, new = (normal_rows(rng, n).astype(np.float32) for n in [300, 100, 50])
     known[:5], new[:3] = known[5], known[5]  # fewer copies than neighbours
@@ -192,6 +206,7 @@ def test_without_calibration_rows_every_fifth_calibrates(rng):
         ({"widths": (3, 4), "truncations": (0.5,)}, "truncations"),
         ({"widths": (3, 4), "truncations": (1.5, 0.5)}, "at most 1"),
         ({"widths": (3, 4), "truncations": (0, 0.5)}, "above 0"),
+        ({"n_components": 0}, "n_components 0"),
         ({"level": 0}, "level 0"),
         ({"level": 1}, "level 1"),
     ],
@@ -211,8 +226,10 @@ def test_the_projects_detector_has_the_layers_widths(rng):
     assert detector.fit(rows).layer_scores(rows).shape == (60, 3)
 
 
-@pytest.mark.parametrize("kind", ["layered", "lof"])
+@pytest.mark.parametrize("kind", ["layered", "reduced", "lof"])
 def test_a_saved_detector_scores_the_same(kind, detector, rng, tmp_path):
+    if kind == "reduced":
+        detector = LayeredLOF(WIDTHS, MEASURES, TRUNCATIONS, n_components=2).fit(normal_rows(rng, 200))
     if kind == "lof":
         detector = LocalOutlierFactor(novelty=True, algorithm="brute").fit(normal_rows(rng, 100))
     detectors.save_detector(detector, tmp_path / "d.skops")

@@ -5,6 +5,7 @@ from hypersphere import features, networks, training
 import keras
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +64,22 @@ def test_two_networks_are_looked_at_side_by_side(network, images):
     image = keras.Input((16, 16, 1))
     options = {"filters": [2, 3, 4], "units": 5, "batch_norm": True}
     embedding = networks.convolutional_embedding(image, networks.layer_seeds(1), **options)
-    second = keras.Model(image, keras.layers.Dense(40)(embedding))
+    second = keras.Model(image, keras.layers.Dense(41)(embedding))
     found = features.extract(network, images, second, batch_size=20)
+    assert {of.dtype.name for of in found.values()} == {"float32"}
+
+    def output(name, x=images):
+        return keras.ops.convert_to_numpy(keras.Model(second.input, second.get_layer(name).output)(x))
+
     alone = features.extract(network, images)
-    alone |= {f"second {name}": of_layer for name, of_layer in features.extract(second, images).items()}
-    assert set(found) == set(alone) and {of.dtype.name for of in found.values()} == {"float32"}
+    turned = [np.rot90(images, number, axes=(1, 2)) for number in range(4)]
+    both = log_softmax(alone["logits"], axis=1) + log_softmax(second.predict(images, verbose=0), axis=1)[:, :10]
+    expected = alone | {
+        "second block1": statistics(output("block1")),
+        "second blocks": np.hstack([statistics(output(block)) for block in ["block2", "block3"]]),
+        "second embeddings": np.hstack([output("embedding", x) for x in turned]),
+        "disagreement": -both.max(axis=1, keepdims=True),
+    }
+    assert set(found) == set(expected)
     for name, of_layer in found.items():
-        np.testing.assert_allclose(of_layer, alone[name], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(of_layer, expected[name], rtol=1e-4, atol=1e-5)

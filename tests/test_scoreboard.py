@@ -3,6 +3,7 @@
 import json
 import shutil
 from argparse import Namespace
+from dataclasses import replace
 
 from experiments import baselines, scoreboard
 from hypersphere import datasets, features, networks, scores
@@ -85,6 +86,15 @@ def test_judge(made_up):
     score = baselines.energy(known)
     assert verdict["auroc"] == {"ood": scores.auroc(score(test), score(ood)), "test": 0.5}
     assert verdict["fpr95"]["test"] == pytest.approx(0.95) and verdict["accepted"]["test"] == pytest.approx(0.99)
+
+
+def test_without_a_radius_the_embedding_lies_on_no_sphere():
+    x = np.random.default_rng(0).random((20, 28, 28, 1), dtype=np.float32)
+    for alpha in [16.0, None]:
+        _, network = scoreboard.build(replace(scoreboard.BEST, width=2, alpha=alpha), seed=0)
+        embedding, _ = features.embed(network, x)
+        lengths = np.linalg.norm(embedding, axis=1)
+        assert np.allclose(lengths, 16, rtol=1e-5) == (alpha is not None) and embedding.shape == (20, 64)
 
 
 def test_parts_are_made_of_the_detector():

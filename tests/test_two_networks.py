@@ -2,8 +2,9 @@
 
 from argparse import Namespace
 
-from experiments import evidence, scoreboard, two_networks
-from experiments.draws import turns
+from experiments import evidence, pseudo, scoreboard, two_networks
+from experiments.draws import turned_classes, turns
+from experiments.tables import scoreboard as tables
 from hypersphere import datasets, detectors, files, scores
 
 import numpy as np
@@ -23,30 +24,56 @@ def digits():
     return x[:300], y[:300]
 
 
-def test_outliers_are_made_of_two_digits_or_of_one_changed(digits, rng):
+def test_outliers_of_one_digit(digits, rng):
     x, y = digits
-    upper, lower = x[:, :14], x[:, 14:]
-    for image, own, label in zip(evidence.joined(x, y, rng), upper, y, strict=True):
-        np.testing.assert_array_equal(image[:14], own)
-        assert y[(lower == image[14:]).all(axis=(1, 2, 3))][0] != label
-    for image, own, label in zip(evidence.laid_over(x, y, rng), x, y, strict=True):
-        covered = (x <= image).all(axis=(1, 2, 3)) & (y != label)
-        assert (image >= own).all() and any(
-            np.array_equal(np.maximum(own, x[row]), image) for row in np.flatnonzero(covered)
-        )
-    np.testing.assert_array_equal(evidence.mirrored(x, y, rng), x[~np.isin(y, [0, 1, 8])][:, :, ::-1])
-    assert np.mean(evidence.enlarged(x, y, rng) > 0.5) > 1.2 * np.mean(x > 0.5)
-    strokes = evidence.strokes(x[:20], y[:20], rng)
+    np.testing.assert_array_equal(pseudo.mirrored(x, y, rng), x[~np.isin(y, [0, 1, 8])][:, :, ::-1])
+    np.testing.assert_array_equal(pseudo.turned(x, y, rng), turns(x[y != 0])[1])
+    assert np.mean(pseudo.enlarged(x, y, rng) > 0.5) > 1.2 * np.mean(x > 0.5)
+    erased = pseudo.erased(x, y, rng)
+    is_gone = erased != x
+    assert not erased[is_gone].any() and np.mean(is_gone.any(axis=(1, 2, 3))) > 0.95
+    for axes in [(2, 3), (1, 3)]:
+        assert is_gone.any(axis=axes).sum(axis=1).max() == 10  # rows, then columns
+    scratched = pseudo.scratched(x[:20], y[:20], rng)
+    assert (scratched >= x[:20]).all() and all((scratched > x[:20]).any(axis=(1, 2, 3)))
+    strokes = pseudo.strokes(x[:20], y[:20], rng)
     assert strokes.shape == (20, 28, 28, 1) and strokes.max() <= 1
     assert all(0.01 < np.mean(image > 0.5) < 0.4 for image in strokes)
+
+
+@pytest.mark.parametrize("make, axis", [(pseudo.joined, 0), (pseudo.joined_sides, 1)])
+def test_outliers_joined_of_two_digits(make, axis, digits, rng):
+    x, y = digits
+    halves = [np.stack(np.split(of, 2, axis=axis + 1)) for of in [x, make(x, y, rng)]]
+    (_, second), (own, other) = halves
+    np.testing.assert_array_equal(own, halves[0][0])
+    for half, label in zip(other, y, strict=True):
+        assert (y[(second == half).all(axis=(1, 2, 3))] != label).any()
+
+
+def test_outliers_of_two_digits_over_each_other(digits, rng):
+    x, y = digits
+    for image, own, label in zip(pseudo.laid_over(x, y, rng), x, y, strict=True):
+        assert any(np.array_equal(np.maximum(own, other), image) for other in x[y != label])
+
+
+def test_the_class_none_is_made_of_a_tenth_of_the_upright_images_for_each_kind(digits, rng):
+    turned = turned_classes(*digits, 4)
+    x, y = pseudo.with_none(*turned, rng)
+    assert len(x) == len(y) == 4 * 300 + 4 * 30 and x.dtype == np.float32
+    np.testing.assert_array_equal(x[:1200], turned[0])
+    np.testing.assert_array_equal(y, [*turned[1], *[40] * 120])
+    upper, lower = (np.split(of, 2, axis=1) for of in [digits[0], x[1200:1230]])
+    for number, half in enumerate(upper):
+        assert all((half == image).all(axis=(1, 2, 3)).any() for image in lower[number])
 
 
 def test_turn_surprise_is_of_the_best_class_over_the_right_turns():
     turned = turns(np.arange(8.0).reshape(2, 2, 2, 1))
     np.testing.assert_array_equal(turned[1][0, :, :, 0], [[1, 3], [0, 2]])
     rng = np.random.default_rng(0)
-    of_turns = [rng.normal(size=(6, 12)) for _ in range(4)]  # three classes, four turns
-    found = evidence.turn_surprise(of_turns)
+    of_turns = [rng.normal(size=(6, 13)) for _ in range(4)]  # three classes, four turns, and none of them
+    found = evidence.turn_surprise(of_turns, 3)
     for row in range(6):
         by_class = []
         for label in range(3):
@@ -58,9 +85,9 @@ def test_turn_surprise_is_of_the_best_class_over_the_right_turns():
 def test_evidence_multiplies_truncated_p_values():
     names = list(evidence.PARTS)
     log_p = {"judged": np.log(np.full((50, len(names)), 0.5)), "odd": np.log(np.full((2, len(names)), 0.5))}
-    log_p["judged"][:, names.index("turns")] = np.log(np.linspace(0.02, 1, 50))
+    log_p["judged"][:, names.index("disagreement")] = np.log(np.linspace(0.02, 1, 50))
     log_p["odd"][:, names.index("block1")] = np.log([0.06, 0.0001])  # of which the first has no say
-    found = evidence.separation(log_p, ["block1", "turns"])
+    found = evidence.separation(log_p, ["block1", "disagreement"])
     of_judged, of_odd = -np.log(np.linspace(0.02, 1, 50)), -np.log(0.5) - np.log([1, 0.0001 / 0.05])
     assert found == scores.separation(of_judged, {"odd": of_odd})
 
@@ -68,11 +95,13 @@ def test_evidence_multiplies_truncated_p_values():
 def test_a_digit_left_out_is_not_learned(tmp_path):
     (name, settings), *_ = evidence.plan(SMOKE).items()
     record = evidence.run_trial(name, settings, None, tmp_path)
-    of_all = record["metrics"]["combinations"]["all"]
-    assert set(of_all) == {*evidence.COMBINATIONS, *evidence.PARTS}
-    assert set(of_all["turns"]["auroc"]) == {"left out", *evidence.PSEUDO}
-    best = of_all["second's block1 and block3, both embeddings"]["auroc"]
-    assert best["enlarged"] > 0.95 and best["left out"] > 0.7 and best["strokes"] > 0.8
+    of_all = record["metrics"]["combinations"]
+    assert set(of_all) == set(evidence.SECONDS) and set(of_all["linear"]) == set(evidence.COMPONENTS)
+    assert set(of_all["linear"]["all features"]) == set(evidence.COMBINATIONS)
+    chosen = of_all["linear, none"]["64 components"]["chosen"]["auroc"]
+    assert set(chosen) == {"left out", *pseudo.NEW, *pseudo.LEARNED}
+    assert chosen["enlarged"] > 0.95 and chosen["left out"] > 0.7 and chosen["strokes"] > 0.8
+    assert "evidence" in tables.evidence([record])
     assert record["metrics"]["val_accuracy"] > 0.5
 
 
@@ -84,7 +113,7 @@ def test_both_detectors_meet_the_same_images(tmp_path):
     found = record["metrics"]["detectors"]
     assert list(found) == [scoreboard.ARTICLE, scoreboard.OURS, two_networks.TWO_NETWORKS]
     assert all(of_detector["auroc"]["digits 5-9"] > 0.6 for of_detector in found.values())
-    assert len(record["metrics"]["parts"]) == len(detectors.TWO_NETWORKS)
+    assert list(record["metrics"]["parts"]) == [f"without {layer}" for layer in detectors.TWO_NETWORKS]
     arrays = files.load_arrays(tmp_path / f"{name}-accepted.npz", "")
     assert [row.split(" (")[0] for row in arrays["rows"]] == [
         f"digits 5-9: {words}" for words in ["no longer", "still", "only now"]
