@@ -9,7 +9,9 @@ import binascii
 import contextlib
 import ipaddress
 import json
+import re
 import socket
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -17,6 +19,7 @@ from pathlib import Path
 from demo import images
 from demo.predictor import Predictor
 from demo.signs import read_signs
+from hypersphere.files import PROJECT
 
 from flask import Flask, abort, jsonify, request
 from markupsafe import escape
@@ -25,6 +28,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 MAX_BODY = 10**6  # bytes
 FITTING = "the detector is being fitted, once, which takes half a minute"
 TOO_LARGE = f"more than {MAX_BODY // 10**6} MB; send a smaller picture"
+PUBLIC = re.compile(r"(?:https://|git@)(git(?:hub|lab)\.com)[:/]([\w.-]+(?:/[\w.-]+)+)")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -71,6 +75,19 @@ def is_served(host, named=()):
     return name.lower().rstrip(".") in {"localhost", socket.gethostname().lower(), *named}
 
 
+def public_address(folder=PROJECT):
+    """Where the code can be read: the page on GitHub or GitLab that a clone came from; "" if from elsewhere."""
+    if not (folder / ".git").exists():
+        return ""
+    command = ["git", "-C", str(folder), "remote", "get-url", "origin"]
+    try:
+        origin = subprocess.run(command, capture_output=True, text=True, timeout=5).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    found = PUBLIC.fullmatch(origin.strip().rstrip("/").removesuffix(".git"))
+    return f"https://{found[1]}/{found[2]}" if found else ""
+
+
 def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
     """The WSGI application.
 
@@ -82,6 +99,7 @@ def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.json.sort_keys = False
+    repository = public_address()
 
     def require_detector():
         if not predictor.is_ready:
@@ -99,6 +117,7 @@ def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
     @app.get("/")
     def page():
         html = (Path(app.static_folder) / "index.html").read_text()
+        html = html.replace("{{ repository }}", escape(repository))
         html = html.replace("{{ networks }}", predictor.sha256[:12])  # what a taught sign holds good for
         return html.replace("{{ address }}", escape(request.host_url))  # previews of links need it whole
 

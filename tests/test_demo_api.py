@@ -2,13 +2,14 @@
 
 import base64
 import json
+import subprocess
 import threading
 import time
 from pathlib import Path
 
 from conftest import PROJECT, run
 from demo import predictor as predictors
-from demo.app import FITTING, MAX_BODY, create_app
+from demo.app import FITTING, MAX_BODY, create_app, public_address
 from demo.predictor import Predictor
 from hypersphere import datasets, features, records
 from test_demo_images import (
@@ -265,6 +266,29 @@ def test_a_taught_sign_is_named_and_nothing_is_kept(client, digit):
     assert [answer["sign"] for answer in ask] == ["E", None] and ask[1]["digit"] == 7
     later = client.post("/api/predict", json={"pixels": frame.tolist(), "signs": []}).json
     assert later["sign"] is None and "features" not in later
+
+
+@pytest.mark.parametrize(
+    "origin, address",
+    {
+        "https://github.com/me/sphere.git": "https://github.com/me/sphere",
+        "https://github.com/me/sphere": "https://github.com/me/sphere",
+        "git@gitlab.com:us/of/sphere.git": "https://gitlab.com/us/of/sphere",
+        "https://me:secret@github.com/me/sphere.git": "",
+        "https://git.work.example/me/sphere": "",
+        "/home/me/sphere": "",
+    }.items(),
+)
+def test_the_pages_are_linked_where_a_clone_came_from(origin, address, tmp_path):
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    assert public_address(tmp_path) == ""
+    subprocess.run(["git", "-C", tmp_path, "remote", "add", "origin", origin], check=True)
+    assert public_address(tmp_path) == address
+
+
+def test_without_git_nothing_is_linked(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert public_address() == ""
 
 
 def test_the_page_is_served_while_the_detector_is_fitted(monkeypatch, digit):

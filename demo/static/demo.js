@@ -11,8 +11,6 @@ import { readPicture } from "./picture.js";
 import { announce, show, showMap, shown } from "./show.js";
 import { startTeaching } from "./signs.js";
 
-const REPOSITORY = ""; // the project's public address; without one, the links to it are left out
-
 const byId = (id) => document.getElementById(id);
 let files = 0; // chosen so far
 
@@ -60,9 +58,10 @@ byId("claim").addEventListener("click", () => {
   byId("claim").disabled = true;
 });
 
+const { repository } = document.body.dataset; // its public address; without one, the links to it are left out
 for (const link of document.querySelectorAll("a[data-page]")) {
-  link.href = REPOSITORY + link.dataset.page;
-  link.hidden = !REPOSITORY;
+  link.href = repository + link.dataset.page;
+  link.hidden = !repository;
 }
 showExamples(byId("examples"));
 showCount();
