@@ -53,4 +53,4 @@ lint: .venv/dev
 	@touch $@ .venv/run
 
 clean:
-	rm -rf .venv runs models/*.keras models/*.npz models/*.skops models/.resume-* models/demo/*.skops results/*.json
+	rm -rf .venv runs models/*.keras models/*.npz models/*.skops models/.resume-* models/demo/*.skops models/demo/.partial-* results/*.json

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from demo import images
-from demo.predictor import Predictor
+from demo.predictor import Predictor, detector_key
 from demo.signs import read_signs
 from hypersphere.files import PROJECT
 
@@ -26,7 +26,8 @@ from markupsafe import escape
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, ServiceUnavailable
 
 MAX_BODY = 10**6  # bytes
-FITTING = "the detector is being fitted, once, which takes half a minute"
+FITTING = "the detector is being fitted (only once), which takes half a minute"
+FAILED = "the detector could not be fitted; what went wrong stands where the server was started"
 TOO_LARGE = f"more than {MAX_BODY // 10**6} MB; send a smaller picture"
 PUBLIC = re.compile(r"(?:https://|git@)(git(?:hub|lab)\.com)[:/]([\w.-]+(?:/[\w.-]+)+)")
 POLICY = (
@@ -102,23 +103,25 @@ def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
     repository = public_address()
 
     def require_detector():
-        if not predictor.is_ready:
+        if predictor.state == "failed":
+            abort(500, FAILED)
+        if predictor.state == "fitting":
             raise NotReady
 
     @app.before_request
     def refuse_strangers():
         if not is_served(request.host, hosts):
             abort(403, "this server does not answer to that host name; open it by its address")
-        own = request.host_url.rstrip("/")
         elsewhere = request.headers.get("Sec-Fetch-Site", "none") not in ["none", "same-origin"]
-        if request.path.startswith("/api") and (elsewhere or request.headers.get("Origin", own) != own):
+        of_host = request.headers.get("Origin", request.host_url.rstrip("/")).partition("://")[2]
+        if request.path.startswith("/api") and (elsewhere or of_host != request.host):
             abort(403, "a page elsewhere may not use this server; open its own page")
 
     @app.get("/")
     def page():
         html = (Path(app.static_folder) / "index.html").read_text()
         html = html.replace("{{ repository }}", escape(repository))
-        html = html.replace("{{ networks }}", predictor.sha256[:12])  # what a taught sign holds good for
+        html = html.replace("{{ detector }}", detector_key(predictor.sha256))  # what a taught sign holds good for
         return html.replace("{{ address }}", escape(request.host_url))  # previews of links need it whole
 
     @app.get("/healthz")
@@ -202,5 +205,5 @@ def sent_content():
         try:
             return base64.b64decode(sent["picture"], validate=True), sent.get("signs")
         except (binascii.Error, ValueError):
-            abort(400, "picture is no base64")
+            abort(400, "picture is not base64")
     abort(400, 'send a picture file as the body, or the JSON {"pixels": [[...], ...]}')

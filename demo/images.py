@@ -21,13 +21,13 @@ class BadImage(ValueError):
 
 
 class UnknownFormat(BadImage):
-    """What was sent is no picture of a known format."""
+    """What was sent is not a picture of a known format."""
 
 
 def read_image(content):
     """The brightness of a picture file's first frame, 0 to 1: bytes to (height, width) float32.
 
-    Raises UnknownFormat if it is no picture, BadImage if it is damaged or too large.
+    Raises UnknownFormat if it is not a picture, BadImage if it is damaged or too large.
     """
     # By its first bytes: Pillow calls a JPEG that holds several pictures MPO.
     if content[:2] == b"\xff\xd8" and content.count(b"\xff\xda") > MAX_SCANS:
@@ -114,10 +114,10 @@ def read_array(values):
     Raises BadImage if it is none.
     """
     if len(values) != SIZE or any(not isinstance(row, list) or len(row) != SIZE for row in values):
-        raise BadImage("pixels is no 28x28 array; send 28 rows of 28 numbers")
+        raise BadImage("pixels is not a 28x28 array; send 28 rows of 28 numbers")
     flat = [value for row in values for value in row]
     if any(type(value) not in (int, float) for value in flat):  # a bool is an int, but no brightness
-        raise BadImage("pixels holds what is no number from 0 to 255")
+        raise BadImage("pixels holds what is not a number from 0 to 255")
     if not all(0 <= value <= 255 for value in flat):
         raise BadImage("pixels has values outside 0 to 255")
     array = np.array(values, np.float32)

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 from demo.signs import LAYER, SignNamer
-from hypersphere import datasets, detectors, features, networks, scores
+from hypersphere import datasets, detectors, features, layers, networks, scores
 from hypersphere.errors import InputError
 from hypersphere.files import PROJECT
 
@@ -33,7 +33,8 @@ class Predictor:
     folder : has network.keras, second.keras (the classifier and the second network of `experiments.two_networks`),
     network.json (their record there) and map.npz; the detector is fitted once and kept there. smoke : fit it to a small
     slice of the data, and keep nothing. wait : else the detector is fitted in a thread, and nothing can be predicted
-    until `is_ready`. Raises InputError if one of the files is missing or damaged.
+    until `state`, at first "fitting", is "ready"; it is "failed" if that could not be done. Raises InputError if one of
+    the files is missing or damaged.
     """
 
     def __init__(self, folder=FOLDER, data_folder=None, smoke=False, wait=True, log=print):
@@ -45,12 +46,19 @@ class Predictor:
         self.sha256 = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
         (x_train, self.train_labels), (x_val, y_val), _ = datasets.load_mnist(data_folder)
         self.train_images = np.round(x_train[..., 0] * 255).astype(np.uint8)
-        self.is_ready = False
+        self.state = "fitting"
         arguments = [x_train, x_val, y_val, smoke, log]
         if wait:
             self._prepare(*arguments)
         else:
-            threading.Thread(target=self._prepare, args=arguments, daemon=True).start()
+            threading.Thread(target=self._prepare_or_fail, args=arguments, daemon=True).start()
+
+    def _prepare_or_fail(self, *arguments):
+        try:
+            self._prepare(*arguments)
+        except BaseException:
+            self.state = "failed"
+            raise
 
     def _prepare(self, x_train, x_val, y_val, smoke, log):
         if smoke:
@@ -64,7 +72,7 @@ class Predictor:
         # One traced function for one image: `predict`, and calling the model, prepare anew at each call.
         self._extract = tf.function(self.model, input_signature=[tf.TensorSpec((1, 28, 28, 1), tf.float32)])
         self.predict(x_val[0, ..., 0], explain=True)  # traced and warm before the first request
-        self.is_ready = True
+        self.state = "ready"
 
     def _kept_detector(self, x_train, x_val, log):
         """The detector of these networks: the one that was kept, or fitted anew."""
@@ -74,7 +82,7 @@ class Predictor:
                 return detectors.load_detector(path, "it is fitted anew")
             except InputError as error:
                 log(error)
-        log("The detector is fitted, once, which takes half a minute", flush=True)
+        log("The detector is being fitted (only once), which takes half a minute", flush=True)
         started = time.perf_counter()
         detector = fitted(self.model, x_train, x_val)
         log(f"The detector is fitted, {time.perf_counter() - started:.0f} s", flush=True)
@@ -82,8 +90,9 @@ class Predictor:
             detectors.save_detector(detector, path)
         except InputError as error:
             log(f"{error}; the next start fits the detector again", flush=True)
-        for stale in set(path.parent.glob("detector-*.skops")) - {path}:
-            stale.unlink(missing_ok=True)
+        else:
+            for stale in set(path.parent.glob("*detector-*.skops")) - {path}:
+                stale.unlink(missing_ok=True)
         return detector
 
     def features(self, image):
@@ -172,8 +181,8 @@ def fitted(model, x_train, x_val):
     return detector.fit(rows, X_calibration=calibration_rows)
 
 
-def detector_key(networks_sha256, modules=(features, detectors, scores)):
-    """Twelve letters for what decides a fitted detector: the networks, the modules' code, scikit-learn's version."""
+def detector_key(networks_sha256, modules=(layers, features, detectors, scores)):
+    """A short hash of what decides a fitted detector: the networks, the modules' code and scikit-learn's version."""
     code = b"".join(Path(module.__file__).read_bytes() for module in modules)
     return hashlib.sha256(networks_sha256.encode() + code + sklearn.__version__.encode()).hexdigest()[:12]
 

@@ -42,7 +42,7 @@ def serve(app, listener):
         threads=THREADS,
         max_request_body_size=MEMORY,
         inbuf_overflow=MEMORY,
-        connection_limit=1000,
+        connection_limit=200,
         channel_timeout=20,
         ident=None,
     )

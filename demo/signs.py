@@ -63,7 +63,7 @@ def read_signs(sent, width):
     width : of an example. Raises BadImage, with a sentence, if they are none.
     """
     if not isinstance(sent, list) or len(sent) > MAX_SIGNS:
-        raise BadImage(f"signs is no list of at most {MAX_SIGNS}")
+        raise BadImage(f"signs is not a list of at most {MAX_SIGNS}")
     signs = {}
     for sign in sent:
         if not isinstance(sign, dict) or set(sign) != {"name", "examples"}:

@@ -46,6 +46,8 @@ class Server:
         if not any("Open http" in line for line in self.process.stdout):
             self.process.wait()
             raise InputError("the demo did not start; run `python -m demo` to see why")
+        while self.get("/api/model").status == 503:  # the detector is still being fitted
+            time.sleep(1)
         return self
 
     def __exit__(self, *args):
@@ -55,6 +57,12 @@ class Server:
     def connect(self):
         """A connection to it."""
         return http.client.HTTPConnection(HOST, self.port, timeout=30)
+
+    def get(self, path):
+        """The response to a question without a body."""
+        connection = self.connect()
+        connection.request("GET", path)
+        return connection.getresponse()
 
     def memory_mb(self):
         """The process's resident memory."""
@@ -80,8 +88,13 @@ def post(connection, content):
 
 def answers_to(server, contents):
     """The answers to pictures, one after the other, with the milliseconds inside the server."""
-    connection = server.connect()
-    return [post(connection, content)[1:] for content in contents]
+    connection, answers = server.connect(), []
+    for content in contents:
+        status, *answer = post(connection, content)
+        if status != 200:
+            raise InputError(f"the demo answered {status}: {answer[0]}")
+        answers.append(answer)
+    return answers
 
 
 def quantiles(milliseconds):

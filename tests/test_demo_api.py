@@ -9,7 +9,7 @@ from pathlib import Path
 
 from conftest import PROJECT, run
 from demo import predictor as predictors
-from demo.app import FITTING, MAX_BODY, create_app, public_address
+from demo.app import FAILED, FITTING, MAX_BODY, create_app, public_address
 from demo.predictor import Predictor
 from hypersphere import datasets, features, records
 from test_demo_images import (
@@ -33,7 +33,7 @@ from sklearn.datasets import load_sample_image
 
 @pytest.fixture(scope="module")
 def small_predictor():
-    """The demo's network with a detector fitted to a small slice of the training images."""
+    """The demo's networks with a detector fitted to a small slice of the training images."""
     return Predictor(smoke=True)
 
 
@@ -155,7 +155,9 @@ BAD = {
         ({"Host": "evil.example"}, 403),
         ({"Host": "localhost.evil.example:8000"}, 403),
         ({"Host": "localhost", "Origin": "http://evil.example"}, 403),
+        ({"Host": "localhost", "Origin": "https://localhost"}, 200),  # behind a proxy
         ({"Host": "localhost", "Origin": "null"}, 403),
+        ({"Host": "localhost", "Origin": "http://["}, 403),
         ({"Host": "localhost", "Sec-Fetch-Site": "cross-site"}, 403),
         ({"Host": "localhost", "Sec-Fetch-Site": "same-site"}, 403),
     ],
@@ -220,7 +222,7 @@ def sign(**changes):
 
 
 BAD_SIGNS = {
-    "no list": ("heart", "no list"),
+    "no list": ("heart", "not a list"),
     "too many": ([sign(name=str(number)) for number in range(11)], "at most 10"),
     "no object": ([7], "each sign"),
     "another key": ([sign(color="red")], "each sign"),
@@ -308,15 +310,30 @@ def test_the_page_is_served_while_the_detector_is_fitted(monkeypatch, digit):
         assert response.json == {"error": FITTING, "fitting": True}
     may_fit.set()
     deadline = time.monotonic() + 60
-    while not predictor.is_ready and time.monotonic() < deadline:
+    while predictor.state == "fitting" and time.monotonic() < deadline:
         time.sleep(0.1)
     assert client.post("/api/predict", data=saved(enlarged(digit))).json["digit"] == 7
+
+
+def test_a_fit_that_fails_is_told(monkeypatch):
+    def fails(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(predictors, "fitted", fails)
+    monkeypatch.setattr(threading, "excepthook", lambda failed: None)
+    predictor = Predictor(smoke=True, wait=False)
+    deadline = time.monotonic() + 60
+    while predictor.state == "fitting" and time.monotonic() < deadline:
+        time.sleep(0.1)
+    client = create_app(predictor).test_client()
+    for response in [client.get("/api/model"), client.post("/api/predict", json={})]:
+        assert response.status_code == 500 and response.json == {"error": FAILED}
 
 
 def test_the_kept_detector_is_another_when_code_or_network_change(tmp_path, monkeypatch):
     before = predictors.detector_key("network")
     assert before != predictors.detector_key("another network")
-    for module in [features, predictors.detectors, predictors.scores]:
+    for module in [predictors.layers, features, predictors.detectors, predictors.scores]:
         changed = tmp_path / "changed.py"
         changed.write_text(Path(module.__file__).read_text() + "# changed\n")
         with monkeypatch.context() as patch:
@@ -326,7 +343,7 @@ def test_the_kept_detector_is_another_when_code_or_network_change(tmp_path, monk
 
 
 @pytest.mark.slow
-def test_posted_pictures_are_taken_as_the_scoreboard_says(predictor):
+def test_posted_pictures_are_taken_for_what_they_are(predictor):
     """The real detector: digits are named and accepted, clothes rejected; posted light on dark and dark on light."""
     client = create_app(predictor).test_client()
     _, _, (x, y) = datasets.load_mnist()
@@ -354,8 +371,8 @@ def test_every_answer_is_protected(path, client):
     assert b"http://" not in page and b"https://" not in page
 
 
-def test_the_page_knows_which_networks_its_signs_are_of(client, small_predictor):
-    assert f'data-networks="{small_predictor.sha256[:12]}"' in client.get("/").text
+def test_the_page_knows_which_detector_its_signs_are_of(client, small_predictor):
+    assert f'data-detector="{predictors.detector_key(small_predictor.sha256)}"' in client.get("/").text
 
 
 def test_the_pages_own_address_is_escaped(client):
@@ -366,7 +383,7 @@ def test_the_pages_own_address_is_escaped(client):
 class Slow:
     """Stands for a predictor that takes its time; it can do no more than predict."""
 
-    is_ready = True
+    state = "ready"
 
     def __init__(self):
         self.running = 0

@@ -204,7 +204,7 @@ def test_the_answer_follows_the_stroke_on_a_slow_line(page):
         page.wait_for_timeout(150)
         route.continue_()
 
-    page.route("**/api/predict?explain", slowly)
+    page.route("**/api/predict*", slowly)
     box = page.locator("#pad").bounding_box()
     page.mouse.move(box["x"] + 50, box["y"] + 50)
     page.mouse.down()
@@ -473,6 +473,10 @@ def test_fooling_it_is_counted_in_the_browser(page):
     page.click("#claim")
     assert "once" in page.inner_text("#fooled") and not page.is_enabled("#claim")
     assert len(requests) == sent
+    draw(page, [[(0.05, 0.95), (0.06, 0.95)]])
+    page.click("#undo")
+    settle(page)
+    assert verdict(page) == "5" and not page.is_enabled("#claim")  # it has been counted
     page.reload()
     assert "once" in page.inner_text("#fooled")
 
@@ -524,11 +528,31 @@ def test_signs_and_examples_have_bounds(page):
     for number in range(10):
         page.fill("#name", f"sign {number}")
         page.keyboard.press("Enter")
-    settle(page)
+        settle(page)
     assert page.locator("#chips button").count() == 10 and "No more than 10" in page.inner_text("#taught")
     page.click("#forget")
     settle(page)
-    assert page.locator("#chips button").count() == 0
+    assert page.locator("#chips button").count() == 0 and page.inner_text("#taught") == ""
+
+
+def test_one_drawing_teaches_once(page):
+    teach(page, "W", SIGNS["W"][:1])
+    page.keyboard.press("Enter")
+    settle(page)
+    assert page.locator("#chips button").all_inner_texts() == ["W 1 ×"] and "draw it again" in page.inner_text(
+        "#taught"
+    )
+
+
+def test_drawing_on_an_example_leaves_the_example_as_it_is(page):
+    heart, strokes = page.locator("#examples button").nth(1), []
+    page.route("**/api/predict*", lambda route: (strokes.append(route.request.post_data_buffer), route.continue_()))
+    heart.click()
+    settle(page)
+    draw(page, [[(0.1, 0.1), (0.9, 0.9)]])
+    heart.click()
+    settle(page)
+    assert strokes[0] == strokes[-1] and len(set(strokes)) > 1
 
 
 def test_while_the_detector_is_fitted_the_page_says_so_and_asks_again(browser, address):
@@ -553,7 +577,7 @@ def test_while_the_detector_is_fitted_the_page_says_so_and_asks_again(browser, a
 
 @pytest.mark.parametrize("kept", ["{", "7", "null", '[{"name": 7}]', "[null]"])
 def test_damaged_memory_is_passed_over(kept, page):
-    page.evaluate("kept => localStorage.setItem('hypersphere.signs.' + document.body.dataset.networks, kept)", kept)
+    page.evaluate("kept => localStorage.setItem('hypersphere.signs.' + document.body.dataset.detector, kept)", kept)
     page.reload()
     draw(page, STROKES["digits"]["5"][0])
     assert verdict(page) == "5"

@@ -21,6 +21,8 @@ from demo.server import listen, serve
 from hypersphere import cli
 
 class Slow:
+    state = "ready"
+
     def predict(self, image, explain=False):
         print("running", flush=True)
         time.sleep(1)

@@ -59,8 +59,14 @@ async function fetchAnswer() {
   if (isEmpty()) return { empty: true };
   const isPicture = drawing.picture !== null;
   if (isPicture && !drawing.picture.canvas) return { error: "This file is not a picture that the browser can read." };
+  let sent;
   try {
-    const { body, type } = await withSigns(await content());
+    sent = await withSigns(await content());
+  } catch {
+    return { error: "The browser cannot send this picture." };
+  }
+  try {
+    const { body, type } = sent;
     const response = await fetch("api/predict?explain&features", { method: "POST", body, headers: { "Content-Type": type } });
     if (response.status === 503) return { ...(await response.json()), retry: 500 };
     return { ...(await response.json()), isPicture };
@@ -79,8 +85,10 @@ async function ask() {
   asking = false;
   if (number === drawing.number && isNews(result)) show(result);
   if (asked !== changes) timer ??= setTimeout(ask, 0);
-  else if (result.retry) timer ??= setTimeout(ask, result.retry);
-  else {
+  else if (result.retry) {
+    timer ??= setTimeout(ask, result.retry);
+    if (isNews(result) && !isPenDown()) announce();
+  } else {
     answer.setAttribute("aria-busy", "false");
     announcement = setTimeout(announceOnceCalm, QUIET);
   }

@@ -65,7 +65,7 @@ for (const link of document.querySelectorAll("a[data-page]")) {
 }
 showExamples(byId("examples"));
 showCount();
-startTeaching(() => shown.answer.features, askAnew);
+startTeaching(() => (byId("answer").getAttribute("aria-busy") === "false" ? shown.answer.features : undefined), askAnew);
 show(shown.answer);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showMap);
 new ResizeObserver(showMap).observe(byId("map"));

@@ -27,7 +27,7 @@ function remember() {
 }
 
 function replace(strokes, picture) {
-  Object.assign(drawing, { strokes, picture, stroke: null, number: drawing.number + 1 });
+  Object.assign(drawing, { strokes: [...strokes], picture, stroke: null, number: drawing.number + 1 });
 }
 
 export function isEmpty() {

@@ -3,7 +3,7 @@
 import { drawing } from "./drawing.js";
 
 const KEY = "hypersphere.fooled";
-let fooling = null; // the number of the drawing that was counted last
+const claimed = new Set(); // the drawings that were counted
 
 function count() {
   try {
@@ -13,8 +13,12 @@ function count() {
   }
 }
 
+function drawn() {
+  return drawing.picture ?? JSON.stringify(drawing.strokes);
+}
+
 export function isFooled() {
-  return fooling === drawing.number;
+  return claimed.has(drawn());
 }
 
 export function showCount() {
@@ -24,7 +28,7 @@ export function showCount() {
 
 export function claim() {
   if (isFooled()) return;
-  fooling = drawing.number;
+  claimed.add(drawn());
   try {
     localStorage.setItem(KEY, count() + 1);
   } catch {} // as above

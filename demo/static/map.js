@@ -81,6 +81,6 @@ function describe(drawn) {
   let text = "Where it falls on the map (t-SNE)";
   if (drawn && drawn.isRejected) text = "In no cluster of the map (t-SNE)";
   title.textContent = text;
-  const falls = drawn ? `; the drawing falls nearest to a ${drawn.label}${drawn.isRejected ? ", in no cluster" : ""}` : "";
+  const falls = drawn ? `; the drawing falls ${drawn.isRejected ? "in no cluster" : "on it"}; the nearest training digit: ${drawn.label}` : "";
   map.setAttribute("aria-label", `Map of ${points.place.length} digits on the sphere${falls}`);
 }

@@ -42,7 +42,7 @@ function verdict(answer) {
   if (answer.empty && answer.isPicture) return ["An empty picture", "quiet", "There is no contrast in it."];
   if (answer.empty) return ["Nothing drawn yet", "quiet", WELCOME];
   const { digit } = answer;
-  if (signOf(answer)) return [answer.sign, "sign", "A sign that you have taught; it is no digit."];
+  if (signOf(answer)) return [answer.sign, "sign", "A sign that you have taught, not a digit."];
   if (isRejected(answer)) return ["Not a digit", "none", `The network alone would have called it ${aDigit(digit)}.`];
   const sure = `${percent(answer.probabilities[digit])} sure that it is ${aDigit(digit)} and no other digit.`;
   return [String(digit), "digit", detects() ? sure : `${sure} Without the detector every scribble is some digit.`];
@@ -94,7 +94,7 @@ function showScale({ p_value: p, level }) {
 }
 
 function smallPrint(p, level) {
-  const share = p < 1.5 * LEAST_P ? "no digit" : `${(100 * p).toPrecision(2)} % of digits`;
+  const share = p < 1.5 * LEAST_P ? "no digit" : `${Number((100 * p).toPrecision(2))} % of digits`;
   return `p = ${p.toPrecision(2)}: ${share} would be as strange. At ${level} or less it is rejected.`;
 }
 
@@ -149,5 +149,5 @@ function neighbor(near) {
 
 export function showMap() {
   const { place, nearest } = shown.answer;
-  drawMap(place && { place, label: nearest[0].label, isRejected: isRejected() });
+  drawMap(place && { place, label: nearest[0].label, isRejected: isRejected() && !shown.answer.is_digit });
 }

@@ -1,6 +1,6 @@
 // Signs that the visitor teaches: the features of some drawings, kept in this browser and sent with each question.
 
-const KEY = `hypersphere.signs.${document.body.dataset.networks}`; // others' features would mean nothing
+const KEY = `hypersphere.signs.${document.body.dataset.detector}`; // features for another would mean nothing
 const [MOST_SIGNS, MOST_EXAMPLES, LEAST_EXAMPLES] = [10, 5, 3]; // the server takes no more; fewer are not asked for
 
 const byId = (id) => document.getElementById(id);
@@ -31,15 +31,17 @@ function teach(name, features) {
   const known = signs.find((sign) => sign.name === name);
   if (!known && signs.length === MOST_SIGNS) return `No more than ${MOST_SIGNS} signs; remove one first.`;
   const sign = known ?? { name, examples: [] };
+  if (sign.examples.some((example) => String(example) === String(features))) return "You have taught this drawing; draw it again.";
   sign.examples = [...sign.examples, features].slice(-MOST_EXAMPLES);
   if (!known) signs.push(sign);
   const missing = LEAST_EXAMPLES - sign.examples.length;
-  return missing > 0 ? `Draw it again, ${missing} more to go.` : "It is recognised from now on.";
+  return missing > 0 ? `Draw it again, ${missing} more to go.` : "From now on it is recognised.";
 }
 
-// features : a function that gives those of the drawing, or undefined; ask : asks anew, with the signs.
+// features : a function that gives those of the drawing, undefined until they are known; ask : asks anew, with the signs.
 export function startTeaching(features, ask) {
-  const changed = () => {
+  const changed = (text = "") => {
+    byId("taught").textContent = text;
     keep();
     showChips(changed);
     ask();
@@ -47,9 +49,9 @@ export function startTeaching(features, ask) {
   byId("teach").addEventListener("submit", (event) => {
     event.preventDefault();
     const name = byId("name").value.trim();
-    if (!name || !features()) return;
-    byId("taught").textContent = teach(name, features());
-    changed();
+    if (!name) return;
+    if (features()) changed(teach(name, features()));
+    else byId("taught").textContent = "One moment: the answer to this drawing is still to come.";
   });
   byId("forget").addEventListener("click", () => {
     signs = [];
