@@ -136,7 +136,7 @@ BAD = {
         "0 to",
     ),
     "words": ({"json": {"pixels": "seven"}}, 400, "pixels"),
-    "a long word": ({"json": {"pixels": [["x" * 300_000, *[""] * 27], *[[""] * 28] * 27]}}, 400, "no number"),
+    "a long word": ({"json": {"pixels": [["x" * 300_000, *[""] * 27], *[[""] * 28] * 27]}}, 400, "not a number"),
     "a long flat list": ({"json": {"pixels": [0] * 300_000}}, 400, "28 rows"),
     "RLE bitmap": ({"data": rle_bitmap(10**6)}, 415, "not a picture"),
     "long EXIF": ({"data": with_exif_of(900_000)}, 400, "EXIF"),
