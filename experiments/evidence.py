@@ -1,6 +1,6 @@
-"""What should the detector look at? Second networks and combinations, compared on outliers made from digits alone.
+"""What should the detector look at? Second networks and combinations, compared on made-up outliers alone.
 
-    python -m experiments.evidence                 # three digits left out in turn, an hour on two cores
+    python -m experiments.evidence                 # three digits left out in turn, half an hour on two cores
     python -m experiments.evidence --smoke
 
 The networks learn nine digits: the *classifier*, and *second networks* that tell the digits' turns apart, too. The
@@ -38,16 +38,29 @@ SECONDS = {
 # What can be looked at, {name: (measure, the p-value above which it has no say)}.
 PARTS = detectors.LAYERS | detectors.TWO_NETWORKS
 PARTS |= {"second block3": ("lof", 1.0), "second embedding": ("distance", 1.0), "turns": ("score", 0.05)}
-CHOSEN = list(detectors.TWO_NETWORKS)
+
+
+def together(*parts):
+    """A combination of parts, {name: the p-value above which it has no say}."""
+    return {part: PARTS[part][1] for part in parts}
+
+
+CHOSEN = together(*detectors.TWO_NETWORKS)
+BLOCK1, BLOCKS, EMBEDDINGS, EMBEDDING, DISAGREEMENT = CHOSEN
 COMBINATIONS = {
     "chosen": CHOSEN,
-    "chosen, turns": [*CHOSEN, "turns"],
-    "chosen, turns instead of disagreement": [*CHOSEN[:-1], "turns"],
-    **{f"chosen, without {part}": [other for other in CHOSEN if other != part] for part in CHOSEN},
-    "chosen, the third block alone": ["second block1", "second block3", *CHOSEN[2:]],
-    "chosen, of the upright image alone": [*CHOSEN[:2], "second embedding", *CHOSEN[3:]],
-    "second block1, block3, embedding; embedding": ["second block1", "second block3", "second embedding", "embedding"],
-    "classifier alone": list(detectors.LAYERS),
+    **{
+        f"chosen, {part} below {truncation}": CHOSEN | {part: truncation}
+        for part, truncations in {DISAGREEMENT: [0.2, 0.1, 0.05], BLOCK1: [0.2, 0.01]}.items()
+        for truncation in truncations
+    },
+    **{f"chosen, without {part}": together(*(other for other in CHOSEN if other != part)) for part in CHOSEN},
+    "chosen, turns": CHOSEN | together("turns"),
+    "chosen, turns instead of disagreement": together(BLOCK1, BLOCKS, EMBEDDINGS, EMBEDDING, "turns"),
+    "chosen, the third block alone": together(BLOCK1, "second block3", EMBEDDINGS, EMBEDDING, DISAGREEMENT),
+    "chosen, of the upright image alone": together(BLOCK1, BLOCKS, "second embedding", EMBEDDING, DISAGREEMENT),
+    "second block1, block3, embedding; embedding": together(BLOCK1, "second block3", "second embedding", EMBEDDING),
+    "classifier alone": together(*detectors.LAYERS),
 }
 COMPONENTS = {"64 components": detectors.N_COMPONENTS, "all features": None}
 
@@ -93,10 +106,9 @@ def plan(args):
     return {f"without_{digit}": common | {"left_out": digit} for digit in (LEFT_OUT[:1] if args.smoke else LEFT_OUT)}
 
 
-def separation(log_p, parts):
-    """`scores.separation` of the product of some parts' p-values, truncated; log_p : {set: (n, len(PARTS))}."""
-    columns = [list(PARTS).index(part) for part in parts]
-    truncations = np.log([PARTS[part][1] for part in parts])
+def separation(log_p, combination):
+    """`scores.separation` of the product of truncated p-values; log_p : {set: (n, len(PARTS))}."""
+    columns, truncations = [list(PARTS).index(part) for part in combination], np.log(list(combination.values()))
     of_sets = {of_set: -np.minimum(of[:, columns] - truncations, 0).sum(axis=1) for of_set, of in log_p.items()}
     return scores.separation(of_sets.pop("judged"), of_sets)
 
@@ -113,7 +125,7 @@ def compare(networks, known, calibration, sets):
         detector = detectors.LayeredLOF(widths, *zip(*PARTS.values(), strict=True), n_components=n_components)
         detector.fit(known, X_calibration=calibration)
         log_p = {of_set: detector.layer_log_p_values(of) for of_set, of in rows.items()}
-        found[title] = {combination: separation(log_p, parts) for combination, parts in COMBINATIONS.items()}
+        found[title] = {name: separation(log_p, combination) for name, combination in COMBINATIONS.items()}
     return found
 
 

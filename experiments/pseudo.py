@@ -37,7 +37,7 @@ def scratched(x, y, rng):
 
 
 def partners(y, rng):
-    """For each label, (n,), the row of one of another class."""
+    """For each label, (n,), the row of an image of another class."""
     return np.array([rng.choice(np.flatnonzero(y != label)) for label in y])
 
 

@@ -37,10 +37,10 @@ class LayeredLOF(OutlierMixin, BaseEstimator):
     compared with its nearest training rows: by the local outlier factor (LOF), or by the distance to the last of them.
     A "layer" of one column may also be a novelty score itself. A wide layer may be reduced to its principal components.
 
-    The calibration rows, on which nothing else was fitted, are split, so that the rejection rate of in-distribution
-    rows is at most `level` for any number of them: every fifth turns each layer's score into a p-value, the other four
-    fifths calibrate the product of these p-values (split conformal prediction). In the product a layer has no say as
-    long as its own p-value is above its truncation.
+    The calibration rows, on which nothing else was fitted, are split, so that in-distribution rows, drawn as these
+    were, are rejected at a rate of at most `level` on average over calibrations, however few rows there are: every
+    fifth turns each layer's score into a p-value, the other four fifths calibrate the product of these p-values (split
+    conformal prediction). In the product a layer has no say as long as its own p-value is above its truncation.
     Sources: LOF, https://doi.org/10.1145/335191.335388; truncated product, https://doi.org/10.1002/gepi.0042;
     conformal prediction, https://doi.org/10.1007/b106715
 

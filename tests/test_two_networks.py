@@ -87,7 +87,7 @@ def test_evidence_multiplies_truncated_p_values():
     log_p = {"judged": np.log(np.full((50, len(names)), 0.5)), "odd": np.log(np.full((2, len(names)), 0.5))}
     log_p["judged"][:, names.index("disagreement")] = np.log(np.linspace(0.02, 1, 50))
     log_p["odd"][:, names.index("block1")] = np.log([0.06, 0.0001])  # of which the first has no say
-    found = evidence.separation(log_p, ["block1", "disagreement"])
+    found = evidence.separation(log_p, {"block1": 0.05, "disagreement": 1.0})
     of_judged, of_odd = -np.log(np.linspace(0.02, 1, 50)), -np.log(0.5) - np.log([1, 0.0001 / 0.05])
     assert found == scores.separation(of_judged, {"odd": of_odd})
 
