@@ -36,7 +36,7 @@ from hypersphere import cli, detectors, features, files, plots, records, scores
 import keras
 import numpy as np
 
-CLASSIFIER = replace(BEST, width=16, epochs=10)
+CLASSIFIER = replace(BEST, width=16, epochs=15)
 SECOND = replace(BEST, width=16, epochs=4, alpha=None)  # each epoch sees each image in four turns
 RECIPES = {"classifier": CLASSIFIER, "second": SECOND}
 TWO_NETWORKS = "two networks (ours)"
@@ -66,8 +66,9 @@ def train_both(settings, x, y, path):
     """
     recipes, rng = settings["recipes"], np.random.default_rng(settings["seed"])
     classifier, second = (path.with_name(f"{path.name}-{name}.keras") for name in RECIPES)
+    trained = train(settings, recipes["classifier"], x, y, classifier)
     seen = pseudo.with_none(*turned_classes(x, y, 4), rng)
-    return train(settings, recipes["classifier"], x, y, classifier), train(settings, recipes["second"], *seen, second)
+    return trained, train(settings, recipes["second"], *seen, second)
 
 
 # %% A trial
