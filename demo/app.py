@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 
 from demo import images
-from demo.predictor import Predictor, detector_key
+from demo.fit import detector_key
+from demo.predictor import Predictor
 from demo.signs import read_signs
 from hypersphere.files import PROJECT
 

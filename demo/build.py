@@ -11,7 +11,8 @@ Writes  models/demo/network.keras, second.keras   copies of the classifier and o
 import shutil
 from pathlib import Path
 
-from demo.predictor import FOLDER, N_MAPPED
+from demo.fit import FOLDER
+from demo.predictor import N_MAPPED
 from hypersphere import cli, datasets, features, files, networks, records, tsne
 from hypersphere.errors import InputError
 

@@ -2,29 +2,30 @@
 
 import hashlib
 import json
+import shutil
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 import zipfile
 from pathlib import Path
 
+from demo.fit import BATCH, FOLDER, REMEDY, detector_key, fitted, load_model, network_paths
 from demo.signs import LAYER, SignNamer
-from hypersphere import datasets, detectors, features, layers, networks, scores
+from hypersphere import datasets, detectors
 from hypersphere.errors import InputError
-from hypersphere.files import PROJECT
+from hypersphere.files import PROJECT, replacing
 
 import keras
 import numpy as np
-import sklearn
 import tensorflow as tf
 from scipy.special import softmax
 
-FOLDER = PROJECT / "models" / "demo"
-REMEDY = "take the committed one, or run python -m demo.build again"
 N_MAPPED = 5000  # validation images on the map, the first ones
 N_NEAREST = 5  # training digits shown
 N_PLACES = 10  # points of the map that a drawing's place is made of
 LAYERS = list(detectors.TWO_NETWORKS)
-BATCH = 250  # images at a time
 
 
 class Predictor:
@@ -38,16 +39,15 @@ class Predictor:
     """
 
     def __init__(self, folder=FOLDER, data_folder=None, smoke=False, wait=True, log=print):
-        self.network_path = folder / "network.keras"
-        paths = [self.network_path, folder / "second.keras"]
-        self.model = features.feature_model(*(networks.load_network(path, REMEDY) for path in paths))
+        self.folder, self.data_folder = folder, data_folder
+        self.model = load_model(folder)
         self.record = _read(folder / "network.json", lambda path: json.loads(path.read_text()))
         self.map = _read(folder / "map.npz", lambda path: dict(np.load(path, allow_pickle=False)))
-        self.sha256 = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
-        (x_train, self.train_labels), (x_val, y_val), _ = datasets.load_mnist(data_folder)
-        self.train_images = np.round(x_train[..., 0] * 255).astype(np.uint8)
+        self.sha256 = hashlib.sha256(b"".join(path.read_bytes() for path in network_paths(folder))).hexdigest()
+        x, y = datasets.read_labelled("mnist", "train", data_folder)  # as bytes, a quarter of the memory
+        self.train_images, self.train_labels = x[: datasets.N_TRAIN, ..., 0], y[: datasets.N_TRAIN]
         self.state = "fitting"
-        arguments = [x_train, x_val, y_val, smoke, log]
+        arguments = [datasets.to_float(x[datasets.N_TRAIN :]), y[datasets.N_TRAIN :], smoke, log]
         if wait:
             self._prepare(*arguments)
         else:
@@ -60,11 +60,12 @@ class Predictor:
             self.state = "failed"
             raise
 
-    def _prepare(self, x_train, x_val, y_val, smoke, log):
+    def _prepare(self, x_val, y_val, smoke, log):
         if smoke:
-            self.detector = fitted(self.model, x_train[: datasets.SMOKE["train"]], x_val[: datasets.SMOKE["val"]])
+            few = datasets.to_float(self.train_images[: datasets.SMOKE["train"], ..., np.newaxis])
+            self.detector = fitted(self.model, few, x_val[: datasets.SMOKE["val"]])
         else:
-            self.detector = self._kept_detector(x_train, x_val, log)
+            self.detector = self._kept_detector(log)
         mapped = self.extract(x_val[:N_MAPPED, ..., 0])
         self.map_embedding = mapped["embedding"]
         transform = self.detector.transforms_[LAYERS.index(LAYER)]
@@ -74,9 +75,9 @@ class Predictor:
         self.predict(x_val[0, ..., 0], explain=True)  # traced and warm before the first request
         self.state = "ready"
 
-    def _kept_detector(self, x_train, x_val, log):
+    def _kept_detector(self, log):
         """The detector of these networks: the one that was kept, or fitted anew."""
-        path = self.network_path.with_name(f"detector-{detector_key(self.sha256)}.skops")
+        path = self.folder / f"detector-{detector_key(self.sha256)}.skops"
         if path.is_file():
             try:
                 return detectors.load_detector(path, "it is fitted anew")
@@ -84,15 +85,21 @@ class Predictor:
                 log(error)
         log("The detector is being fitted (only once), which takes half a minute", flush=True)
         started = time.perf_counter()
-        detector = fitted(self.model, x_train, x_val)
-        log(f"The detector is fitted, {time.perf_counter() - started:.0f} s", flush=True)
-        try:
-            detectors.save_detector(detector, path)
-        except InputError as error:
-            log(f"{error}; the next start fits the detector again", flush=True)
-        else:
-            for stale in set(path.parent.glob("*detector-*.skops")) - {path}:
-                stale.unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory() as temporary:
+            made = Path(temporary) / path.name
+            command = [sys.executable, "-m", "demo.fit", made, "--models", self.folder.resolve()]
+            command += ["--data", Path(self.data_folder).resolve()] if self.data_folder else []
+            subprocess.run(command, cwd=PROJECT, check=True)
+            detector = detectors.load_detector(made, "start the demo again")
+            log(f"The detector is fitted, {time.perf_counter() - started:.0f} s", flush=True)
+            try:
+                with replacing(path) as beside:
+                    shutil.copy(made, beside)
+            except InputError as error:
+                log(f"{error}; the next start fits the detector again", flush=True)
+            else:
+                for stale in set(path.parent.glob("*detector-*.skops")) - {path}:
+                    stale.unlink(missing_ok=True)
         return detector
 
     def features(self, image):
@@ -156,7 +163,7 @@ class Predictor:
         """Which model this is, how accurate, and how its detector is calibrated: a dictionary for JSON."""
         metrics = self.record["metrics"]
         return {
-            "network": self.network_path.name,
+            "network": network_paths()[0].name,
             "sha256": self.sha256,
             "parameters": sum(metrics["parameters"]),
             "recipes": self.record["settings"]["recipes"],
@@ -171,20 +178,6 @@ class Predictor:
             },
             "versions": {"keras": keras.__version__, "tensorflow": tf.__version__},
         }
-
-
-def fitted(model, x_train, x_val):
-    """The detector of both networks, fitted to training images and calibrated on validation images."""
-    train, calibration = (model.predict(x, BATCH, verbose=0) for x in [x_train, x_val])
-    detector = detectors.layered_lof(train, detectors.TWO_NETWORKS, detectors.N_COMPONENTS)
-    rows, calibration_rows = (detectors.side_by_side(of, detectors.TWO_NETWORKS) for of in [train, calibration])
-    return detector.fit(rows, X_calibration=calibration_rows)
-
-
-def detector_key(networks_sha256, modules=(layers, features, detectors, scores)):
-    """A short hash of what decides a fitted detector: the networks, the modules' code and scikit-learn's version."""
-    code = b"".join(Path(module.__file__).read_bytes() for module in modules)
-    return hashlib.sha256(networks_sha256.encode() + code + sklearn.__version__.encode()).hexdigest()[:12]
 
 
 def _read(path, read):

@@ -1,6 +1,7 @@
 """Serving with waitress."""
 
 import json
+import logging
 import socket
 
 from demo.app import TOO_LARGE
@@ -36,6 +37,7 @@ RequestEntityTooLarge.to_response = _in_json
 
 def serve(app, listener):
     """Serve on a socket until Ctrl-C or SIGTERM; requests that run then have five seconds to finish."""
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # that requests wait is no news
     server = waitress.create_server(
         app,
         sockets=[listener],

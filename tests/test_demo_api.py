@@ -10,8 +10,9 @@ from pathlib import Path
 from conftest import PROJECT, run
 from demo import predictor as predictors
 from demo.app import FAILED, FITTING, MAX_BODY, create_app, public_address
+from demo.fit import detector_key
 from demo.predictor import Predictor
-from hypersphere import datasets, features, records
+from hypersphere import datasets, detectors, features, layers, records, scores
 from test_demo_images import (
     VARIANTS,
     bomb,
@@ -331,15 +332,15 @@ def test_a_fit_that_fails_is_told(monkeypatch):
 
 
 def test_the_kept_detector_is_another_when_code_or_network_change(tmp_path, monkeypatch):
-    before = predictors.detector_key("network")
-    assert before != predictors.detector_key("another network")
-    for module in [predictors.layers, features, predictors.detectors, predictors.scores]:
+    before = detector_key("network")
+    assert before != detector_key("another network")
+    for module in [layers, features, detectors, scores]:
         changed = tmp_path / "changed.py"
         changed.write_text(Path(module.__file__).read_text() + "# changed\n")
         with monkeypatch.context() as patch:
             patch.setattr(module, "__file__", str(changed))
-            assert predictors.detector_key("network") != before
-    assert predictors.detector_key("network") == before
+            assert detector_key("network") != before
+    assert detector_key("network") == before
 
 
 @pytest.mark.slow
@@ -372,7 +373,7 @@ def test_every_answer_is_protected(path, client):
 
 
 def test_the_page_knows_which_detector_its_signs_are_of(client, small_predictor):
-    assert f'data-detector="{predictors.detector_key(small_predictor.sha256)}"' in client.get("/").text
+    assert f'data-detector="{detector_key(small_predictor.sha256)}"' in client.get("/").text
 
 
 def test_the_pages_own_address_is_escaped(client):

@@ -1,0 +1,58 @@
+"""Fit the demo's detector. The demo does this at its first start, in a process of its own, whose memory goes with it.
+
+    python -m demo.fit detector.skops
+
+Reads   models/demo/network.keras, second.keras; data/mnist
+Writes  the file that is named
+"""
+
+import hashlib
+from pathlib import Path
+
+from hypersphere import cli, datasets, detectors, features, layers, networks, scores
+from hypersphere.files import PROJECT
+
+import sklearn
+
+FOLDER = PROJECT / "models" / "demo"
+REMEDY = "take the committed one, or run python -m demo.build again"
+BATCH = 250  # images at a time
+
+
+def network_paths(folder=FOLDER):
+    """The classifier's file and the second network's."""
+    return [folder / "network.keras", folder / "second.keras"]
+
+
+def load_model(folder=FOLDER):
+    """`features.feature_model` of both networks; raises InputError if one is missing or damaged."""
+    return features.feature_model(*(networks.load_network(path, REMEDY) for path in network_paths(folder)))
+
+
+def fitted(model, x_train, x_val):
+    """The detector of both networks, fitted to training images and calibrated on validation images."""
+    train, calibration = (model.predict(x, BATCH, verbose=0) for x in [x_train, x_val])
+    detector = detectors.layered_lof(train, detectors.TWO_NETWORKS, detectors.N_COMPONENTS)
+    rows, calibration_rows = (detectors.side_by_side(of, detectors.TWO_NETWORKS) for of in [train, calibration])
+    return detector.fit(rows, X_calibration=calibration_rows)
+
+
+def detector_key(networks_sha256, modules=(layers, features, detectors, scores)):
+    """A short hash of what decides a fitted detector: the networks, the modules' code and scikit-learn's version."""
+    code = b"".join(Path(module.__file__).read_bytes() for module in modules)
+    return hashlib.sha256(networks_sha256.encode() + code + sklearn.__version__.encode()).hexdigest()[:12]
+
+
+def main():
+    parser = cli.Parser(__doc__)
+    parser.add_argument("file", type=Path, help="the file to write")
+    parser.add_argument("--models", type=Path, default=FOLDER, metavar="DIR", help="has the networks")
+    parser.add_argument("--data", metavar="DIR", help="look for the data sets here first")
+    args = parser.parse_args()
+    cli.install_error_hook()
+    (x_train, _), (x_val, _), _ = datasets.load_mnist(args.data)
+    detectors.save_detector(fitted(load_model(args.models), x_train, x_val), args.file)
+
+
+if __name__ == "__main__":
+    main()
