@@ -2,7 +2,7 @@
 
     python -m demo.build --run runs     # the --out of experiments/two_networks.py
 
-Reads   models/two_networks/10-digits-seed20-*.keras, results/two_networks.jsonl of that run; data/mnist
+Reads   models/two_networks/10-digits-seed30-*.keras, results/two_networks.jsonl of that run; data/mnist
 Writes  models/demo/network.keras, second.keras   copies of the classifier and of the second network
         models/demo/network.json                  a copy of their record
         models/demo/map.npz                       t-SNE map of validation images on the sphere
@@ -18,7 +18,7 @@ from hypersphere.errors import InputError
 
 import numpy as np
 
-NAME = "10-digits-seed20"
+NAME = "10-digits-seed30"
 REMEDY = "run python -m experiments.two_networks"
 
 parser = cli.Parser(__doc__)

@@ -50,9 +50,8 @@ BLOCK1, BLOCKS, EMBEDDINGS, EMBEDDING, DISAGREEMENT = CHOSEN
 COMBINATIONS = {
     "chosen": CHOSEN,
     **{
-        f"chosen, {part} below {truncation}": CHOSEN | {part: truncation}
-        for part, truncations in {DISAGREEMENT: [0.2, 0.1, 0.05], BLOCK1: [0.2, 0.01]}.items()
-        for truncation in truncations
+        f"chosen, {BLOCK1} below {low}, {DISAGREEMENT} below {high}": CHOSEN | {BLOCK1: low, DISAGREEMENT: high}
+        for low, high in [(0.005, 0.05), (0.01, 0.2), (0.01, 1.0), (0.05, 0.05), (0.05, 1.0)]
     },
     **{f"chosen, without {part}": together(*(other for other in CHOSEN if other != part)) for part in CHOSEN},
     "chosen, turns": CHOSEN | together("turns"),

@@ -19,13 +19,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 # What our detector looks at: {layer: (measure, the p-value above which the layer has no say)}. The first block sees
 # far-OOD images and little else: it speaks only where its score is above that of 95 % of in-distribution images.
 LAYERS = {"block1": ("lof", 0.05), "block3": ("lof", 1.0), "embedding": ("distance", 1.0)}
-# And where beside the classifier stands a second network, which tells turned images apart.
+# And where beside the classifier stands a second network, which tells turned images apart. The networks' disagreement,
+# too, is evidence only where it is rare.
 TWO_NETWORKS = {
-    "second block1": ("lof", 0.05),
+    "second block1": ("lof", 0.01),
     "second blocks": ("lof", 1.0),
     "second embeddings": ("distance", 1.0),
     "embedding": ("distance", 1.0),
-    "disagreement": ("score", 1.0),
+    "disagreement": ("score", 0.05),
 }
 N_COMPONENTS = 64  # of each of these layers, of which the widest has 288 features
 
