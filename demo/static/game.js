@@ -1,4 +1,4 @@
-// "Fool it": what is accepted and yet no digit, by the visitor's own word, is counted in this browser alone.
+// "Fool it": what is accepted and yet not a digit, by the visitor's own word, is counted in this browser alone.
 
 import { drawing } from "./drawing.js";
 
