@@ -1,6 +1,6 @@
 """Outliers that resemble digits: a detector that looks at two networks, beside the one that looks at one.
 
-    python -m experiments.two_networks             # five seeds, 45 minutes on two cores
+    python -m experiments.two_networks             # five seeds, 40 minutes on two cores
     python -m experiments.two_networks --smoke     # a try on small slices, a minute
 
 Beside the *classifier* stands a *second network*, which also tells apart the digits' four turns, and a class "none" of
