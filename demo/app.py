@@ -27,7 +27,7 @@ from markupsafe import escape
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, ServiceUnavailable
 
 MAX_BODY = 10**6  # bytes
-FITTING = "the detector is being fitted (only once), which takes half a minute"
+FITTING = "the detector is being fitted (only once), which takes up to a minute"
 FAILED = "the detector could not be fitted; what went wrong stands where the server was started"
 TOO_LARGE = f"more than {MAX_BODY // 10**6} MB; send a smaller picture"
 PUBLIC = re.compile(r"(?:https://|git@)(git(?:hub|lab)\.com)[:/]([\w.-]+(?:/[\w.-]+)+)")

@@ -83,7 +83,7 @@ class Predictor:
                 return detectors.load_detector(path, "it is fitted anew")
             except InputError as error:
                 log(error)
-        log("The detector is being fitted (only once), which takes half a minute", flush=True)
+        log("The detector is being fitted (only once), which takes up to a minute", flush=True)
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as temporary:
             made = Path(temporary) / path.name

@@ -1,6 +1,6 @@
 """Measure the demo: what posted pictures are taken for, latency, a minute of load, and memory.
 
-    python -m experiments.demo              # some 8 minutes on two cores
+    python -m experiments.demo              # some 9 minutes on two cores
     python -m experiments.demo --smoke      # few requests
 
 The server runs in a process of its own, on loopback, and tells in its Server-Timing header how long each answer took

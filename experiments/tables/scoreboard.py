@@ -34,8 +34,8 @@ class Recipe:
     Columns: classes, seed, kind ("detectors" or "parts"), detector, set, auroc, fpr95, accepted.
     """
 
-    def __init__(self, name, records):
-        self.name = name
+    def __init__(self, name, records, unit="network"):
+        self.name, self.unit = name, unit
         self.records = sorted(records, key=lambda r: (-r["settings"]["classes"], r["settings"]["seed"]))
         self.ten = self.of_classes(10)
         for classes in {record["settings"]["classes"] for record in records}:
@@ -107,7 +107,7 @@ def two_networks_tables(records):
     """The tables of the detector that looks at two networks, beside those of one, {marker: Markdown}."""
     if not records:
         return {}
-    networks = Recipe("two networks", records)
+    networks = Recipe("two networks", records, unit="pair of networks")
     whole = networks.rows()[networks.rows().detector == TWO_NETWORKS].assign(detector="all of it")
     made = {
         "near": separation_table(networks, networks.rows()),
@@ -120,9 +120,10 @@ def two_networks_tables(records):
 
 
 def evidence(records):
-    """What a detector can look at, judged on outliers made from digits, the best first, {"evidence": Markdown}.
+    """What a detector can look at, judged on made-up outliers, the best first, {"evidence": Markdown}.
 
-    The mean is over the kinds that no network has learned as a class "none".
+    The outliers' columns are of the last second network in the records, which is the one that is used, and of the first
+    number of components. The means are over the kinds that no network has learned as a class "none".
     """
     if not records:
         return {}
@@ -137,20 +138,19 @@ def evidence(records):
     ]
     frame = pd.DataFrame(rows)
     new = frame[~frame.set.isin(LEARNED)]
-    first = frame.components.iloc[0]  # which the detector has
-    keys = ["second", "combination"]
-    means = new.groupby(["components", *keys])[["share", "fpr95"]].mean()
-    by_set = frame[frame.components == first].pivot_table("share", keys, "set", sort=False)
-    by_set = by_set[[*new.set.unique(), *LEARNED]].loc[means.loc[first].share.sort_values().index]
-    shown = by_set.map("{:.2f}".format).reset_index()
-    for place, (components, of_components) in enumerate(means.groupby("components", sort=False), len(keys)):
-        words = "mean" if components == first else f"mean, {components}"
-        shares = of_components.droplevel("components").share.loc[by_set.index]
-        shown.insert(place, words, [f"{share:.3f}" for share in shares])
-    shown["mean FPR95, %"] = [f"{100 * value:.1f}" for value in means.loc[first].fpr95.loc[by_set.index]]
-    shown = shown.rename(columns={"second": "second network"} | {of_set: f"{of_set} *" for of_set in LEARNED})
+    means = new.groupby(["second", "components", "combination"])[["share", "fpr95"]].mean()
+    *others, used = frame.second.unique()
+    first, all_features = frame.components.unique()
+    best = means.loc[used, first].sort_values("share")
+    by_set = frame[(frame.second == used) & (frame.components == first)].pivot_table("share", "combination", "set")
+    shares = by_set.loc[best.index, [*new.set.unique(), *LEARNED]].map("{:.2f}".format)
+    shares = shares.rename(columns={of_set: f"{of_set} *" for of_set in LEARNED})
+    shares.insert(0, "mean", best.share.map("{:.3f}".format))
+    for words, second, components in [(all_features, used, all_features), *((other, other, first) for other in others)]:
+        shares[f"mean, {words}"] = means.loc[second, components].share.loc[best.index].map("{:.3f}".format)
+    shares["mean FPR95, %"] = (100 * best.fpr95).map("{:.1f}".format)
     words = f"{counted(len(records), 'digit')}; {first}; *: what the class none is made of, not in the means"
-    return {"evidence": below(markdown(list(shown), shown.to_numpy().tolist()), caption(records, words))}
+    return {"evidence": below(framed("share accepted, 1 % of digits rejected", shares), caption(records, words))}
 
 
 def separation_table(recipe, frame):
@@ -178,7 +178,7 @@ def calibration(recipe):
         rows.append([str(record["settings"]["seed"]), f"{of_seed['rejected_at_1_percent']:.2%}", halves])
     header = ["seed", "rejected, calibrated on validation images", "rejected, calibrated on half of the test images"]
     halvings = len(recipe.ten[0]["metrics"]["calibration"]["halves"])
-    words = f"nominal level 1 %; one network a row, the last column over {halvings} random halves"
+    words = f"nominal level 1 %; one {recipe.unit} a row, the last column over {halvings} random halves"
     return below(markdown(header, rows), caption(recipe.ten, words))
 
 
@@ -224,11 +224,11 @@ def detector_seconds(recipe):
     )
     n = len(recipe.ten)
     table = framed("detector", pivot(frame, "detector", "step", lambda group: cell(group.seconds, n, 1)))
-    hours = sum(record["seconds"] for record in recipe.ten) / 3600
+    minutes = np.mean([record["seconds"] for record in recipe.ten]) / 60
     memory = max(record["peak_memory_mb"] for record in recipe.ten)
     sentence = (
-        f"Training and judging {n} network{'s' if n > 1 else ''} of ten digits took {hours:.1f} hours of one core, "
-        f"and at most {memory} MB each."
+        f"Training and judging a {recipe.unit} of ten digits took {minutes:.0f} minutes of one core on average, "
+        f"and at most {memory} MB."
     )
     return below(table, sentence, caption(recipe.ten, n, versions=True))
 
