@@ -92,13 +92,14 @@ def test_evidence_multiplies_truncated_p_values():
     assert found == scores.separation(of_judged, {"odd": of_odd})
 
 
-def test_a_digit_left_out_is_not_learned(tmp_path):
+def test_a_digit_left_out_is_not_learned(tmp_path, monkeypatch):
+    used = list(evidence.SECONDS)[-1]
+    monkeypatch.setattr(evidence, "SECONDS", {used: evidence.SECONDS[used]})
     (name, settings), *_ = evidence.plan(SMOKE).items()
     record = evidence.run_trial(name, settings, None, tmp_path)
-    of_all = record["metrics"]["combinations"]
-    assert set(of_all) == set(evidence.SECONDS) and set(of_all["linear"]) == set(evidence.COMPONENTS)
-    assert set(of_all["linear"]["all features"]) == set(evidence.COMBINATIONS)
-    chosen = of_all["linear, none"]["64 components"]["chosen"]["auroc"]
+    of_all = record["metrics"]["combinations"][used]
+    assert set(of_all) == set(evidence.COMPONENTS) and set(of_all["all features"]) == set(evidence.COMBINATIONS)
+    chosen = of_all["64 components"]["chosen"]["auroc"]
     assert set(chosen) == {"left out", *pseudo.NEW, *pseudo.LEARNED}
     assert chosen["enlarged"] > 0.95 and chosen["left out"] > 0.7 and chosen["strokes"] > 0.8
     assert "evidence" in tables.evidence([record])
