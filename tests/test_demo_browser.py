@@ -539,9 +539,8 @@ def test_one_drawing_teaches_once(page):
     teach(page, "W", SIGNS["W"][:1])
     page.keyboard.press("Enter")
     settle(page)
-    assert page.locator("#chips button").all_inner_texts() == ["W 1 ×"] and "draw it again" in page.inner_text(
-        "#taught"
-    )
+    assert page.locator("#chips button").all_inner_texts() == ["W 1 ×"]
+    assert "draw it again" in page.inner_text("#taught")
 
 
 def test_drawing_on_an_example_leaves_the_example_as_it_is(page):
@@ -598,8 +597,8 @@ def test_in_a_public_clone_the_projects_pages_are_linked(browser, address):
     page = browser.new_page()
 
     def in_a_public_clone(route):
-        body = route.fetch().text().replace('data-repository=""', 'data-repository="https://github.com/me/sphere"')
-        route.fulfill(body=body, content_type="text/html")
+        ours, theirs = (f'data-repository="{of}"' for of in [public_address(), "https://github.com/me/sphere"])
+        route.fulfill(body=route.fetch().text().replace(ours, theirs), content_type="text/html")
 
     page.route(address, in_a_public_clone)
     page.goto(address)
