@@ -17,7 +17,6 @@ import time
 from pathlib import Path
 
 from demo import images
-from demo.fit import detector_key
 from demo.predictor import Predictor
 from demo.signs import read_signs
 from hypersphere.files import PROJECT
@@ -122,7 +121,7 @@ def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
     def page():
         html = (Path(app.static_folder) / "index.html").read_text()
         html = html.replace("{{ repository }}", escape(repository))
-        html = html.replace("{{ detector }}", detector_key(predictor.sha256))  # what a taught sign holds good for
+        html = html.replace("{{ detector }}", predictor.key)  # what a taught sign holds good for
         return html.replace("{{ address }}", escape(request.host_url))  # previews of links need it whole
 
     @app.get("/healthz")

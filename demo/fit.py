@@ -7,6 +7,8 @@ Writes  the file that is named
 """
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 from hypersphere import cli, datasets, detectors, features, layers, networks, scores
@@ -41,6 +43,13 @@ def detector_key(networks_sha256, modules=(layers, features, detectors, scores))
     """A short hash of what decides a fitted detector: the networks, the modules' code and scikit-learn's version."""
     code = b"".join(Path(module.__file__).read_bytes() for module in modules)
     return hashlib.sha256(networks_sha256.encode() + code + sklearn.__version__.encode()).hexdigest()[:12]
+
+
+def fit_elsewhere(path, folder, data_folder=None):
+    """Run this module in a process of its own; raises CalledProcessError if it fails."""
+    command = [sys.executable, "-m", "demo.fit", path, "--models", folder.resolve()]
+    command += ["--data", Path(data_folder).resolve()] if data_folder else []
+    subprocess.run(command, cwd=PROJECT, check=True)
 
 
 def main():

@@ -3,19 +3,17 @@
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 import zipfile
 from pathlib import Path
 
-from demo.fit import BATCH, FOLDER, REMEDY, detector_key, fitted, load_model, network_paths
+from demo.fit import BATCH, FOLDER, REMEDY, detector_key, fit_elsewhere, fitted, load_model, network_paths
 from demo.signs import LAYER, SignNamer
 from hypersphere import datasets, detectors
 from hypersphere.errors import InputError
-from hypersphere.files import PROJECT, replacing
+from hypersphere.files import replacing
 
 import keras
 import numpy as np
@@ -44,6 +42,7 @@ class Predictor:
         self.record = _read(folder / "network.json", lambda path: json.loads(path.read_text()))
         self.map = _read(folder / "map.npz", lambda path: dict(np.load(path, allow_pickle=False)))
         self.sha256 = hashlib.sha256(b"".join(path.read_bytes() for path in network_paths(folder))).hexdigest()
+        self.key = detector_key(self.sha256)
         x, y = datasets.read_labelled("mnist", "train", data_folder)  # as bytes, a quarter of the memory
         self.train_images, self.train_labels = x[: datasets.N_TRAIN, ..., 0], y[: datasets.N_TRAIN]
         self.state = "fitting"
@@ -77,7 +76,7 @@ class Predictor:
 
     def _kept_detector(self, log):
         """The detector of these networks: the one that was kept, or fitted anew."""
-        path = self.folder / f"detector-{detector_key(self.sha256)}.skops"
+        path = self.folder / f"detector-{self.key}.skops"
         if path.is_file():
             try:
                 return detectors.load_detector(path, "it is fitted anew")
@@ -87,9 +86,7 @@ class Predictor:
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as temporary:
             made = Path(temporary) / path.name
-            command = [sys.executable, "-m", "demo.fit", made, "--models", self.folder.resolve()]
-            command += ["--data", Path(self.data_folder).resolve()] if self.data_folder else []
-            subprocess.run(command, cwd=PROJECT, check=True)
+            fit_elsewhere(made, self.folder, self.data_folder)
             detector = detectors.load_detector(made, "start the demo again")
             log(f"The detector is fitted, {time.perf_counter() - started:.0f} s", flush=True)
             try:

@@ -108,7 +108,7 @@ def plan(args):
 def separation(log_p, combination):
     """`scores.separation` of the product of truncated p-values; log_p : {set: (n, len(PARTS))}."""
     columns, truncations = [list(PARTS).index(part) for part in combination], np.log(list(combination.values()))
-    of_sets = {of_set: -np.minimum(of[:, columns] - truncations, 0).sum(axis=1) for of_set, of in log_p.items()}
+    of_sets = {of_set: -scores.log_truncated_product(of[:, columns], truncations) for of_set, of in log_p.items()}
     return scores.separation(of_sets.pop("judged"), of_sets)
 
 

@@ -5,7 +5,7 @@ import zlib
 
 from hypersphere.errors import InputError
 from hypersphere.files import replacing
-from hypersphere.scores import conformal_p_values, log_p_values, novelty_score
+from hypersphere.scores import conformal_p_values, log_p_values, log_truncated_product, novelty_score
 
 import numpy as np
 import skops.io
@@ -130,7 +130,7 @@ class LayeredLOF(OutlierMixin, BaseEstimator):
 
     def evidence(self, log_p):
         """All layers' evidence from their log p-values, (n, number of layers) to (n,): at most 0, low if novel."""
-        return np.minimum(log_p - self.log_truncations_, 0).sum(axis=1)
+        return log_truncated_product(log_p, self.log_truncations_)
 
     def score_samples(self, X):
         """The evidence that each row is in-distribution, (n, d) to (n,): at most 0, lower for what is more novel."""

@@ -117,6 +117,14 @@ def log_p_values(calibration_scores, scores):
     return np.where(scores < start, np.log(np.maximum(body, TAIL)), tail)
 
 
+def log_truncated_product(log_p, log_truncations):
+    """The logarithm of the product of p-values, each divided by its truncation and at most 1: (n, k), (k,) to (n,).
+
+    Source: https://doi.org/10.1002/gepi.0042
+    """
+    return np.minimum(log_p - log_truncations, 0).sum(axis=1)
+
+
 def _labelled(normal_scores, anomaly_scores):
     labels = np.repeat([0, 1], [len(normal_scores), len(anomaly_scores)])
     return labels, np.concatenate([normal_scores, anomaly_scores])
