@@ -1,8 +1,8 @@
-"""Make the demo's files, models/demo, from the first two networks of `experiments.two_networks`.
+"""Make the demo's files, models/demo, from the first two networks of `experiments.ensemble`.
 
-    python -m demo.build --run runs     # the --out of experiments/two_networks.py
+    python -m demo.build --run runs     # the --out of experiments/ensemble.py
 
-Reads   models/two_networks/10-digits-seed30-*.keras, results/two_networks.jsonl of that run; data/mnist
+Reads   models/ensemble/10-digits-seed30-*.keras, results/ensemble.jsonl of that run; data/mnist
 Writes  models/demo/network.keras, second.keras   copies of the classifier and of the second network
         models/demo/network.json                  a copy of their record
         models/demo/map.npz                       t-SNE map of validation images on the sphere
@@ -19,16 +19,16 @@ from hypersphere.errors import InputError
 import numpy as np
 
 NAME = "10-digits-seed30"
-REMEDY = "run python -m experiments.two_networks"
+REMEDY = "run python -m experiments.ensemble"
 
 parser = cli.Parser(__doc__)
 parser.add_argument("--run", type=Path, default=files.PROJECT / "runs", help="%(default)s")
 args = parser.parse_args()
 cli.install_error_hook()
 
-paths = {name: args.run / "models" / "two_networks" / f"{NAME}-{name}.keras" for name in ["classifier", "second"]}
+paths = {name: args.run / "models" / "ensemble" / f"{NAME}-{name}.keras" for name in ["classifier", "second"]}
 classifier, _ = (networks.load_network(path, REMEDY) for path in paths.values())
-made = {record["name"]: record for record in records.read_records(args.run / "results" / "two_networks.jsonl")}
+made = {record["name"]: record for record in records.read_records(args.run / "results" / "ensemble.jsonl")}
 if NAME not in made:
     raise InputError(f"{args.run}: no record of {NAME}; {REMEDY}")
 _, (x_val, y_val), _ = datasets.load_mnist()

@@ -34,8 +34,8 @@ def load_model(folder=FOLDER):
 def fitted(model, x_train, x_val):
     """The detector of both networks, fitted to training images and calibrated on validation images."""
     train, calibration = (model.predict(x, BATCH, verbose=0) for x in [x_train, x_val])
-    detector = detectors.layered_lof(train, detectors.TWO_NETWORKS, detectors.N_COMPONENTS)
-    rows, calibration_rows = (detectors.side_by_side(of, detectors.TWO_NETWORKS) for of in [train, calibration])
+    detector = detectors.layered_lof(train, detectors.ENSEMBLE, detectors.N_COMPONENTS)
+    rows, calibration_rows = (detectors.side_by_side(of, detectors.ENSEMBLE) for of in [train, calibration])
     return detector.fit(rows, X_calibration=calibration_rows)
 
 

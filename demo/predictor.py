@@ -23,13 +23,13 @@ from scipy.special import softmax
 N_MAPPED = 5000  # validation images on the map, the first ones
 N_NEAREST = 5  # training digits shown
 N_PLACES = 10  # points of the map that a drawing's place is made of
-LAYERS = list(detectors.TWO_NETWORKS)
+LAYERS = list(detectors.ENSEMBLE)
 
 
 class Predictor:
     """Names a digit, and says whether it is one.
 
-    folder : has network.keras, second.keras (the classifier and the second network of `experiments.two_networks`),
+    folder : has network.keras, second.keras (the classifier and the second network of `experiments.ensemble`),
     network.json (their record there) and map.npz; the detector is fitted once and kept there. smoke : fit it to a small
     slice of the data, and keep nothing. wait : else the detector is fitted in a thread, and nothing can be predicted
     until `state`, at first "fitting", is "ready"; it is "failed" if that could not be done. Raises InputError if one of
@@ -116,7 +116,7 @@ class Predictor:
         """
         found = self.features(image)
         probabilities = softmax(found["logits"][0].astype(np.float64))
-        p_value = float(self.detector.p_values(detectors.side_by_side(found, detectors.TWO_NETWORKS))[0])
+        p_value = float(self.detector.p_values(detectors.side_by_side(found, detectors.ENSEMBLE))[0])
         result = {
             "empty": False,
             "digit": int(probabilities.argmax()),
@@ -167,7 +167,7 @@ class Predictor:
             "seed": self.record["settings"]["seed"],
             "test_accuracy": metrics["accuracy"]["test"],
             "detector": {
-                "layers": {name: {"measure": m, "truncation": t} for name, (m, t) in detectors.TWO_NETWORKS.items()},
+                "layers": {name: {"measure": m, "truncation": t} for name, (m, t) in detectors.ENSEMBLE.items()},
                 "n_neighbors": self.detector.n_neighbors,
                 "level": self.detector.level,
                 "calibration_images": len(self.detector.calibration_scores_),

@@ -3,6 +3,8 @@
 Each kind is a function of digits, (n, 28, 28, 1), their labels, (n,), and a generator, to images, (m, 28, 28, 1).
 """
 
+from experiments.draws import turns
+
 import keras
 import numpy as np
 from PIL import Image, ImageDraw
@@ -79,13 +81,19 @@ LEARNED = {"joined halves": joined, "joined sides": joined_sides, "laid over": l
 NEW = {"mirrored": mirrored, "turned": turned, "enlarged": enlarged, "erased": erased, "scratched": scratched}
 
 
-def with_none(x, y, rng):
-    """Images and labels, and one class more, the last: for each kind of `LEARNED` a fortieth of the images.
+def turns_and_none(x, y, rng):
+    """What a turn network learns: digits, (n, 28, 28, 1), in four turns, each a class of its own, and one class more.
 
-    x : digits in four turns, (4 n, ...), upright ones first; y : (4 n,) their labels, as `draws.turned_classes` gives.
+    The last class, "none", has a tenth as many images as there are digits for each kind of `LEARNED`. Returns bytes,
+    (4.4 n, 28, 28, 1), and labels, in which class c turned v times is c + v * the number of classes.
     """
-    upright = len(x) // 4
-    rows = [rng.choice(upright, upright // 10, replace=False) for _ in LEARNED]
+    rows = [rng.choice(len(x), len(x) // 10, replace=False) for _ in LEARNED]
     made = [make(x[of_kind], y[of_kind], rng) for of_kind, make in zip(rows, LEARNED.values(), strict=True)]
-    none = np.full(sum(map(len, made)), y.max() + 1)
-    return np.concatenate([x, *made]), np.concatenate([y, none])
+    of_turns = np.concatenate([y + turn * (y.max() + 1) for turn in range(4)])
+    none = np.full(sum(map(len, made)), of_turns.max() + 1)
+    return np.concatenate([to_bytes(images) for images in [*turns(x), *made]]), np.concatenate([of_turns, none])
+
+
+def to_bytes(x):
+    """Images, 0 to 1, as bytes, 0 to 255."""
+    return np.rint(255 * x).astype(np.uint8)

@@ -6,7 +6,7 @@
     python -m experiments.report --last-run            # print the tables of the scripts' last run
 
 Reads   results/{article1,choice,article2,article2_bfloat16,scoreboard,speed,demo,signs}.jsonl
-        results/{unseen,unseen_choice,unseen_scales,two_networks,evidence}.jsonl
+        results/{unseen,unseen_choice,unseen_scales,ensemble,evidence}.jsonl
         results/{cnn,l2softmax,tsne,lof}.json, the last run of the scripts (--last-run, or without article1.jsonl)
 Writes  README.md, docs/*.md                 the tables between their markers, <!-- NAME --> and <!-- /NAME -->
         results/article2_differences.csv     every two heads, compared seed by seed
@@ -28,7 +28,7 @@ from hypersphere.records import read_record, read_records
 RESULTS = PROJECT / "results"
 EXPERIMENTS = [
     *["article1", "choice", "article2", "article2_bfloat16", "unseen", "unseen_choice", "unseen_scales"],
-    *["scoreboard", "two_networks", "evidence", "speed", "demo", "signs"],
+    *["scoreboard", "ensemble", "evidence", "speed", "demo", "signs"],
 ]
 PAGES = {
     "README.md": ["summary"],
@@ -85,7 +85,7 @@ def tables_of(records):
     made |= differences.precision(records["article2"], records["article2_bfloat16"])
     made |= unseen.tables(records["unseen"]) | unseen.choice(records["unseen_choice"])
     made |= unseen.scales(records["unseen_scales"])
-    made |= scoreboard.tables(records["scoreboard"]) | scoreboard.two_networks_tables(records["two_networks"])
+    made |= scoreboard.tables(records["scoreboard"]) | scoreboard.ensemble_tables(records["ensemble"])
     made |= scoreboard.evidence(records["evidence"])
     made |= speed.demo_tables(records["demo"]) | speed.sign_tables(records["signs"]) | speed.tables(records["speed"])
     order = [marker for markers in PAGES.values() for marker in markers]

@@ -41,7 +41,7 @@ class Looked:
     def __init__(self, predictor, x):
         found = predictor.extract(x)
         self.directions = predictor.sign_namer.directions(found[LAYER])
-        self.is_digit = predictor.detector.predict(detectors.side_by_side(found, detectors.TWO_NETWORKS)) > 0
+        self.is_digit = predictor.detector.predict(detectors.side_by_side(found, detectors.ENSEMBLE)) > 0
 
     def named(self, predictor, signs):
         """Each image's sign, or None."""

@@ -19,16 +19,15 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 # What our detector looks at: {layer: (measure, the p-value above which the layer has no say)}. The first block sees
 # far-OOD images and little else: it speaks only where its score is above that of 95 % of in-distribution images.
 LAYERS = {"block1": ("lof", 0.05), "block3": ("lof", 1.0), "embedding": ("distance", 1.0)}
-# And where beside the classifier stands a second network, which tells turned images apart. The networks' disagreement,
-# too, is evidence only where it is rare.
-TWO_NETWORKS = {
-    "second block1": ("lof", 0.01),
-    "second blocks": ("lof", 1.0),
-    "second embeddings": ("distance", 1.0),
-    "embedding": ("distance", 1.0),
-    "disagreement": ("score", 0.05),
+# And where networks of turns stand beside the classifier: all embeddings are compared at once, and the networks'
+# disagreement is evidence, too.
+ENSEMBLE = {
+    "turn block1": ("lof", 0.01),
+    "turn blocks": ("lof", 1.0),
+    "embeddings": ("distance", 1.0),
+    "disagreement": ("score", 1.0),
 }
-N_COMPONENTS = 64  # of each of these layers, of which the widest has 288 features
+ENSEMBLE_OPTIONS = {"n_components": 64, "n_neighbors": 5}  # the widest of these layers has 576 features
 
 
 class LayeredLOF(OutlierMixin, BaseEstimator):
@@ -185,11 +184,19 @@ def side_by_side(features, layers=LAYERS):
     return np.hstack([features[name] for name in layers])
 
 
-def layered_lof(features, layers=LAYERS, n_components=None):
-    """A detector that looks at some layers, not fitted yet, for features of these widths: {name: (n, width)}."""
+def layered_lof(features, layers=LAYERS, **options):
+    """A detector that looks at some layers, not fitted yet, for features of these widths: {name: (n, width)}.
+
+    options : other parameters of `LayeredLOF`.
+    """
     widths = [features[name].shape[1] for name in layers]
     measures, truncations = zip(*layers.values(), strict=True)
-    return LayeredLOF(widths, measures, truncations, n_components=n_components)
+    return LayeredLOF(widths, measures, truncations, **options)
+
+
+def ensemble_lof(features):
+    """The detector that looks at a classifier and turn networks, not fitted yet, for features of these widths."""
+    return layered_lof(features, ENSEMBLE, **ENSEMBLE_OPTIONS)
 
 
 # What loading anything else than a saved detector raises.

@@ -13,19 +13,20 @@ def channel_statistics(x):
     return ops.concatenate([ops.mean(x, (1, 2)), ops.std(x, (1, 2)), ops.max(x, (1, 2))], axis=1)
 
 
-def feature_model(network, second=None):
+def feature_model(network, turn_networks=()):
     """The network with what detectors look at as its outputs, {name: (n, d) float32}.
 
-    Channel statistics of the layers in `BLOCKS`, the "embedding" and the "logits". With a second network, which has
-    learned to tell the images' four turns apart, also what that one makes of them:
-    "second block1" : statistics of its first block, and "second blocks" : of the second and third
-    "second embeddings" : its embeddings of the image's four turns, side by side
-    "disagreement" : (n, 1) minus the log-probability of the class that both networks, multiplied, find most likely
+    Channel statistics of the layers in `BLOCKS`, the "embedding" and the "logits". With turn networks, which have
+    learned to name an image's class and turn, class c turned v times as c + v * the number of classes, also:
+    "turn block1" : statistics of their first blocks, and "turn blocks" : of their second and third, side by side
+    "embeddings" : the network's embedding, and theirs of the image's four turns, side by side
+    "log_probabilities" : (n, classes) of each class, the network's plus the mean of theirs
+    "disagreement" : (n, 1) minus the largest of these
     """
     outputs = {name: statistics(network, name) for name in BLOCKS}
     outputs |= {"embedding": network.get_layer("embedding").output, "logits": network.output}
-    if second:
-        outputs |= second_outputs(network.input, network.output, second)
+    if turn_networks:
+        outputs |= ensemble_outputs(network.input, outputs, turn_networks)
     return keras.Model(network.input, outputs)
 
 
@@ -34,24 +35,31 @@ def statistics(network, block):
     return channel_statistics(keras.ops.cast(network.get_layer(block).output, "float32"))
 
 
-def second_outputs(image, logits, second):
-    """What `feature_model` says of the second network, for an image and the classifier's logits."""
-    blocks = [statistics(second, f"block{number}") for number in [1, 2, 3]]
-    looked_at = keras.Model(second.input, [*blocks, second.get_layer("embedding").output, second.output])
-    block1, block2, block3, embedding, second_logits = looked_at(image)
-    turned = [looked_at(keras.ops.rot90(image, number, axes=(1, 2)))[3] for number in [1, 2, 3]]
-    log_p = keras.ops.log_softmax(second_logits)[:, : logits.shape[-1]] + keras.ops.log_softmax(logits)
+def ensemble_outputs(image, outputs, turn_networks):
+    """What `feature_model` says with turn networks, for an image and the network's own outputs."""
+    ops, n_classes = keras.ops, outputs["logits"].shape[-1]
+    block1, blocks, embeddings, log_p = [], [], [outputs["embedding"]], []
+    for network in turn_networks:
+        looked_at = [statistics(network, f"block{number}") for number in [1, 2, 3]]
+        looked_at = keras.Model(network.input, [*looked_at, network.get_layer("embedding").output, network.output])
+        first, second, third, embedding, logits = looked_at(image)
+        block1.append(first)
+        blocks += [second, third]
+        embeddings += [embedding, *(looked_at(ops.rot90(image, turn, axes=(1, 2)))[3] for turn in [1, 2, 3])]
+        log_p.append(ops.log_softmax(logits)[:, :n_classes])
+    log_probabilities = ops.log_softmax(outputs["logits"]) + sum(log_p) / len(turn_networks)
     return {
-        "second block1": block1,
-        "second blocks": keras.ops.concatenate([block2, block3], axis=1),
-        "second embeddings": keras.ops.concatenate([embedding, *turned], axis=1),
-        "disagreement": -keras.ops.max(log_p, axis=1, keepdims=True),
+        "turn block1": ops.concatenate(block1, axis=1),
+        "turn blocks": ops.concatenate(blocks, axis=1),
+        "embeddings": ops.concatenate(embeddings, axis=1),
+        "log_probabilities": log_probabilities,
+        "disagreement": -ops.max(log_probabilities, axis=1, keepdims=True),
     }
 
 
-def extract(network, x, second=None, batch_size=250):
+def extract(network, x, turn_networks=(), batch_size=250):
     """What `feature_model` gives for images, {name: (n, d) float32}."""
-    return feature_model(network, second).predict(x, batch_size, verbose=0)
+    return feature_model(network, turn_networks).predict(x, batch_size, verbose=0)
 
 
 def embed(network, x, batch_size=250):

@@ -39,6 +39,7 @@ def one_cycle(peak, steps, warmup_share=0.3):
 def shuffled_batches(x, y, batch_size, seed, epoch):
     """A tf.data.Dataset of one epoch, in an order drawn from (seed, epoch).
 
+    x : floats as they are, or bytes, which take a quarter of the memory and become floats in [0, 1].
     epoch : tf.Variable, read whenever an epoch starts, so that a training which continues in
     epoch 7 sees the same batches as one that was never interrupted.
     """
@@ -47,9 +48,12 @@ def shuffled_batches(x, y, batch_size, seed, epoch):
         rows = tf.range(len(x))
         return tf.data.Dataset.from_tensor_slices(tf.random.experimental.stateless_shuffle(rows, seed=[seed, epoch]))
 
+    def batch(rows):
+        images = tf.gather(x, rows)
+        return tf.cast(images, tf.float32) / 255 if images.dtype == tf.uint8 else images, tf.gather(y, rows)
+
     x, y = tf.constant(x), tf.constant(y)
-    batches = tf.data.Dataset.range(1).flat_map(order).batch(batch_size)
-    batches = batches.map(lambda rows: (tf.gather(x, rows), tf.gather(y, rows))).prefetch(2)
+    batches = tf.data.Dataset.range(1).flat_map(order).batch(batch_size).map(batch).prefetch(2)
     options = tf.data.Options()
     options.autotune.enabled = False  # autotuning threads compete with the training on small machines
     steps = math.ceil(len(x) / batch_size)

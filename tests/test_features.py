@@ -60,7 +60,7 @@ def test_features_are_float32_under_mixed_precision(images):
     assert {of_layer.dtype.name for of_layer in features.extract(mixed, images).values()} == {"float32"}
 
 
-def test_two_networks_are_looked_at_side_by_side(network, images):
+def test_ensemble_are_looked_at_side_by_side(network, images):
     image = keras.Input((16, 16, 1))
     options = {"filters": [2, 3, 4], "units": 5, "batch_norm": True}
     embedding = networks.convolutional_embedding(image, networks.layer_seeds(1), **options)

@@ -21,7 +21,7 @@ import pandas as pd
 # Names in the records.
 OURS = "layered LOF (ours)"
 ARTICLE = "LOF, embedding (article)"
-TWO_NETWORKS = "two networks (ours)"
+ENSEMBLE = "ensemble (ours)"
 NEAR = "digits 5-9"
 EASY = ["photographs", "uniform noise", "Gaussian noise"]  # two numbers of an image are enough to tell them
 LEARNED = ["joined halves", "joined sides", "laid over", "strokes"]  # outliers that a network learned as "none"
@@ -60,7 +60,7 @@ class Recipe:
     def rows(self, kind="detectors", easy=False):
         """The rows of the detectors, ours last, or of its parts, on the easy sets or on the others."""
         frame = self.frame[(self.frame.kind == kind) & (self.frame.set.isin(EASY) == easy)]
-        return frame.sort_values("detector", key=lambda names: names.isin([OURS, TWO_NETWORKS]), kind="stable")
+        return frame.sort_values("detector", key=lambda names: names.isin([OURS, ENSEMBLE]), kind="stable")
 
     def separation(self, detector, name_of_set):
         """The cell of one detector and set, "AUROC / FPR95" in per cent; "" if the records lack it."""
@@ -103,12 +103,12 @@ def tables(records):
     return made
 
 
-def two_networks_tables(records):
+def ensemble_tables(records):
     """The tables of the detector that looks at two networks, beside those of one, {marker: Markdown}."""
     if not records:
         return {}
     networks = Recipe("two networks", records, unit="pair of networks")
-    whole = networks.rows()[networks.rows().detector == TWO_NETWORKS].assign(detector="all of it")
+    whole = networks.rows()[networks.rows().detector == ENSEMBLE].assign(detector="all of it")
     made = {
         "near": separation_table(networks, networks.rows()),
         "near_accepted": accepted(networks),
@@ -163,7 +163,7 @@ def separation_table(recipe, frame):
 def accepted(recipe):
     """The share of each set that is accepted where 1 % of the MNIST test images are rejected."""
     frame = recipe.rows()
-    frame = frame[frame.detector.isin([ARTICLE, OURS, TWO_NETWORKS])]
+    frame = frame[frame.detector.isin([ARTICLE, OURS, ENSEMBLE])]
     cells = pivot(frame, "detector", "set", lambda group: cell(group.accepted, recipe.n, 4))
     table = framed("share accepted, 1 % of MNIST test rejected", cells.rename(columns=TITLES))
     return below(table, recipe.caption(cifar10="CIFAR-10" in cells))
@@ -219,9 +219,7 @@ def detector_seconds(recipe):
         for name, measured in record["metrics"]["detectors"].items()
         for key, step in {"fit_seconds": "fit to 50,000 images, s", "score_seconds": "score 10,000 images, s"}.items()
     ]
-    frame = pd.DataFrame(rows).sort_values(
-        "detector", key=lambda names: names.isin([OURS, TWO_NETWORKS]), kind="stable"
-    )
+    frame = pd.DataFrame(rows).sort_values("detector", key=lambda names: names.isin([OURS, ENSEMBLE]), kind="stable")
     n = len(recipe.ten)
     table = framed("detector", pivot(frame, "detector", "step", lambda group: cell(group.seconds, n, 1)))
     minutes = np.mean([record["seconds"] for record in recipe.ten]) / 60

@@ -1,26 +1,26 @@
-"""Outliers that resemble digits: a detector that looks at two networks, beside the one that looks at one.
+"""Outliers that resemble digits: a detector that looks at three networks, beside the one that looks at one.
 
-    python -m experiments.two_networks             # five seeds, 40 minutes on two cores
-    python -m experiments.two_networks --smoke     # a try on small slices, a minute
+    python -m experiments.ensemble             # five seeds, an hour on two cores
+    python -m experiments.ensemble --smoke     # a try on small slices, a minute
 
-Beside the *classifier* stands a *second network*, which also tells apart the digits' four turns, and a class "none" of
+Beside the *classifier* stand two *turn networks*, which also tell apart the digits' four turns, and a class "none" of
 joined digits and random strokes. What the detector looks at was chosen on made-up outliers alone, as
 `experiments.evidence` shows; here it meets the sets of the scoreboard. As there, each seed trains for all digits, and
 for the digits 0-4 alone, which meet the digits 5-9.
 
 Reads   data/mnist, data/fashion-mnist, cifar-10-batches-bin (downloaded once if absent)
-Writes  runs/results/two_networks.jsonl                    a line a trial, as it ends
-        runs/models/two_networks/*.keras, *.json           the networks: a trial whose line is gone reads its own
-        runs/figures/two_networks_accepted.png             what passes now, and what passed before
+Writes  runs/results/ensemble.jsonl                    a line a trial, as it ends
+        runs/models/ensemble/*.keras, *.json           the networks: a trial whose line is gone reads its own
+        runs/figures/ensemble_accepted.png             what passes now, and what passed before
 Repeating the command continues with what is missing.
 """
 
+import functools
 import time
 from dataclasses import asdict, replace
 
 from experiments import pseudo, sweep
 from experiments.baselines import ARTICLE, DETECTORS, Known
-from experiments.draws import turned_classes
 from experiments.scoreboard import (
     BEST,
     OURS,
@@ -37,10 +37,11 @@ import keras
 import numpy as np
 
 CLASSIFIER = replace(BEST, width=16, epochs=15)
-SECOND = replace(BEST, width=16, epochs=4, alpha=None)  # each epoch sees each image in four turns
-RECIPES = {"classifier": CLASSIFIER, "second": SECOND}
-TWO_NETWORKS = "two networks (ours)"
-SEEDS = range(30, 35)  # the scoreboard's are others, and the choice's is 100
+TURNS = replace(BEST, width=16, epochs=4, alpha=None)  # each epoch sees each image in four turns
+RECIPES = {"classifier": CLASSIFIER, "turns": TURNS}
+N_TURN_NETWORKS = 2
+ENSEMBLE = "ensemble (ours)"
+SEEDS = range(40, 50, N_TURN_NETWORKS)  # the scoreboard's are others, and the choice's is 100
 NEAR = ["printed letters", "turned digits", "digits 5-9"]
 GALLERY = 14  # images a row
 
@@ -49,26 +50,29 @@ GALLERY = 14  # images a row
 
 
 def recipes_of(args):
-    """The recipes of both networks, {name: {field: value}}."""
+    """The recipes of the networks, {name: {field: value}}."""
     return {name: asdict(replace(recipe, epochs=1) if args.smoke else recipe) for name, recipe in RECIPES.items()}
 
 
-def train(settings, recipe, x, y, path):
-    """A network by a recipe, {field: value}, with the trial's settings; kept at `path`."""
-    own = {key: settings[key] for key in ["precision", "seed", "smoke"]}
-    return trained_network(own | {"recipe": recipe, "classes": int(y.max()) + 1}, x, y, path)[0]
+def train(settings, name, seed, x, y, path):
+    """A network by the trial's recipe of this name; kept at `path`."""
+    own = {"precision": settings["precision"], "smoke": settings["smoke"], "seed": seed}
+    return trained_network(own | {"recipe": settings["recipes"][name], "classes": int(y.max()) + 1}, x, y, path)[0]
 
 
-def train_both(settings, x, y, path):
-    """The classifier and the second network, of the trial's recipes; kept beside `path`.
+def train_ensemble(settings, x, y, path):
+    """The classifier and the list of turn networks; kept beside `path`.
 
-    The second one's classes are those of the images in four turns, and "none", whose images the seed decides.
+    The first turn network has the trial's seed, the next one the next; the seed also decides the images of "none".
     """
-    recipes, rng = settings["recipes"], np.random.default_rng(settings["seed"])
-    classifier, second = (path.with_name(f"{path.name}-{name}.keras") for name in RECIPES)
-    trained = train(settings, recipes["classifier"], x, y, classifier)
-    seen = pseudo.with_none(*turned_classes(x, y, 4), rng)
-    return trained, train(settings, recipes["second"], *seen, second)
+    classifier = train(settings, "classifier", settings["seed"], x, y, path.with_name(f"{path.name}-classifier.keras"))
+    turn_networks = []
+    for number in range(N_TURN_NETWORKS):
+        seed = settings["seed"] + number
+        seen = pseudo.turns_and_none(x, y, np.random.default_rng(seed))
+        of_number = path.with_name(f"{path.name}-turns{number + 1}.keras")
+        turn_networks.append(train(settings, "turns", seed, *seen, of_number))
+    return classifier, turn_networks
 
 
 # %% A trial
@@ -87,33 +91,36 @@ def plan(args, cifar10_sha256):
 
 
 def run_trial(name, settings, data, models):
-    """Train both networks, and judge the article's detector, the layered one of the classifier, and that of both.
+    """Train the networks, and judge the article's detector, the layered one of the classifier, and that of all.
 
-    Of the first seed the images that pass are kept, in `models/NAME-accepted.npz`.
+    The accuracy is of all networks together, beside it the classifier's own. Of the first seed the images that pass are
+    kept, in `models/NAME-accepted.npz`.
     """
     started = time.perf_counter()
     ((x_train, y_train), (x_val, y_val), (x_test, y_test)), ood, missing = images_of(settings, data)
-    classifier, second = train_both(settings, x_train, y_train, models / name)
+    classifier, turn_networks = train_ensemble(settings, x_train, y_train, models / name)
     trained = time.perf_counter()
-    known = Known(features.extract(classifier, x_train, second), y_train, features.extract(classifier, x_val, second))
+    model = features.feature_model(classifier, turn_networks)
+    extract = functools.partial(model.predict, batch_size=250, verbose=0)
+    known = Known(extract(x_train), y_train, extract(x_val))
     metrics = {"extract_seconds": time.perf_counter() - trained}
-    test = features.extract(classifier, x_test, second)
-    of_sets = {of_set: features.extract(classifier, x, second) for of_set, x in ood.items()}
-    metrics["accuracy"] = {
-        split: float((of_split["logits"].argmax(axis=1) == label).mean())
-        for split, of_split, label in [("val", known.calibration, y_val), ("test", test, y_test)]
-    }
-    metrics["parameters"] = [network.count_params() for network in [classifier, second]]
+    test, of_sets = extract(x_test), {of_set: extract(x) for of_set, x in ood.items()}
+    for metric, answer in [("accuracy", "log_probabilities"), ("classifier_accuracy", "logits")]:
+        metrics[metric] = {
+            split: float((of_split[answer].argmax(axis=1) == label).mean())
+            for split, of_split, label in [("val", known.calibration, y_val), ("test", test, y_test)]
+        }
+    metrics["parameters"] = [network.count_params() for network in [classifier, *turn_networks]]
     metrics["detectors"] = {ARTICLE: judge(DETECTORS[ARTICLE], known, test, of_sets)}
     p_values = {}
-    for title, layers, n_components in [
-        (OURS, detectors.LAYERS, None),
-        (TWO_NETWORKS, detectors.TWO_NETWORKS, detectors.N_COMPONENTS),
+    for title, layers, unfitted in [
+        (OURS, detectors.LAYERS, detectors.layered_lof),
+        (ENSEMBLE, detectors.ENSEMBLE, detectors.ensemble_lof),
     ]:
-        detector = detectors.layered_lof(known.train, layers, n_components)
+        detector = unfitted(known.train)
         judged, test_log_p, log_p = judge_layers(detector, known, test, of_sets, layers)
         metrics["detectors"][title] = judged
-        if title == TWO_NETWORKS:
+        if title == ENSEMBLE:
             metrics["parts"] = without_each(detector, test_log_p, log_p)
             metrics["calibration"] = calibration(-detector.calibration_scores_, -detector.evidence(test_log_p))
         novelty = {of_set: -detector.evidence(of) for of_set, of in log_p.items()}
@@ -128,9 +135,9 @@ def run_trial(name, settings, data, models):
 
 
 def without_each(detector, test_log_p, log_p):
-    """`scores.separation` of the detector of both networks without one of its layers, {title: separation}."""
+    """`scores.separation` of the detector of all networks without one of its layers, {title: separation}."""
     found = {}
-    for number, layer in enumerate(detectors.TWO_NETWORKS):
+    for number, layer in enumerate(detectors.ENSEMBLE):
 
         def novelty(of_set, number=number):
             is_layer = np.arange(of_set.shape[1]) == number
@@ -145,18 +152,18 @@ def without_each(detector, test_log_p, log_p):
 
 
 def accepted(ood, p_values, found, level, seed):
-    """OOD images near digits that pass the detector of one network, of two, or both, drawn at random.
+    """OOD images near digits that pass the detector of one network, of the ensemble, or both, drawn at random.
 
     Returns {"rows": names of the rows, "row": (n,) each image's, "caption": (n,) digits, "image": (n, 28, 28, 1)}.
     """
     rng, rows, numbers, captions, images = np.random.default_rng(seed), [], [], [], []
     for of_set in [of_set for of_set in NEAR if of_set in ood]:
-        before, now = (p_values[title][of_set] > level for title in [OURS, TWO_NETWORKS])
+        before, now = (p_values[title][of_set] > level for title in [OURS, ENSEMBLE])
         for words, passes in [("no longer", before & ~now), ("still", before & now), ("only now", ~before & now)]:
             chosen = rng.permutation(np.flatnonzero(passes))[:GALLERY]
             numbers += [len(rows)] * len(chosen)
             rows.append(f"{of_set}: {words} ({np.mean(passes):.1%})")
-            captions += [f"as {digit}" for digit in found[of_set]["logits"][chosen].argmax(axis=1)]
+            captions += [f"as {digit}" for digit in found[of_set]["log_probabilities"][chosen].argmax(axis=1)]
             images += list(ood[of_set][chosen])
     return {
         "rows": np.array(rows),
@@ -170,14 +177,14 @@ def draw_accepted(trials, out):
     """Draw what passes in the first seed's trials, or say that its images were deleted."""
     rows = {}
     for name in trials:
-        path = out / "models" / "two_networks" / f"{name}-accepted.npz"
+        path = out / "models" / "ensemble" / f"{name}-accepted.npz"
         if trials[name]["seed"] == SEEDS[0]:
             kept = kept_gallery(path, name, "row")
             if kept is None:
                 return
             rows |= kept
-    title = f"What passes with two networks, and what passed with one, by random draw (seed {SEEDS[0]})"
-    plots.save(plots.rows_of_images(rows, title), out / "figures" / "two_networks_accepted.png")
+    title = f"What passes with three networks, and what passed with one, by random draw (seed {SEEDS[0]})"
+    plots.save(plots.rows_of_images(rows, title), out / "figures" / "ensemble_accepted.png")
 
 
 def main():
@@ -186,8 +193,8 @@ def main():
     sweep.add_flags(parser)
     args = parser.parse()
     trials = plan(args, sweep.cifar10_setting(args.data))
-    for record in sweep.run("experiments.two_networks", trials, args, "two_networks"):
-        accuracy, ours = record["metrics"]["accuracy"]["test"], record["metrics"]["detectors"][TWO_NETWORKS]
+    for record in sweep.run("experiments.ensemble", trials, args, "ensemble"):
+        accuracy, ours = record["metrics"]["accuracy"]["test"], record["metrics"]["detectors"][ENSEMBLE]
         words = [
             f"{of_set} {100 * auroc:.2f} / {100 * ours['fpr95'][of_set]:.2f}" for of_set, auroc in ours["auroc"].items()
         ]

@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 
-from experiments import evidence, pseudo, scoreboard, two_networks
+from experiments import ensemble, evidence, pseudo, scoreboard
 from experiments.draws import turned_classes, turns
 from experiments.tables import scoreboard as tables
 from hypersphere import datasets, detectors, files, scores
@@ -107,14 +107,14 @@ def test_a_digit_left_out_is_not_learned(tmp_path, monkeypatch):
 
 
 def test_both_detectors_meet_the_same_images(tmp_path):
-    trials = two_networks.plan(SMOKE, None)
+    trials = ensemble.plan(SMOKE, None)
     assert list(trials) == ["10-digits-seed30", "5-digits-seed30"]
     name, settings = "5-digits-seed30", trials["5-digits-seed30"]
-    record = two_networks.run_trial(name, settings, None, tmp_path)
+    record = ensemble.run_trial(name, settings, None, tmp_path)
     found = record["metrics"]["detectors"]
-    assert list(found) == [scoreboard.ARTICLE, scoreboard.OURS, two_networks.TWO_NETWORKS]
+    assert list(found) == [scoreboard.ARTICLE, scoreboard.OURS, ensemble.ENSEMBLE]
     assert all(of_detector["auroc"]["digits 5-9"] > 0.6 for of_detector in found.values())
-    assert list(record["metrics"]["parts"]) == [f"without {layer}" for layer in detectors.TWO_NETWORKS]
+    assert list(record["metrics"]["parts"]) == [f"without {layer}" for layer in detectors.ENSEMBLE]
     arrays = files.load_arrays(tmp_path / f"{name}-accepted.npz", "")
     assert [row.split(" (")[0] for row in arrays["rows"]] == [
         f"digits 5-9: {words}" for words in ["no longer", "still", "only now"]
@@ -126,9 +126,9 @@ def test_both_detectors_meet_the_same_images(tmp_path):
 def test_what_passes_is_sorted_by_detector():
     ood = {"printed letters": np.arange(4.0).reshape(4, 1, 1, 1) * np.ones((4, 28, 28, 1))}
     before, now = np.array([0.5, 0.5, 0.001, 0.001]), np.array([0.5, 0.001, 0.5, 0.001])
-    p_values = {two_networks.OURS: {"printed letters": before}, two_networks.TWO_NETWORKS: {"printed letters": now}}
+    p_values = {ensemble.OURS: {"printed letters": before}, ensemble.ENSEMBLE: {"printed letters": now}}
     found = {"printed letters": {"logits": np.eye(10)[:4]}}
-    arrays = two_networks.accepted(ood, p_values, found, level=0.01, seed=0)
+    arrays = ensemble.accepted(ood, p_values, found, level=0.01, seed=0)
     assert list(arrays["rows"]) == [f"printed letters: {words} (25.0%)" for words in ["no longer", "still", "only now"]]
     assert list(arrays["image"][:, 0, 0, 0]) == [1, 0, 2] and list(arrays["row"]) == [0, 1, 2]
     assert list(arrays["caption"]) == ["as 1", "as 0", "as 2"]
