@@ -1,24 +1,24 @@
-"""Make the demo's files, models/demo, from the first two networks of `experiments.ensemble`.
+"""Make the demo's files, models/demo, from the networks of the first trial of `experiments.ensemble`.
 
     python -m demo.build --run runs     # the --out of experiments/ensemble.py
 
-Reads   models/ensemble/10-digits-seed30-*.keras, results/ensemble.jsonl of that run; data/mnist
-Writes  models/demo/network.keras, second.keras   copies of the classifier and of the second network
-        models/demo/network.json                  a copy of their record
-        models/demo/map.npz                       t-SNE map of validation images on the sphere
+Reads   models/ensemble/10-digits-seed40-*.keras, results/ensemble.jsonl of that run; data/mnist
+Writes  models/demo/network.keras, turns1.keras, turns2.keras     copies of the classifier and of the turn networks
+        models/demo/network.json                                  a copy of their record
+        models/demo/map.npz                                       t-SNE map of validation images on the sphere
 """
 
 import shutil
 from pathlib import Path
 
-from demo.fit import FOLDER
+from demo.fit import FOLDER, network_paths
 from demo.predictor import N_MAPPED
 from hypersphere import cli, datasets, features, files, networks, records, tsne
 from hypersphere.errors import InputError
 
 import numpy as np
 
-NAME = "10-digits-seed30"
+NAME = "10-digits-seed40"
 REMEDY = "run python -m experiments.ensemble"
 
 parser = cli.Parser(__doc__)
@@ -26,16 +26,17 @@ parser.add_argument("--run", type=Path, default=files.PROJECT / "runs", help="%(
 args = parser.parse_args()
 cli.install_error_hook()
 
-paths = {name: args.run / "models" / "ensemble" / f"{NAME}-{name}.keras" for name in ["classifier", "second"]}
-classifier, _ = (networks.load_network(path, REMEDY) for path in paths.values())
 made = {record["name"]: record for record in records.read_records(args.run / "results" / "ensemble.jsonl")}
 if NAME not in made:
     raise InputError(f"{args.run}: no record of {NAME}; {REMEDY}")
+folder = args.run / "models" / "ensemble"
+trained = [folder / f"{NAME}-{name}.keras" for name in ["classifier", "turns1", "turns2"]]
+classifier, *_ = (networks.load_network(path, REMEDY) for path in trained)
 _, (x_val, y_val), _ = datasets.load_mnist()
 embedding, _ = features.embed(classifier, x_val[:N_MAPPED])
 points, _ = tsne.tsne_map(embedding, perplexity=30, seed=0)
-shutil.copy(paths["classifier"], FOLDER / "network.keras")
-shutil.copy(paths["second"], FOLDER / "second.keras")
+for path, copy in zip(trained, network_paths(), strict=True):
+    shutil.copy(path, copy)
 records.write_record(FOLDER / "network.json", made[NAME])
 points = (points / np.abs(points).max()).astype(np.float32)
 files.save_arrays(FOLDER / "map.npz", {"place": points, "label": y_val[:N_MAPPED].astype(np.uint8)})

@@ -2,7 +2,7 @@
 
     python -m demo.fit detector.skops
 
-Reads   models/demo/network.keras, second.keras; data/mnist
+Reads   models/demo/network.keras, turns1.keras, turns2.keras; data/mnist
 Writes  the file that is named
 """
 
@@ -22,19 +22,20 @@ BATCH = 250  # images at a time
 
 
 def network_paths(folder=FOLDER):
-    """The classifier's file and the second network's."""
-    return [folder / "network.keras", folder / "second.keras"]
+    """The classifier's file and the turn networks'."""
+    return [folder / "network.keras", folder / "turns1.keras", folder / "turns2.keras"]
 
 
 def load_model(folder=FOLDER):
-    """`features.feature_model` of both networks; raises InputError if one is missing or damaged."""
-    return features.feature_model(*(networks.load_network(path, REMEDY) for path in network_paths(folder)))
+    """`features.feature_model` of all networks; raises InputError if one is missing or damaged."""
+    classifier, *turn_networks = (networks.load_network(path, REMEDY) for path in network_paths(folder))
+    return features.feature_model(classifier, turn_networks)
 
 
 def fitted(model, x_train, x_val):
-    """The detector of both networks, fitted to training images and calibrated on validation images."""
+    """The detector of all networks, fitted to training images and calibrated on validation images."""
     train, calibration = (model.predict(x, BATCH, verbose=0) for x in [x_train, x_val])
-    detector = detectors.layered_lof(train, detectors.ENSEMBLE, detectors.N_COMPONENTS)
+    detector = detectors.ensemble_lof(train)
     rows, calibration_rows = (detectors.side_by_side(of, detectors.ENSEMBLE) for of in [train, calibration])
     return detector.fit(rows, X_calibration=calibration_rows)
 

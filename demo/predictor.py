@@ -29,7 +29,7 @@ LAYERS = list(detectors.ENSEMBLE)
 class Predictor:
     """Names a digit, and says whether it is one.
 
-    folder : has network.keras, second.keras (the classifier and the second network of `experiments.ensemble`),
+    folder : has network.keras, turns1.keras, turns2.keras (the networks of a trial of `experiments.ensemble`),
     network.json (their record there) and map.npz; the detector is fitted once and kept there. smoke : fit it to a small
     slice of the data, and keep nothing. wait : else the detector is fitted in a thread, and nothing can be predicted
     until `state`, at first "fitting", is "ready"; it is "failed" if that could not be done. Raises InputError if one of
@@ -100,7 +100,7 @@ class Predictor:
         return detector
 
     def features(self, image):
-        """What `features.extract` gives for one image, (28, 28), with both networks."""
+        """What `features.extract` gives for one image, (28, 28), with all networks."""
         tensors = self._extract(tf.constant(image[None, :, :, None], tf.float32))
         return {name: tensor.numpy() for name, tensor in tensors.items()}
 
@@ -115,7 +115,7 @@ class Predictor:
         example of a sign is remembered by; signs : {name: [features, ...]}, with the "sign" that it is, or None.
         """
         found = self.features(image)
-        probabilities = softmax(found["logits"][0].astype(np.float64))
+        probabilities = softmax(found["log_probabilities"][0].astype(np.float64))
         p_value = float(self.detector.p_values(detectors.side_by_side(found, detectors.ENSEMBLE))[0])
         result = {
             "empty": False,
@@ -131,23 +131,23 @@ class Predictor:
             result["features"] = direction.round(4).tolist()
         if signs is not None:
             result["sign"] = self.sign_namer.name(direction, signs, result["is_digit"])
-        return result | self._explanation(image, found["embedding"]) if explain else result
+        return result | self._explanation(image, found) if explain else result
 
-    def _explanation(self, image, embedding):
-        nearest = self._nearest_training_digits(embedding)
+    def _explanation(self, image, found):
+        nearest = self._nearest_training_digits(found["embeddings"])
         return {
             "pixels": np.round(image * 255).astype(int).tolist(),
             "nearest": [
                 {"label": int(self.train_labels[row]), "pixels": self.train_images[row].tolist()} for row in nearest
             ],
-            "place": self._place(embedding[0]),
+            "place": self._place(found["embedding"][0]),
         }
 
-    def _nearest_training_digits(self, embedding):
-        """The rows of the training digits nearest to an embedding, (1, 64), the nearest first."""
-        layer = LAYERS.index("embedding")
+    def _nearest_training_digits(self, embeddings):
+        """The rows of the training digits nearest to an image's embeddings, (1, d), the nearest first."""
+        layer = LAYERS.index("embeddings")
         transform, measure = self.detector.transforms_[layer], self.detector.measures_[layer]
-        return measure.kneighbors(transform.transform(embedding), N_NEAREST, return_distance=False)[0]
+        return measure.kneighbors(transform.transform(embeddings), N_NEAREST, return_distance=False)[0]
 
     def _place(self, embedding):
         """Where an embedding, (64,), falls on the map: the mean of its nearest points, the nearer the heavier."""

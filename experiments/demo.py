@@ -113,11 +113,9 @@ def in_this_process(digits, labels, ood):
     of_digits = predictor.extract(digits)
     rows = detectors.side_by_side(of_digits, detectors.ENSEMBLE)
     variants = {
-        "both networks and detector, ours": lambda i: predictor.predict(digits[i]),
-        "both networks alone, ours": lambda i: predictor.features(digits[i]),
-        "both networks alone, model.predict": lambda i: predictor.model.predict(
-            digits[i : i + 1, ..., None], verbose=0
-        ),
+        "the networks and detector, ours": lambda i: predictor.predict(digits[i]),
+        "the networks alone, ours": lambda i: predictor.features(digits[i]),
+        "the networks alone, model.predict": lambda i: predictor.model.predict(digits[i : i + 1, ..., None], verbose=0),
         "detector alone, ours": lambda i: predictor.detector.p_values(rows[i : i + 1]),
     }
     taken = {name: [] for name in variants}

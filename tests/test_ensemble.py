@@ -1,11 +1,11 @@
-"""The detector of two networks, on small slices, and what it looks at, on outliers made from digits."""
+"""The detector of an ensemble, on small slices, and what it looks at, on outliers made from digits."""
 
 from argparse import Namespace
 
 from experiments import ensemble, evidence, pseudo, scoreboard
 from experiments.draws import turned_classes, turns
 from experiments.tables import scoreboard as tables
-from hypersphere import datasets, detectors, files, scores
+from hypersphere import datasets, detectors, features, files, scores
 
 import numpy as np
 import pytest
@@ -57,59 +57,63 @@ def test_outliers_of_two_digits_over_each_other(digits, rng):
         assert any(np.array_equal(np.maximum(own, other), image) for other in x[y != label])
 
 
-def test_the_class_none_is_made_of_a_tenth_of_the_upright_images_for_each_kind(digits, rng):
-    turned = turned_classes(*digits, 4)
-    x, y = pseudo.with_none(*turned, rng)
-    assert len(x) == len(y) == 4 * 300 + 4 * 30 and x.dtype == np.float32
-    np.testing.assert_array_equal(x[:1200], turned[0])
-    np.testing.assert_array_equal(y, [*turned[1], *[40] * 120])
-    upper, lower = (np.split(of, 2, axis=1) for of in [digits[0], x[1200:1230]])
+def test_turn_networks_learn_turns_and_the_class_none_of_a_tenth_of_the_images_for_each_kind(digits, rng):
+    x, y = pseudo.turns_and_none(*digits, rng)
+    assert len(x) == len(y) == 4 * 300 + 4 * 30 and x.dtype == np.uint8
+    expected, labels = turned_classes(*digits, 4)
+    np.testing.assert_array_equal(x[:1200].astype(np.float32) / 255, expected)
+    np.testing.assert_array_equal(y, [*labels, *[40] * 120])
+    upper, lower = (np.split(of, 2, axis=1) for of in [pseudo.to_bytes(digits[0]), x[1200:1230]])
     for number, half in enumerate(upper):
         assert all((half == image).all(axis=(1, 2, 3)).any() for image in lower[number])
 
 
-def test_turn_surprise_is_of_the_best_class_over_the_right_turns():
+def test_turns_are_counter_clockwise():
     turned = turns(np.arange(8.0).reshape(2, 2, 2, 1))
     np.testing.assert_array_equal(turned[1][0, :, :, 0], [[1, 3], [0, 2]])
-    rng = np.random.default_rng(0)
-    of_turns = [rng.normal(size=(6, 13)) for _ in range(4)]  # three classes, four turns, and none of them
-    found = evidence.turn_surprise(of_turns, 3)
-    for row in range(6):
-        by_class = []
-        for label in range(3):
-            shares = [np.exp(logits[row]) / np.exp(logits[row]).sum() for logits in of_turns]
-            by_class.append(-sum(np.log(share[label + 3 * turn]) for turn, share in enumerate(shares)))
-        assert found[row] == pytest.approx(min(by_class))
 
 
 def test_evidence_multiplies_truncated_p_values():
     names = list(evidence.PARTS)
     log_p = {"judged": np.log(np.full((50, len(names)), 0.5)), "odd": np.log(np.full((2, len(names)), 0.5))}
     log_p["judged"][:, names.index("disagreement")] = np.log(np.linspace(0.02, 1, 50))
-    log_p["odd"][:, names.index("block1")] = np.log([0.06, 0.0001])  # of which the first has no say
-    found = evidence.separation(log_p, {"block1": 0.05, "disagreement": 1.0})
+    log_p["odd"][:, names.index("turn block1")] = np.log([0.06, 0.0001])  # of which the first has no say
+    found = evidence.separation(log_p, {"turn block1": 0.05, "disagreement": 1.0})
     of_judged, of_odd = -np.log(np.linspace(0.02, 1, 50)), -np.log(0.5) - np.log([1, 0.0001 / 0.05])
     assert found == scores.separation(of_judged, {"odd": of_odd})
 
 
+def test_what_is_looked_at_besides_is_part_of_the_ensemble():
+    images = np.random.default_rng(0).random((4, 28, 28, 1), np.float32)
+    classifier, *turn_networks = (scoreboard.build(ensemble.TURNS, classes, classes)[1] for classes in [10, 41, 42])
+    found = evidence.looked_at(features.feature_model(classifier, turn_networks), images)
+    alone = [features.extract(network, images) for network in [classifier, *turn_networks]]
+    for part, layer, of_networks in [
+        ("turn block3", "block3", alone[1:]),
+        ("classifier's embedding", "embedding", alone[:1]),
+        ("upright embeddings", "embedding", alone),
+    ]:
+        np.testing.assert_allclose(found[part], np.hstack([of[layer] for of in of_networks]), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(found["turn embeddings"], found["embeddings"][:, 64:])
+
+
 def test_a_digit_left_out_is_not_learned(tmp_path, monkeypatch):
-    used = list(evidence.SECONDS)[-1]
-    monkeypatch.setattr(evidence, "SECONDS", {used: evidence.SECONDS[used]})
+    monkeypatch.setattr(evidence, "WAYS", {way: evidence.WAYS[way] for way in ["chosen", "1 turn network"]})
     (name, settings), *_ = evidence.plan(SMOKE).items()
     record = evidence.run_trial(name, settings, None, tmp_path)
-    of_all = record["metrics"]["combinations"][used]
-    assert set(of_all) == set(evidence.COMPONENTS) and set(of_all["all features"]) == set(evidence.COMBINATIONS)
-    chosen = of_all["64 components"]["chosen"]["auroc"]
+    found = record["metrics"]["combinations"]
+    assert set(found) == set(evidence.WAYS) and set(found["1 turn network"]) == set(evidence.COMBINATIONS)
+    chosen = found["chosen"]["chosen"]["auroc"]
     assert set(chosen) == {"left out", *pseudo.NEW, *pseudo.LEARNED}
     assert chosen["enlarged"] > 0.95 and chosen["left out"] > 0.7 and chosen["strokes"] > 0.8
     assert "evidence" in tables.evidence([record])
     assert record["metrics"]["val_accuracy"] > 0.5
 
 
-def test_both_detectors_meet_the_same_images(tmp_path):
+def test_all_detectors_meet_the_same_images(tmp_path):
     trials = ensemble.plan(SMOKE, None)
-    assert list(trials) == ["10-digits-seed30", "5-digits-seed30"]
-    name, settings = "5-digits-seed30", trials["5-digits-seed30"]
+    assert list(trials) == ["10-digits-seed40", "5-digits-seed40"]
+    name, settings = "5-digits-seed40", trials["5-digits-seed40"]
     record = ensemble.run_trial(name, settings, None, tmp_path)
     found = record["metrics"]["detectors"]
     assert list(found) == [scoreboard.ARTICLE, scoreboard.OURS, ensemble.ENSEMBLE]
@@ -120,14 +124,16 @@ def test_both_detectors_meet_the_same_images(tmp_path):
         f"digits 5-9: {words}" for words in ["no longer", "still", "only now"]
     ]
     assert len(arrays["image"]) == len(arrays["row"]) == len(arrays["caption"]) > 0
-    assert {path.name for path in tmp_path.glob("*.keras")} == {f"{name}-classifier.keras", f"{name}-second.keras"}
+    assert {path.name for path in tmp_path.glob("*.keras")} == {
+        f"{name}-{network}.keras" for network in ["classifier", "turns1", "turns2"]
+    }
 
 
 def test_what_passes_is_sorted_by_detector():
     ood = {"printed letters": np.arange(4.0).reshape(4, 1, 1, 1) * np.ones((4, 28, 28, 1))}
     before, now = np.array([0.5, 0.5, 0.001, 0.001]), np.array([0.5, 0.001, 0.5, 0.001])
     p_values = {ensemble.OURS: {"printed letters": before}, ensemble.ENSEMBLE: {"printed letters": now}}
-    found = {"printed letters": {"logits": np.eye(10)[:4]}}
+    found = {"printed letters": {"log_probabilities": np.eye(10)[:4]}}
     arrays = ensemble.accepted(ood, p_values, found, level=0.01, seed=0)
     assert list(arrays["rows"]) == [f"printed letters: {words} (25.0%)" for words in ["no longer", "still", "only now"]]
     assert list(arrays["image"][:, 0, 0, 0]) == [1, 0, 2] and list(arrays["row"]) == [0, 1, 2]

@@ -60,25 +60,31 @@ def test_features_are_float32_under_mixed_precision(images):
     assert {of_layer.dtype.name for of_layer in features.extract(mixed, images).values()} == {"float32"}
 
 
-def test_ensemble_are_looked_at_side_by_side(network, images):
-    image = keras.Input((16, 16, 1))
-    options = {"filters": [2, 3, 4], "units": 5, "batch_norm": True}
-    embedding = networks.convolutional_embedding(image, networks.layer_seeds(1), **options)
-    second = keras.Model(image, keras.layers.Dense(41)(embedding))
-    found = features.extract(network, images, second, batch_size=20)
+def test_an_ensemble_is_looked_at_side_by_side(network, images):
+    turn_networks = []
+    for seed in [1, 2]:
+        image = keras.Input((16, 16, 1))
+        options = {"filters": [2, 3, 4], "units": 5, "batch_norm": True}
+        embedding = networks.convolutional_embedding(image, networks.layer_seeds(seed), **options)
+        turn_networks.append(keras.Model(image, keras.layers.Dense(41)(embedding)))
+    found = features.extract(network, images, turn_networks, batch_size=20)
     assert {of.dtype.name for of in found.values()} == {"float32"}
 
-    def output(name, x=images):
-        return keras.ops.convert_to_numpy(keras.Model(second.input, second.get_layer(name).output)(x))
+    def output(of, name, x=images):
+        return keras.ops.convert_to_numpy(keras.Model(of.input, of.get_layer(name).output)(x))
 
     alone = features.extract(network, images)
     turned = [np.rot90(images, number, axes=(1, 2)) for number in range(4)]
-    both = log_softmax(alone["logits"], axis=1) + log_softmax(second.predict(images, verbose=0), axis=1)[:, :10]
+    of_turns = [log_softmax(of.predict(images, verbose=0), axis=1)[:, :10] for of in turn_networks]
+    together = log_softmax(alone["logits"], axis=1) + np.mean(of_turns, axis=0)
     expected = alone | {
-        "second block1": statistics(output("block1")),
-        "second blocks": np.hstack([statistics(output(block)) for block in ["block2", "block3"]]),
-        "second embeddings": np.hstack([output("embedding", x) for x in turned]),
-        "disagreement": -both.max(axis=1, keepdims=True),
+        "turn block1": np.hstack([statistics(output(of, "block1")) for of in turn_networks]),
+        "turn blocks": np.hstack([statistics(output(of, b)) for of in turn_networks for b in ["block2", "block3"]]),
+        "embeddings": np.hstack(
+            [alone["embedding"], *(output(of, "embedding", x) for of in turn_networks for x in turned)]
+        ),
+        "log_probabilities": together,
+        "disagreement": -together.max(axis=1, keepdims=True),
     }
     assert set(found) == set(expected)
     for name, of_layer in found.items():

@@ -207,6 +207,13 @@ def test_every_image_once_an_epoch_in_an_order_of_seed_and_epoch():
     assert order(3, 1) == orders[1]
 
 
+def test_bytes_become_floats_from_0_to_1():
+    x, y = np.array([[0], [51], [255]], np.uint8), np.arange(3)
+    ((rows, labels),) = training.shuffled_batches(x, y, batch_size=3, seed=0, epoch=tf.Variable(0))
+    assert rows.dtype == tf.float32
+    np.testing.assert_array_equal(rows, x[labels] / np.float32(255))
+
+
 def test_in_float32_has_the_same_weights_and_computes_in_float32(images):
     policy = keras.config.dtype_policy()
     try:

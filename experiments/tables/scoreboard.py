@@ -104,10 +104,10 @@ def tables(records):
 
 
 def ensemble_tables(records):
-    """The tables of the detector that looks at two networks, beside those of one, {marker: Markdown}."""
+    """The tables of the detector that looks at an ensemble, beside those of one network, {marker: Markdown}."""
     if not records:
         return {}
-    networks = Recipe("two networks", records, unit="pair of networks")
+    networks = Recipe("ensemble", records, unit="trio of networks")
     whole = networks.rows()[networks.rows().detector == ENSEMBLE].assign(detector="all of it")
     made = {
         "near": separation_table(networks, networks.rows()),
@@ -122,34 +122,31 @@ def ensemble_tables(records):
 def evidence(records):
     """What a detector can look at, judged on made-up outliers, the best first, {"evidence": Markdown}.
 
-    The outliers' columns are of the last second network in the records, which is the one that is used, and of the first
-    number of components. The means are over the kinds that no network has learned as a class "none".
+    The outliers' columns are of the first way in the records, which is the one that is used. The means are over the
+    kinds that no network has learned as a class "none".
     """
     if not records:
         return {}
     rows = [
-        {"second": second, "components": components, "combination": combination, "set": of_set, "share": share}
-        | {"fpr95": measured["fpr95"][of_set]}
+        {"way": way, "combination": combination, "set": of_set, "share": share, "fpr95": measured["fpr95"][of_set]}
         for record in records
-        for second, of_second in record["metrics"]["combinations"].items()
-        for components, of_components in of_second.items()
-        for combination, measured in of_components.items()
+        for way, of_way in record["metrics"]["combinations"].items()
+        for combination, measured in of_way.items()
         for of_set, share in measured["accepted"].items()
     ]
     frame = pd.DataFrame(rows)
     new = frame[~frame.set.isin(LEARNED)]
-    means = new.groupby(["second", "components", "combination"])[["share", "fpr95"]].mean()
-    *others, used = frame.second.unique()
-    first, all_features = frame.components.unique()
-    best = means.loc[used, first].sort_values("share")
-    by_set = frame[(frame.second == used) & (frame.components == first)].pivot_table("share", "combination", "set")
+    means = new.groupby(["way", "combination"])[["share", "fpr95"]].mean()
+    used, *others = frame.way.unique()
+    best = means.loc[used].sort_values("share")
+    by_set = frame[frame.way == used].pivot_table("share", "combination", "set")
     shares = by_set.loc[best.index, [*new.set.unique(), *LEARNED]].map("{:.2f}".format)
     shares = shares.rename(columns={of_set: f"{of_set} *" for of_set in LEARNED})
     shares.insert(0, "mean", best.share.map("{:.3f}".format))
-    for words, second, components in [(all_features, used, all_features), *((other, other, first) for other in others)]:
-        shares[f"mean, {words}"] = means.loc[second, components].share.loc[best.index].map("{:.3f}".format)
+    for way in others:
+        shares[f"mean, {way}"] = means.loc[way].share.loc[best.index].map("{:.3f}".format)
     shares["mean FPR95, %"] = (100 * best.fpr95).map("{:.1f}".format)
-    words = f"{counted(len(records), 'digit')}; {first}; *: what the class none is made of, not in the means"
+    words = f"{counted(len(records), 'digit')}; *: what the class none is made of, not in the means"
     return {"evidence": below(framed("share accepted, 1 % of digits rejected", shares), caption(records, words))}
 
 

@@ -6,7 +6,7 @@ from experiments.tables.common import below, caption, cell, markdown, note
 import numpy as np
 
 # Variants of a single prediction, and which of ours each is an alternative to.
-ALTERNATIVES = {"both networks alone, model.predict": "both networks alone, ours"}
+ALTERNATIVES = {"the networks alone, model.predict": "the networks alone, ours"}
 
 
 def tables(records):
