@@ -2,7 +2,7 @@
 
     python -m demo.build --run runs     # the --out of experiments/ensemble.py
 
-Reads   models/ensemble/10-digits-seed40-*.keras, results/ensemble.jsonl of that run; data/mnist
+Reads   models/ensemble/10-digits-seed42-*.keras, results/ensemble.jsonl of that run; data/mnist
 Writes  models/demo/network.keras, turns1.keras, turns2.keras     copies of the classifier and of the turn networks
         models/demo/network.json                                  a copy of their record
         models/demo/map.npz                                       t-SNE map of validation images on the sphere
@@ -18,7 +18,7 @@ from hypersphere.errors import InputError
 
 import numpy as np
 
-NAME = "10-digits-seed40"
+NAME = "10-digits-seed42"
 REMEDY = "run python -m experiments.ensemble"
 
 parser = cli.Parser(__doc__)

@@ -131,23 +131,23 @@ class Predictor:
             result["features"] = direction.round(4).tolist()
         if signs is not None:
             result["sign"] = self.sign_namer.name(direction, signs, result["is_digit"])
-        return result | self._explanation(image, found) if explain else result
+        return result | self._explanation(image, found["embedding"]) if explain else result
 
-    def _explanation(self, image, found):
-        nearest = self._nearest_training_digits(found["embeddings"])
+    def _explanation(self, image, embedding):
+        nearest = self._nearest_training_digits(embedding)
         return {
             "pixels": np.round(image * 255).astype(int).tolist(),
             "nearest": [
                 {"label": int(self.train_labels[row]), "pixels": self.train_images[row].tolist()} for row in nearest
             ],
-            "place": self._place(found["embedding"][0]),
+            "place": self._place(embedding[0]),
         }
 
-    def _nearest_training_digits(self, embeddings):
-        """The rows of the training digits nearest to an image's embeddings, (1, d), the nearest first."""
-        layer = LAYERS.index("embeddings")
+    def _nearest_training_digits(self, embedding):
+        """The rows of the training digits nearest to an embedding, (1, 64), the nearest first."""
+        layer = LAYERS.index("embedding")
         transform, measure = self.detector.transforms_[layer], self.detector.measures_[layer]
-        return measure.kneighbors(transform.transform(embeddings), N_NEAREST, return_distance=False)[0]
+        return measure.kneighbors(transform.transform(embedding), N_NEAREST, return_distance=False)[0]
 
     def _place(self, embedding):
         """Where an embedding, (64,), falls on the map: the mean of its nearest points, the nearer the heavier."""

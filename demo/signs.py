@@ -6,7 +6,7 @@ from hypersphere.scores import directions
 
 import numpy as np
 
-LAYER = "embeddings"  # of all networks; the classifier's embedding alone recognises fewer signs
+LAYER = "turn embeddings"  # the classifier's embedding recognises fewer signs
 MAX_SIGNS, MAX_EXAMPLES, MAX_NAME = 10, 5, 24
 LEAST_SQUARE = 0.01  # of an example's length, which is 1 if it comes from here
 NEARER_THAN = 0.5  # of the digits: so near must a drawing be to a sign

@@ -19,15 +19,15 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 # What our detector looks at: {layer: (measure, the p-value above which the layer has no say)}. The first block sees
 # far-OOD images and little else: it speaks only where its score is above that of 95 % of in-distribution images.
 LAYERS = {"block1": ("lof", 0.05), "block3": ("lof", 1.0), "embedding": ("distance", 1.0)}
-# And where networks of turns stand beside the classifier: all embeddings are compared at once, and the networks'
-# disagreement is evidence, too.
+# And where networks that tell turned images apart stand beside the classifier.
 ENSEMBLE = {
     "turn block1": ("lof", 0.01),
     "turn blocks": ("lof", 1.0),
-    "embeddings": ("distance", 1.0),
+    "turn embeddings": ("distance", 1.0),
+    "embedding": ("distance", 1.0),
     "disagreement": ("score", 1.0),
 }
-ENSEMBLE_OPTIONS = {"n_components": 64, "n_neighbors": 5}  # the widest of these layers has 576 features
+ENSEMBLE_OPTIONS = {"n_components": 32, "n_neighbors": 5}  # the widest of these layers has 576 features
 
 
 class LayeredLOF(OutlierMixin, BaseEstimator):

@@ -19,7 +19,7 @@ def feature_model(network, turn_networks=()):
     Channel statistics of the layers in `BLOCKS`, the "embedding" and the "logits". With turn networks, which have
     learned to name an image's class and turn, class c turned v times as c + v * the number of classes, also:
     "turn block1" : statistics of their first blocks, and "turn blocks" : of their second and third, side by side
-    "embeddings" : the network's embedding, and theirs of the image's four turns, side by side
+    "turn embeddings" : their embeddings of the image's four turns, side by side
     "log_probabilities" : (n, classes) of each class, the network's plus the mean of theirs
     "disagreement" : (n, 1) minus the largest of these
     """
@@ -38,7 +38,7 @@ def statistics(network, block):
 def ensemble_outputs(image, outputs, turn_networks):
     """What `feature_model` says with turn networks, for an image and the network's own outputs."""
     ops, n_classes = keras.ops, outputs["logits"].shape[-1]
-    block1, blocks, embeddings, log_p = [], [], [outputs["embedding"]], []
+    block1, blocks, embeddings, log_p = [], [], [], []
     for network in turn_networks:
         looked_at = [statistics(network, f"block{number}") for number in [1, 2, 3]]
         looked_at = keras.Model(network.input, [*looked_at, network.get_layer("embedding").output, network.output])
@@ -51,7 +51,7 @@ def ensemble_outputs(image, outputs, turn_networks):
     return {
         "turn block1": ops.concatenate(block1, axis=1),
         "turn blocks": ops.concatenate(blocks, axis=1),
-        "embeddings": ops.concatenate(embeddings, axis=1),
+        "turn embeddings": ops.concatenate(embeddings, axis=1),
         "log_probabilities": log_probabilities,
         "disagreement": -ops.max(log_probabilities, axis=1, keepdims=True),
     }

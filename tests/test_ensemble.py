@@ -90,11 +90,10 @@ def test_what_is_looked_at_besides_is_part_of_the_ensemble():
     alone = [features.extract(network, images) for network in [classifier, *turn_networks]]
     for part, layer, of_networks in [
         ("turn block3", "block3", alone[1:]),
-        ("classifier's embedding", "embedding", alone[:1]),
-        ("upright embeddings", "embedding", alone),
+        ("upright turn embeddings", "embedding", alone[1:]),
     ]:
         np.testing.assert_allclose(found[part], np.hstack([of[layer] for of in of_networks]), rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(found["turn embeddings"], found["embeddings"][:, 64:])
+    np.testing.assert_array_equal(found["embeddings"], np.hstack([found["embedding"], found["turn embeddings"]]))
 
 
 def test_a_digit_left_out_is_not_learned(tmp_path, monkeypatch):
@@ -112,8 +111,8 @@ def test_a_digit_left_out_is_not_learned(tmp_path, monkeypatch):
 
 def test_all_detectors_meet_the_same_images(tmp_path):
     trials = ensemble.plan(SMOKE, None)
-    assert list(trials) == ["10-digits-seed40", "5-digits-seed40"]
-    name, settings = "5-digits-seed40", trials["5-digits-seed40"]
+    assert list(trials) == ["10-digits-seed42", "5-digits-seed42"]
+    name, settings = "5-digits-seed42", trials["5-digits-seed42"]
     record = ensemble.run_trial(name, settings, None, tmp_path)
     found = record["metrics"]["detectors"]
     assert list(found) == [scoreboard.ARTICLE, scoreboard.OURS, ensemble.ENSEMBLE]
