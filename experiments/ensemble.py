@@ -1,6 +1,6 @@
 """Outliers that resemble digits: a detector that looks at three networks, beside the one that looks at one.
 
-    python -m experiments.ensemble             # five seeds, an hour on two cores
+    python -m experiments.ensemble             # five seeds, 45 minutes on two cores
     python -m experiments.ensemble --smoke     # a try on small slices, a minute
 
 Beside the *classifier* stand two *turn networks*, which also tell apart the digits' four turns, and a class "none" of

@@ -1,6 +1,6 @@
 """What should the detector look at? Numbers of turn networks and combinations, compared on made-up outliers alone.
 
-    python -m experiments.evidence                 # two digits left out in turn, half an hour on two cores
+    python -m experiments.evidence                 # four trials, half an hour on two cores
     python -m experiments.evidence --smoke
 
 The networks learn nine digits: the *classifier*, and *turn networks* that tell the digits' turns apart, too. The digit

@@ -40,8 +40,8 @@ def ensemble_outputs(image, outputs, turn_networks):
     ops, n_classes = keras.ops, outputs["logits"].shape[-1]
     block1, blocks, embeddings, log_p = [], [], [], []
     for network in turn_networks:
-        looked_at = [statistics(network, f"block{number}") for number in [1, 2, 3]]
-        looked_at = keras.Model(network.input, [*looked_at, network.get_layer("embedding").output, network.output])
+        of_blocks = [statistics(network, f"block{number}") for number in [1, 2, 3]]
+        looked_at = keras.Model(network.input, [*of_blocks, network.get_layer("embedding").output, network.output])
         first, second, third, embedding, logits = looked_at(image)
         block1.append(first)
         blocks += [second, third]

@@ -31,6 +31,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
+WIDTH = detectors.ENSEMBLE_OPTIONS["n_components"]  # of an example of a sign
+
 
 @pytest.fixture(scope="module")
 def small_predictor():
@@ -219,7 +221,7 @@ def test_health_and_model(client):
 
 
 def sign(**changes):
-    return {"name": "heart", "examples": [[0.5] * 64] * 3} | changes
+    return {"name": "heart", "examples": [[0.5] * WIDTH] * 3} | changes
 
 
 BAD_SIGNS = {
@@ -232,15 +234,15 @@ BAD_SIGNS = {
     "long name": ([sign(name="x" * 25)], "24 letters"),
     "twice": ([sign(), sign()], "same name"),
     "no examples": ([sign(examples=[])], "1 to 5 examples"),
-    "six examples": ([sign(examples=[[0.5] * 64] * 6)], "1 to 5 examples"),
-    "short example": ([sign(examples=[[0.5] * 63])], "list of 64"),
-    "word as number": ([sign(examples=[["x"] * 64])], "from -1 to 1"),
-    "bool as number": ([sign(examples=[[True] * 64])], "from -1 to 1"),
-    "NaN": ([sign(examples=[[float("nan")] * 64])], "from -1 to 1"),
-    "infinite": ([sign(examples=[[float("inf")] * 64])], "from -1 to 1"),
-    "large": ([sign(examples=[[10**400] * 64])], "from -1 to 1"),
-    "tiny": ([sign(examples=[[1e-200] * 64])], "no direction"),
-    "zeros": ([sign(examples=[[0] * 64])], "no direction"),
+    "six examples": ([sign(examples=[[0.5] * WIDTH] * 6)], "1 to 5 examples"),
+    "short example": ([sign(examples=[[0.5] * (WIDTH - 1)])], f"list of {WIDTH}"),
+    "word as number": ([sign(examples=[["x"] * WIDTH])], "from -1 to 1"),
+    "bool as number": ([sign(examples=[[True] * WIDTH])], "from -1 to 1"),
+    "NaN": ([sign(examples=[[float("nan")] * WIDTH])], "from -1 to 1"),
+    "infinite": ([sign(examples=[[float("inf")] * WIDTH])], "from -1 to 1"),
+    "large": ([sign(examples=[[10**400] * WIDTH])], "from -1 to 1"),
+    "tiny": ([sign(examples=[[1e-200] * WIDTH])], "no direction"),
+    "zeros": ([sign(examples=[[0] * WIDTH])], "no direction"),
 }
 
 

@@ -146,7 +146,7 @@ def evidence(records):
     for way in others:
         shares[f"mean, {way}"] = means.loc[way].share.loc[best.index].map("{:.3f}".format)
     shares["mean FPR95, %"] = (100 * best.fpr95).map("{:.1f}".format)
-    words = f"{counted(len(records), 'digit')}; *: what the class none is made of, not in the means"
+    words = f"{counted(len(records), 'trial')}; *: what the class none is made of, not in the means"
     return {"evidence": below(framed("share accepted, 1 % of digits rejected", shares), caption(records, words))}
 
 

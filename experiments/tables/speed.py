@@ -80,7 +80,7 @@ def pictures(record):
     rows += [[name, "", f"{of['posted']:.1%}"] for name, of in metrics["rejected"].items()]
     as_they_are = ", ".join(f"{name} {of['as_they_are']:.1%}" for name, of in metrics["rejected"].items())
     sentence = (
-        f"The network itself names {metrics['own_accuracy']:.1%} of these digits. Rejected if the detector gets the "
+        f"The classifier alone names {metrics['own_accuracy']:.1%} of these digits. Rejected if the detector gets the "
         f"28x28 images as they are, not cropped and fitted again: {as_they_are}."
     )
     table = markdown(["posted as PNG of 280x280", "right digit", "rejected"], rows)
