@@ -92,13 +92,12 @@ def separation(log_p, combination):
     return scores.separation(of_sets.pop("judged"), of_sets)
 
 
-def compare(classifier, turn_networks, known, calibration, sets):
-    """`separation` of every combination, each way, {way: {combination: separation}}."""
-    images = {"known": known, "calibration": calibration, **sets}
-    rows = {}
-    for count in {count for count, _ in WAYS.values()}:
-        model = features.feature_model(classifier, turn_networks[:count])
-        rows[count] = {of_set: looked_at(model, x) for of_set, x in images.items()}
+def compare(rows):
+    """`separation` of every combination, each way, {way: {combination: separation}}.
+
+    rows : {number of turn networks: {set: what `looked_at` gives}}; the detector is fitted to the set "known" and
+    calibrated on "calibration".
+    """
     found = {}
     for title, (count, options) in WAYS.items():
         detector = detectors.layered_lof(rows[count]["known"], PARTS, **options)
@@ -119,18 +118,19 @@ def run_trial(name, settings, data, models):
     calibrating = np.arange(len(x_known)) % 2 == 0
     x_judged, y_judged = x_known[~calibrating], y_known[~calibrating]
     rng = np.random.default_rng(settings["seed"])
-    sets = {"judged": x_judged, "left out": x_val[np.isin(y_val, settings["left_out"])]}
+    images = {"known": x, "calibration": x_known[calibrating], "judged": x_judged}
+    images["left out"] = x_val[np.isin(y_val, settings["left_out"])]
     for kind, make in (pseudo.NEW | pseudo.LEARNED).items():
-        sets[kind] = make(x_judged[:N_PSEUDO], y_judged[:N_PSEUDO], rng)
+        images[kind] = make(x_judged[:N_PSEUDO], y_judged[:N_PSEUDO], rng)
 
     classifier, turn_networks, seconds = train_ensemble(settings, x, y, models / name)
     trained = time.perf_counter()
-    model = features.feature_model(classifier, turn_networks)
-    predicted = model.predict(x_judged, 250, verbose=0)["log_probabilities"].argmax(axis=1)
-    metrics = {
-        "val_accuracy": float(np.mean(kept[predicted] == y_judged)),
-        "combinations": compare(classifier, turn_networks, x, x_known[calibrating], sets),
-    }
+    rows = {}
+    for count in {count for count, _ in WAYS.values()}:
+        model = features.feature_model(classifier, turn_networks[:count])
+        rows[count] = {of_set: looked_at(model, images_of_set) for of_set, images_of_set in images.items()}
+    predicted = rows[N_TURN_NETWORKS]["judged"]["log_probabilities"].argmax(axis=1)
+    metrics = {"val_accuracy": float(np.mean(kept[predicted] == y_judged)), "combinations": compare(rows)}
     keras.backend.clear_session()
     return records.new_record(name, settings, metrics, trained - seconds)
 

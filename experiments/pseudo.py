@@ -3,7 +3,7 @@
 Each kind is a function of digits, (n, 28, 28, 1), their labels, (n,), and a generator, to images, (m, 28, 28, 1).
 """
 
-from experiments.draws import turns
+from experiments.draws import turned_classes
 
 import keras
 import numpy as np
@@ -85,13 +85,13 @@ def turns_and_none(x, y, rng):
     """What a turn network learns: digits, (n, 28, 28, 1), in four turns, each a class of its own, and one class more.
 
     The last class, "none", has a tenth as many images as there are digits for each kind of `LEARNED`. Returns bytes,
-    (4.4 n, 28, 28, 1), and labels, in which class c turned v times is c + v * the number of classes.
+    (4.4 n, 28, 28, 1), and labels as `draws.turned_classes` gives them.
     """
     rows = [rng.choice(len(x), len(x) // 10, replace=False) for _ in LEARNED]
     made = [make(x[of_kind], y[of_kind], rng) for of_kind, make in zip(rows, LEARNED.values(), strict=True)]
-    of_turns = np.concatenate([y + turn * (y.max() + 1) for turn in range(4)])
-    none = np.full(sum(map(len, made)), of_turns.max() + 1)
-    return np.concatenate([to_bytes(images) for images in [*turns(x), *made]]), np.concatenate([of_turns, none])
+    x_turned, y_turned = turned_classes(to_bytes(x), y, 4)
+    none = np.full(sum(map(len, made)), y_turned.max() + 1)
+    return np.concatenate([x_turned, *map(to_bytes, made)]), np.concatenate([y_turned, none])
 
 
 def to_bytes(x):
