@@ -19,11 +19,15 @@ Writes  figures/lof_histograms.png   novelty scores with the thresholds
 # %% Settings
 import time
 
-from hypersphere import cli, datasets, detectors, features, files, networks, outliers, plots, records, scores
+from hypersphere import cli
+
+cli.start()  # before Keras is imported
 
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.neighbors import LocalOutlierFactor
+
+from hypersphere import datasets, detectors, features, files, networks, outliers, plots, records, scores
 
 SPACES = {"cnn": "the plain CNN", "l2softmax": "the L2-constrained CNN", "input": "the input space"}
 TRAINED_BY = {"cnn": "run train_cnn_baseline.py", "l2softmax": "run train_l2softmax.py"}

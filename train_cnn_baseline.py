@@ -16,10 +16,14 @@ Repeating the command continues an interrupted training.
 import math
 import time
 
-from hypersphere import cli, datasets, features, files, networks, plots, records, training
+from hypersphere import cli
+
+cli.start()  # before Keras is imported
 
 import keras
 import numpy as np
+
+from hypersphere import datasets, features, files, networks, plots, records, training
 
 NAME, TITLE, ARTICLE_ACCURACY = "cnn", "Plain CNN", 0.9901
 

@@ -14,10 +14,14 @@ Writes  figures/tsne.png     the three maps side by side
 # %% Settings
 import time
 
-from hypersphere import cli, datasets, files, plots, records, tsne
+from hypersphere import cli
+
+cli.start(keras=False)  # t-SNE reads arrays: Keras would cost seconds
 
 import matplotlib.pyplot as plt
 import numpy as np
+
+from hypersphere import datasets, files, plots, records, tsne
 
 parser = cli.Parser(__doc__)
 parser.add_argument("--seed", type=cli.seed_number, default=0, help="of the maps, %(default)s")

@@ -16,14 +16,14 @@ import threading
 import time
 from pathlib import Path
 
+from flask import Flask, abort, jsonify, request
+from markupsafe import escape
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, ServiceUnavailable
+
 from demo import images
 from demo.predictor import Predictor
 from demo.signs import read_signs
 from hypersphere.files import PROJECT
-
-from flask import Flask, abort, jsonify, request
-from markupsafe import escape
-from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, ServiceUnavailable
 
 MAX_BODY = 10**6  # bytes
 FITTING = "the detector is being fitted (only once), which takes up to a minute"

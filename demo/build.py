@@ -11,12 +11,12 @@ Writes  models/demo/network.keras, turns1.keras, turns2.keras     copies of the 
 import shutil
 from pathlib import Path
 
+import numpy as np
+
 from demo.fit import FOLDER, network_paths
 from demo.predictor import N_MAPPED
 from hypersphere import cli, datasets, features, files, networks, records, tsne
 from hypersphere.errors import InputError
-
-import numpy as np
 
 NAME = "10-digits-seed42"
 REMEDY = "run python -m experiments.ensemble"

@@ -11,10 +11,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hypersphere import cli, datasets, detectors, features, layers, networks, scores
-from hypersphere.files import PROJECT
-
 import sklearn
+
+from hypersphere import cli
+
+cli.start()  # before Keras is imported
+
+from hypersphere import datasets, detectors, features, layers, networks, scores
+from hypersphere.files import PROJECT
 
 FOLDER = PROJECT / "models" / "demo"
 REMEDY = "take the committed one, or run python -m demo.build again"

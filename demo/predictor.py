@@ -9,16 +9,16 @@ import time
 import zipfile
 from pathlib import Path
 
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy.special import softmax
+
 from demo.fit import BATCH, FOLDER, REMEDY, detector_key, fit_elsewhere, fitted, load_model, network_paths
 from demo.signs import LAYER, SignNamer
 from hypersphere import datasets, detectors
 from hypersphere.errors import InputError
 from hypersphere.files import replacing
-
-import keras
-import numpy as np
-import tensorflow as tf
-from scipy.special import softmax
 
 N_MAPPED = 5000  # validation images on the map, the first ones
 N_NEAREST = 5  # training digits shown

@@ -4,11 +4,11 @@ import json
 import logging
 import socket
 
-from demo.app import TOO_LARGE
-from hypersphere.errors import InputError
-
 import waitress
 from waitress.utilities import RequestEntityTooLarge
+
+from demo.app import TOO_LARGE
+from hypersphere.errors import InputError
 
 THREADS = 16  # more than may wait for their turn, so that the others hear at once that they may not
 MEMORY = 2**22  # bytes of a request that are held in memory; a longer one is refused before the application sees it

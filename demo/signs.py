@@ -1,10 +1,10 @@
 """Signs that a visitor teaches: the features of a few drawings, which come with each request; nothing is kept here."""
 
+import numpy as np
+
 from demo.images import BadImage
 from hypersphere.enrolment import Enrolment
 from hypersphere.scores import directions
-
-import numpy as np
 
 LAYER = "turn embeddings"  # the classifier's embedding recognises fewer signs
 MAX_SIGNS, MAX_EXAMPLES, MAX_NAME = 10, 5, 24

@@ -7,12 +7,12 @@ what is more anomalous. Features are the dictionary that `features_of` gives.
 import functools
 from collections import namedtuple
 
-from hypersphere import features, scores
-
 import numpy as np
 from scipy.special import log_softmax, logsumexp
 from sklearn.covariance import EmpiricalCovariance
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
+
+from hypersphere import features, scores
 
 ARTICLE = "LOF, embedding (article)"
 INPUT_SPACE = "LOF, input space"

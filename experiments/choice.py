@@ -14,13 +14,13 @@ Repeating the command continues with what is missing.
 import math
 import time
 
-from experiments import sweep
-from hypersphere import cli, datasets, features, layers, networks, outliers, records, scores, training
-from hypersphere.files import PROJECT
-
 import keras
 import numpy as np
 from sklearn.neighbors import LocalOutlierFactor
+
+from experiments import sweep
+from hypersphere import cli, datasets, features, layers, networks, outliers, records, scores, training
+from hypersphere.files import PROJECT
 
 N_OUTLIERS = 5000
 BASE = {"filters": [16, 32, 64], "epochs": 8, "batch_size": 128, "learning_rate": 0.05, "weight_decay": 1e-3}

@@ -20,13 +20,13 @@ import sys
 import threading
 import time
 
-from demo.predictor import Predictor
-from hypersphere import cli, datasets, detectors, files, outliers, records
-from hypersphere.errors import InputError
-
 import numpy as np
 import psutil
 from PIL import Image
+
+from demo.predictor import Predictor
+from hypersphere import cli, datasets, detectors, files, outliers, records
+from hypersphere.errors import InputError
 
 HOST = "127.0.0.1"
 RATE = 40  # requests a second

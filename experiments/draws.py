@@ -3,9 +3,9 @@
 import functools
 from dataclasses import dataclass, replace
 
-from hypersphere import datasets
-
 import numpy as np
+
+from hypersphere import datasets
 
 N_TRAIN, N_VAL, N_TEST = 1000, 200, 1000  # images of a class
 N_SMOKE = 60

@@ -19,6 +19,9 @@ import functools
 import time
 from dataclasses import asdict, replace
 
+import keras
+import numpy as np
+
 from experiments import pseudo, sweep
 from experiments.baselines import ARTICLE, DETECTORS, Known
 from experiments.scoreboard import (
@@ -32,9 +35,6 @@ from experiments.scoreboard import (
     trained_network,
 )
 from hypersphere import cli, detectors, features, files, plots, records, scores
-
-import keras
-import numpy as np
 
 CLASSIFIER = replace(BEST, width=16, epochs=15)
 TURNS = replace(BEST, width=16, epochs=4, alpha=None)  # each epoch sees each image in four turns

@@ -29,16 +29,16 @@ import re
 import time
 from dataclasses import asdict, dataclass, replace
 
-from experiments import sweep
-from experiments.draws import draw, in_views, normal_alone, views
-from hypersphere import cli, datasets, files, heads, networks, records, scores, training
-from hypersphere.errors import InputError
-
 import keras
 import numpy as np
 import tensorflow as tf
 from scipy import special
 from sklearn.neighbors import LocalOutlierFactor
+
+from experiments import sweep
+from experiments.draws import draw, in_views, normal_alone, views
+from hypersphere import cli, datasets, files, heads, networks, records, scores, training
+from hypersphere.errors import InputError
 
 # The article's arguments; CosFace, which it does not have, gets ArcFace's.
 HEADS = {

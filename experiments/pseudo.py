@@ -3,11 +3,11 @@
 Each kind is a function of digits, (n, 28, 28, 1), their labels, (n,), and a generator, to images, (m, 28, 28, 1).
 """
 
-from experiments.draws import turned_classes
-
 import keras
 import numpy as np
 from PIL import Image, ImageDraw
+
+from experiments.draws import turned_classes
 
 
 def mirrored(x, y, rng):

@@ -21,15 +21,15 @@ import math
 import time
 from dataclasses import asdict, dataclass, replace
 
-from experiments import sweep
-from experiments.baselines import ARTICLE, DETECTORS, INPUT_SPACE, Known, features_of
-from hypersphere import cli, datasets, detectors, files, layers, networks, outliers, plots, records, scores, training
-from hypersphere.errors import InputError
-
 import keras
 import numpy as np
 from scipy.special import softmax
 from sklearn.metrics import log_loss
+
+from experiments import sweep
+from experiments.baselines import ARTICLE, DETECTORS, INPUT_SPACE, Known, features_of
+from hypersphere import cli, datasets, detectors, files, layers, networks, outliers, plots, records, scores, training
+from hypersphere.errors import InputError
 
 OURS = "layered LOF (ours)"
 LEVELS = np.concatenate([np.arange(1, 100) / 1000, np.arange(10, 101) / 100]).round(3)  # of the reliability figure

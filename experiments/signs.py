@@ -12,13 +12,13 @@ Writes  runs/results/signs.jsonl     a line a run
 import json
 import time
 
+import numpy as np
+from PIL import Image, ImageDraw
+
 from demo import images
 from demo.predictor import Predictor
 from demo.signs import LAYER, MAX_EXAMPLES
 from hypersphere import cli, datasets, detectors, files, records
-
-import numpy as np
-from PIL import Image, ImageDraw
 
 SIDE, BRUSH = 560, 44  # pixels, twice those of the page
 

@@ -19,13 +19,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from experiments import choice
-from hypersphere import cli, datasets, features, files, networks, records, training, tsne
-from hypersphere.errors import InputError
-
 import keras
 import numpy as np
 from sklearn.neighbors import LocalOutlierFactor
+
+from experiments import choice
+from hypersphere import cli, datasets, features, files, networks, records, training, tsne
+from hypersphere.errors import InputError
 
 BATCH_SIZE, EPOCHS = 128, 3
 

@@ -14,12 +14,12 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import joblib
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
 from hypersphere import cli, datasets, records, training
 from hypersphere.errors import InputError
 from hypersphere.files import PROJECT, make_writable, replacing
-
-import joblib
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 ATTEMPTS = 3  # at a sweep whose workers die
 # A trial is one core's work, so that its result depends neither on --jobs nor on the machine's number of cores.

@@ -24,6 +24,10 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import keras
+import numpy as np
+from sklearn.decomposition import PCA
+
 from experiments import sweep
 from experiments.draws import turned_classes
 from experiments.heads import HEADS as ARTICLE_HEADS
@@ -46,10 +50,6 @@ from hypersphere import (
 )
 from hypersphere.enrolment import Enrolment, retrieval
 from hypersphere.errors import InputError
-
-import keras
-import numpy as np
-from sklearn.decomposition import PCA
 
 HEADS = ARTICLE_HEADS | {"l2softmax": (heads.L2Softmax, {"alpha": 16.0})}  # article 1's radius
 RAW = ["pixels", "pca64"]  # spaces without a network

@@ -6,13 +6,6 @@ The heads load Keras and TensorFlow, the rest does not.
 """
 
 import importlib
-import os
-
-# Read when Keras, TensorFlow and scikit-learn start, so this package is imported before them.
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster kernels, off by default on some processors
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait actively are much slower beside other work
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no messages on GPUs that are not there
 
 HOMES = {
     "AdaCos": "heads",

@@ -8,11 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-from hypersphere.errors import InputError
-from hypersphere.files import PROJECT, make_writable
-
 import numpy as np
 from tqdm import tqdm
+
+from hypersphere.errors import InputError
+from hypersphere.files import PROJECT, make_writable
 
 FOLDERS = ["models", "figures", "results"]
 
@@ -21,6 +21,50 @@ def in_notebook():
     """Whether the code runs in a notebook's kernel."""
     ipython = sys.modules.get("IPython")
     return hasattr(ipython and ipython.get_ipython(), "kernel")
+
+
+def start(keras=True):
+    """Prepare a script, before it imports Keras, scikit-learn or matplotlib: how these start.
+
+    keras : load Keras on TensorFlow, without the messages that TensorFlow's libraries print on loading, with Keras's
+    own defaults for data whatever the user's keras.json says.
+    """
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster kernels, off by default on some processors
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait actively are much slower beside other work
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no messages on GPUs that are not there
+    if not in_notebook():
+        os.environ.setdefault("MPLBACKEND", "agg")  # files only: no display is needed
+    if keras:
+        if os.environ.setdefault("KERAS_BACKEND", "tensorflow") != "tensorflow":
+            print(
+                f"error: KERAS_BACKEND={os.environ['KERAS_BACKEND']}: the scripts need TensorFlow; unset it",
+                file=sys.stderr,
+            )
+            sys.exit(2)
+        with contextlib.nullcontext() if os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0" else _silent_stderr():
+            import keras
+        keras.config.set_image_data_format("channels_last")
+        keras.config.set_floatx("float32")
+    import matplotlib.style
+
+    matplotlib.style.use("petroff10")  # ten colours chosen to be told apart with colour-blindness too
+
+
+@contextlib.contextmanager
+def _silent_stderr():
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is none: nothing will be shown
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 class Parser(argparse.ArgumentParser):

@@ -14,10 +14,10 @@ import socket
 import zlib
 from pathlib import Path
 
+import numpy as np
+
 from hypersphere.errors import InputError
 from hypersphere.files import PROJECT, make_writable
-
-import numpy as np
 
 PROJECT_DATA = PROJECT / "data"
 

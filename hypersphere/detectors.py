@@ -3,10 +3,6 @@
 import zipfile
 import zlib
 
-from hypersphere.errors import InputError
-from hypersphere.files import replacing
-from hypersphere.scores import conformal_p_values, log_p_values, log_truncated_product, novelty_score
-
 import numpy as np
 import skops.io
 from sklearn.base import BaseEstimator, OutlierMixin
@@ -15,6 +11,10 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
+
+from hypersphere.errors import InputError
+from hypersphere.files import replacing
+from hypersphere.scores import conformal_p_values, log_p_values, log_truncated_product, novelty_score
 
 # What our detector looks at: {layer: (measure, the p-value above which the layer has no say)}. The first block sees
 # far-OOD images and little else: it speaks only where its score is above that of 95 % of in-distribution images.

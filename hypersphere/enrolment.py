@@ -1,11 +1,11 @@
 """Classes learned from a few examples, without training, and how well embeddings find classes again."""
 
-from hypersphere.scores import directions
-
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
+
+from hypersphere.scores import directions
 
 
 class Enrolment(ClassifierMixin, BaseEstimator):

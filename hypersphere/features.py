@@ -1,7 +1,5 @@
 """What detectors look at: the outputs of a network's layers for images."""
 
-from hypersphere import backend  # noqa: F401 - before Keras
-
 import keras
 
 BLOCKS = ["block1", "block3"]  # the layers, besides the embedding, that detectors look at

@@ -7,9 +7,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from hypersphere.errors import InputError
-
 import numpy as np
+
+from hypersphere.errors import InputError
 
 # The clone that this package is in; where it is installed by itself, the current folder.
 _CLONE = Path(__file__).resolve().parent.parent

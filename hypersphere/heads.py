@@ -7,11 +7,11 @@ mixed precision too, since a cosine near 1 has no digits left in bfloat16.
 
 import math
 
-from hypersphere.layers import unit
-
 import keras
 import tensorflow as tf
 from keras import ops
+
+from hypersphere.layers import unit
 
 SMALLEST_SQUARED_SINE = 1e-6  # the derivative of a sine by its cosine is infinite at cos = +-1
 SMALLEST_SCALE = 1e-3

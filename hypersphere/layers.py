@@ -2,8 +2,6 @@
 
 import math
 
-from hypersphere import backend  # noqa: F401 - before Keras
-
 import keras
 from keras import ops
 

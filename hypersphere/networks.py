@@ -7,11 +7,11 @@ import random
 import zipfile
 from pathlib import Path
 
+import keras
+
 from hypersphere import heads, layers  # noqa: F401 - registers what saved networks are made of
 from hypersphere.errors import InputError
 from hypersphere.files import replacing
-
-import keras
 
 
 def layer_seeds(seed):

@@ -6,12 +6,12 @@ Nothing here takes part in a training or a calibration.
 import sys
 from pathlib import Path
 
-from hypersphere import datasets
-from hypersphere.errors import InputError
-
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from hypersphere import datasets
+from hypersphere.errors import InputError
 
 LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"  # I and O are digits to any reader
 FONTS = [  # of those that matplotlib ships, all with plain Latin capitals

@@ -1,16 +1,14 @@
 """Figures. Functions that draw into an `ax` leave saving to the caller."""
 
-from hypersphere.cli import in_notebook
-from hypersphere.files import replacing
-
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import patheffects
 
-if not in_notebook():
-    plt.switch_backend("agg")  # files only: no display is needed
-plt.style.use("petroff10")  # ten colours chosen to be told apart with colour-blindness too
-DIGIT_COLORS = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+from hypersphere.cli import in_notebook
+from hypersphere.files import replacing
+
+# Ten colours chosen to be told apart with colour-blindness too.
+DIGIT_COLORS = plt.style.library["petroff10"]["axes.prop_cycle"].by_key()["color"]
 WHITE_OUTLINE = [patheffects.withStroke(linewidth=3, foreground="white")]
 
 

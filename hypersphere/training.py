@@ -9,12 +9,12 @@ import shutil
 import time
 from pathlib import Path
 
-from hypersphere import backend, cli  # noqa: F401 - the backend before Keras
-from hypersphere.errors import InputError
-from hypersphere.files import cannot_write, replacing
-
 import keras
 import tensorflow as tf
+
+from hypersphere import cli
+from hypersphere.errors import InputError
+from hypersphere.files import cannot_write, replacing
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # Keras's names
 STEPS_PER_EXECUTION = 20  # between two returns to Python

@@ -1,11 +1,11 @@
 """Two-dimensional t-SNE maps of a space, and how much of the space they keep."""
 
-from hypersphere.errors import InputError
-
 import numpy as np
 from sklearn.manifold import TSNE, trustworthiness
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
+
+from hypersphere.errors import InputError
 
 N_NEIGHBORS = 10
 ITERATIONS = 750

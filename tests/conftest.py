@@ -9,10 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hypersphere import cli, datasets
+from hypersphere import cli
+
+if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+    cli.start()
 
 import numpy as np
 import pytest
+
+from hypersphere import datasets
 
 PROJECT = Path(__file__).resolve().parent.parent
 os.environ["PYTHONPATH"] = str(PROJECT)  # for the processes that tests start

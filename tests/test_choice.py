@@ -2,11 +2,11 @@
 
 from argparse import Namespace
 
+import numpy as np
+
 from conftest import write_cifar10
 from experiments import choice
 from hypersphere import datasets
-
-import numpy as np
 
 
 def test_a_candidate_is_judged_on_validation_digits_and_training_outliers(tmp_path):

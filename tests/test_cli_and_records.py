@@ -8,12 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 from conftest import assert_one_line_error, run_python
 from hypersphere import cli, files, records
 from hypersphere.errors import InputError
-
-import numpy as np
-import pytest
 
 
 def parse(monkeypatch, *flags):

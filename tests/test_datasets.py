@@ -7,12 +7,12 @@ import http.server
 import tarfile
 import threading
 
+import numpy as np
+import pytest
+
 from conftest import write_cifar10
 from hypersphere import datasets
 from hypersphere.errors import InputError
-
-import numpy as np
-import pytest
 
 
 def idx_bytes(array):

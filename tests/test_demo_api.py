@@ -7,6 +7,12 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_image
+
 from conftest import PROJECT, run
 from demo import predictor as predictors
 from demo.app import FAILED, FITTING, MAX_BODY, create_app, public_address
@@ -24,12 +30,6 @@ from test_demo_images import (
     with_exif_of,
     with_many_scans,
 )
-
-import numpy as np
-import psutil
-import pytest
-from PIL import Image
-from sklearn.datasets import load_sample_image
 
 WIDTH = detectors.ENSEMBLE_OPTIONS["n_components"]  # of an example of a sign
 

@@ -5,13 +5,13 @@ import re
 import struct
 import zlib
 
-from conftest import run_python
-from demo import images
-from hypersphere import datasets
-
 import numpy as np
 import pytest
 from PIL import Image
+
+from conftest import run_python
+from demo import images
+from hypersphere import datasets
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import sys
 import threading
 import time
 
-from conftest import PROJECT, assert_one_line_error
-
 import pytest
+
+from conftest import PROJECT, assert_one_line_error
 
 pytestmark = pytest.mark.slow
 SLOW = """

@@ -1,11 +1,5 @@
 """The layered detector: its layers' scores, its calibration for few and many rows, and its files."""
 
-import hypersphere
-from conftest import run_python
-from hypersphere import detectors, heads, scores
-from hypersphere.detectors import LayeredLOF
-from hypersphere.errors import InputError
-
 import numpy as np
 import pytest
 import skops.io
@@ -13,6 +7,12 @@ from sklearn.neighbors import LocalOutlierFactor
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from threadpoolctl import threadpool_limits
+
+import hypersphere
+from conftest import run_python
+from hypersphere import detectors, heads, scores
+from hypersphere.detectors import LayeredLOF
+from hypersphere.errors import InputError
 
 TRUNCATIONS = [truncation for _, truncation in detectors.LAYERS.values()]
 MEASURES = [measure for measure, _ in detectors.LAYERS.values()]

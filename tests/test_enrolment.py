@@ -1,12 +1,12 @@
 """Enrolment from few examples, and retrieval held against values computed by hand."""
 
-from hypersphere import Enrolment
-from hypersphere.enrolment import retrieval
-
 import numpy as np
 import pytest
 import skops.io
 from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from hypersphere import Enrolment
+from hypersphere.enrolment import retrieval
 
 
 def at(*degrees):

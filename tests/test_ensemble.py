@@ -2,13 +2,13 @@
 
 from argparse import Namespace
 
+import numpy as np
+import pytest
+
 from experiments import ensemble, evidence, pseudo, scoreboard
 from experiments.draws import turned_classes, turns
 from experiments.tables import scoreboard as tables
 from hypersphere import datasets, detectors, features, files, scores
-
-import numpy as np
-import pytest
 
 SMOKE = Namespace(precision="float32", smoke=True, seeds=1)
 

@@ -1,11 +1,11 @@
 """What detectors look at, against NumPy."""
 
-from hypersphere import features, networks, training
-
 import keras
 import numpy as np
 import pytest
 from scipy.special import log_softmax
+
+from hypersphere import features, networks, training
 
 
 @pytest.fixture(scope="module")

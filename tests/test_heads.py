@@ -2,12 +2,12 @@
 
 import math
 
-from hypersphere import heads
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+
+from hypersphere import heads
 
 CLASSES, WIDTH = 5, 4
 ALL = {

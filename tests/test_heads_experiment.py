@@ -2,15 +2,15 @@
 
 from argparse import Namespace
 
-from conftest import run, write_cifar10
-from experiments import draws, heads
-from hypersphere import datasets, networks, scores
-from hypersphere.errors import InputError
-
 import keras
 import numpy as np
 import pytest
 from sklearn.neighbors import LocalOutlierFactor
+
+from conftest import run, write_cifar10
+from experiments import draws, heads
+from hypersphere import datasets, networks, scores
+from hypersphere.errors import InputError
 
 SNEAKER_BOOT = ("fashion-mnist", 7, 9)
 DIRECTION_SCORERS = {"cosine", "lof5", "lof20"}

@@ -5,9 +5,9 @@ import shutil
 import subprocess
 import sys
 
-from conftest import PROJECT
-
 import pytest
+
+from conftest import PROJECT
 
 pytestmark = pytest.mark.slow
 

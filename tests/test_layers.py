@@ -1,11 +1,11 @@
 """The unit norm, the L2 constraint and the warp against NumPy and geometry."""
 
-from hypersphere import layers
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+
+from hypersphere import layers
 
 
 @pytest.mark.parametrize("axis", [0, -1, None])

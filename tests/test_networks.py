@@ -4,13 +4,13 @@ import random
 import re
 import zipfile
 
-from conftest import run_python
-from hypersphere import detectors, features, heads, layers, networks, training
-from hypersphere.errors import InputError
-
 import keras
 import numpy as np
 import pytest
+
+from conftest import run_python
+from hypersphere import detectors, features, heads, layers, networks, training
+from hypersphere.errors import InputError
 
 
 def small_network(alpha=16.0, size=16, **options):

@@ -1,11 +1,11 @@
 """Images that are no digits."""
 
-from hypersphere import datasets, files, outliers
-from hypersphere.errors import InputError
-
 import numpy as np
 import pytest
 from PIL import Image
+
+from hypersphere import datasets, files, outliers
+from hypersphere.errors import InputError
 
 
 def test_grey_is_itu_r_601_luma():

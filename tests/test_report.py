@@ -4,14 +4,14 @@ import json
 import re
 import shutil
 
+import numpy as np
+import pytest
+
 from conftest import PROJECT, run, run_python
 from experiments import report
 from experiments.tables import article1, article2, common, differences, unseen
 from hypersphere import records
 from hypersphere.errors import InputError
-
-import numpy as np
-import pytest
 
 RECORDS = report.load(report.RESULTS)
 

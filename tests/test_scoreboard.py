@@ -5,13 +5,13 @@ import shutil
 from argparse import Namespace
 from dataclasses import replace
 
+import numpy as np
+import pytest
+
 from experiments import baselines, scoreboard
 from hypersphere import datasets, features, networks, scores
 from hypersphere.detectors import layered_lof, side_by_side
 from hypersphere.errors import InputError
-
-import numpy as np
-import pytest
 
 
 def plan(data_folder, recipe="best", epochs=None):

@@ -1,10 +1,10 @@
 """Thresholds, measures and p-values at known values and against scikit-learn and known distributions."""
 
-from hypersphere import scores
-
 import numpy as np
 import pytest
 from sklearn.neighbors import LocalOutlierFactor
+
+from hypersphere import scores
 
 
 @pytest.fixture(scope="module")

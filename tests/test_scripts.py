@@ -10,15 +10,15 @@ import subprocess
 import sys
 import time
 
-from conftest import PROJECT, assert_one_line_error, run, run_script
-from hypersphere import datasets, detectors, features, networks
-from hypersphere.errors import InputError
-
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.neighbors import LocalOutlierFactor
+
+from conftest import PROJECT, assert_one_line_error, run, run_script
+from hypersphere import datasets, detectors, features, networks
+from hypersphere.errors import InputError
 
 TRAINING = {"cnn": "train_cnn_baseline.py", "l2softmax": "train_l2softmax.py"}
 SCRIPTS = [*TRAINING.values(), "visualize_tsne.py", "anomaly_lof.py"]

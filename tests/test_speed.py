@@ -3,10 +3,10 @@
 import json
 import shutil
 
+import pytest
+
 from conftest import PROJECT, run
 from experiments import choice
-
-import pytest
 
 
 @pytest.mark.slow

@@ -9,12 +9,12 @@ import sys
 import time
 from argparse import Namespace
 
+import pytest
+
 from conftest import PROJECT, assert_one_line_error, run, run_script
 from experiments import seeds, sweep
 from hypersphere import datasets
 from hypersphere.errors import InputError
-
-import pytest
 
 PATH = [PROJECT, PROJECT / "tests"]
 FLAGS = ["--smoke", "--dataset", "fashion-mnist", "--seeds", 1, "--epochs", 2, "--heads", "softmax", "arcface"]

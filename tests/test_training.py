@@ -5,13 +5,13 @@ import io
 import json
 import shutil
 
-from hypersphere import heads, layers, training
-from hypersphere.errors import InputError
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+
+from hypersphere import heads, layers, training
+from hypersphere.errors import InputError
 
 EPOCHS = 4
 

@@ -3,14 +3,14 @@
 from argparse import Namespace
 from dataclasses import asdict, replace
 
+import numpy as np
+import pytest
+from PIL import Image
+
 from conftest import run
 from experiments import unseen
 from hypersphere import datasets
 from hypersphere.errors import InputError
-
-import numpy as np
-import pytest
-from PIL import Image
 
 
 def args_of(**flags):

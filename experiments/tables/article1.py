@@ -1,9 +1,9 @@
 """Tables of article 1: accuracy, maps and LOF, the article's numbers beside ours."""
 
-from experiments.tables.common import below, caption, cell, half_width, leaves, markdown, percent, require_alike, spread
-
 import numpy as np
 import pandas as pd
+
+from experiments.tables.common import below, caption, cell, half_width, leaves, markdown, percent, require_alike, spread
 
 SCRIPTS = {
     "cnn": "train_cnn_baseline.py",

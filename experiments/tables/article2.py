@@ -1,9 +1,9 @@
 """Tables of article 2: six heads, four scorers, two pairs of classes, several ways to use a network."""
 
-from experiments.tables.common import below, caption, cell, markdown, note, pivot, require_alike, spread
-
 import numpy as np
 import pandas as pd
+
+from experiments.tables.common import below, caption, cell, markdown, note, pivot, require_alike, spread
 
 HEADS = {
     "softmax": "softmax",

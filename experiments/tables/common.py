@@ -2,11 +2,11 @@
 
 from collections import Counter
 
-from hypersphere.errors import InputError
-
 import numpy as np
 import pandas as pd
 from scipy import stats
+
+from hypersphere.errors import InputError
 
 # The CIFAR-10 that the committed records were made with: its images were stored as JPEG in between.
 CIFAR10_JPEG_COPY = "4031d37f75019b03cd2c6e0837a85e5935f31d6a5050a8d117ad746543e6f124"

@@ -1,5 +1,9 @@
 """Tables and a figure of the scoreboard: detectors in rows, out-of-distribution sets in columns."""
 
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
 from experiments.tables.common import (
     below,
     caption,
@@ -13,10 +17,6 @@ from experiments.tables.common import (
     spread,
 )
 from hypersphere import plots
-
-import matplotlib.pyplot as plt
-import numpy as np
-import pandas as pd
 
 # Names in the records.
 OURS = "layered LOF (ours)"

@@ -1,9 +1,9 @@
 """Tables of the speed measurements and of the demo's load test."""
 
+import numpy as np
+
 from experiments.tables.article1 import SCRIPTS
 from experiments.tables.common import below, caption, cell, markdown, note
-
-import numpy as np
 
 # Variants of a single prediction, and which of ours each is an alternative to.
 ALTERNATIVES = {"the networks alone, model.predict": "the networks alone, ours"}

@@ -1,11 +1,11 @@
 """Tables and the figure of the experiment with unseen classes: retrieval, enrolment, rejection, planned contrasts."""
 
+import matplotlib.pyplot as plt
+import numpy as np
+
 from experiments.tables.article2 import HEADS
 from experiments.tables.common import below, caption, cell, markdown, note, require_alike
 from experiments.tables.differences import contrasts_table, one_difference
-
-import matplotlib.pyplot as plt
-import numpy as np
 
 SPACES = {"pixels": "pixels, centred", "pca64": "PCA, 64 components"} | HEADS
 DATASETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
