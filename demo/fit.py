@@ -13,11 +13,7 @@ from pathlib import Path
 
 import sklearn
 
-from hypersphere import cli
-
-cli.start()  # before Keras is imported
-
-from hypersphere import datasets, detectors, features, layers, networks, scores
+from hypersphere import cli, datasets, detectors, features, layers, networks, scores
 from hypersphere.files import PROJECT
 
 FOLDER = PROJECT / "models" / "demo"
