@@ -29,8 +29,12 @@ from sklearn.neighbors import LocalOutlierFactor
 
 from hypersphere import datasets, detectors, features, files, networks, outliers, plots, records, scores
 
+SCRIPTS = {"cnn": "train_cnn_baseline.py", "l2softmax": "train_l2softmax.py"}
 SPACES = {"cnn": "the plain CNN", "l2softmax": "the L2-constrained CNN", "input": "the input space"}
-TRAINED_BY = {"cnn": "run train_cnn_baseline.py", "l2softmax": "run train_l2softmax.py"}
+TRAINED_BY = {
+    "cnn": "run train_cnn_baseline.py with the same flags",
+    "l2softmax": "run train_l2softmax.py with the same flags",
+}
 
 parser = cli.Parser(__doc__)
 parser.add_argument("--n-neighbors", type=cli.positive_int, default=20, help="LOF's k, %(default)s")
@@ -43,9 +47,15 @@ started = time.perf_counter()
 
 # %% Networks and digits. The networks are not trained again.
 models = args.out / "models"
-networks_of = {name: networks.load_network(models / f"{name}.keras", remedy) for name, remedy in TRAINED_BY.items()}
+wanted = [*features.BLOCKS, "embedding"]
+networks_of = {
+    name: networks.load_network(models / f"{name}.keras", remedy, wanted) for name, remedy in TRAINED_BY.items()
+}
 (x_train, _), (x_val, _), (x_test, y_test) = datasets.load_mnist(args.data, smoke=args.smoke)
-arrays = {name: files.load_arrays(models / f"{name}.npz", remedy, y_test) for name, remedy in TRAINED_BY.items()}
+arrays = {
+    name: files.load_arrays(models / f"{name}.npz", remedy, equal={"label_test": y_test})
+    for name, remedy in TRAINED_BY.items()
+}
 
 # %% Images that are no digits
 ood, missing = outliers.load_far(args.data, args.outliers, args.strict, args.smoke)

@@ -35,8 +35,12 @@ started = time.perf_counter()
 # %% Data: the test images, or all, in three spaces
 mnist = dict(zip(["train", "val", "test"], datasets.load_mnist(args.data, smoke=args.smoke), strict=True))
 y_test = mnist["test"][1]
-cnn = files.load_arrays(args.out / "models" / "cnn.npz", "run train_cnn_baseline.py", y_test)
-l2softmax = files.load_arrays(args.out / "models" / "l2softmax.npz", "run train_l2softmax.py", y_test)
+cnn = files.load_arrays(
+    args.out / "models" / "cnn.npz", "run train_cnn_baseline.py with the same flags", equal={"label_test": y_test}
+)
+l2softmax = files.load_arrays(
+    args.out / "models" / "l2softmax.npz", "run train_l2softmax.py with the same flags", equal={"label_test": y_test}
+)
 splits = list(mnist) if args.all else ["test"]
 x, y = (np.concatenate([mnist[split][part] for split in splits]) for part in [0, 1])
 spaces = {

@@ -23,7 +23,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 from demo import images
 from demo.predictor import Predictor
 from demo.signs import read_signs
-from hypersphere.files import PROJECT
+from hypersphere.cli import PROJECT
 
 MAX_BODY = 10**6  # bytes
 FITTING = "the detector is being fitted (only once), which takes up to a minute"

@@ -22,7 +22,7 @@ NAME = "10-digits-seed42"
 REMEDY = "run python -m experiments.ensemble"
 
 parser = cli.Parser(__doc__)
-parser.add_argument("--run", type=Path, default=files.PROJECT / "runs", help="%(default)s")
+parser.add_argument("--run", type=Path, default=cli.PROJECT / "runs", help="%(default)s")
 args = parser.parse_args()
 cli.install_error_hook()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import sklearn
 
 from hypersphere import cli, datasets, detectors, features, layers, networks, scores
-from hypersphere.files import PROJECT
+from hypersphere.cli import PROJECT
 
 FOLDER = PROJECT / "models" / "demo"
 REMEDY = "take the committed one, or run python -m demo.build again"
@@ -28,7 +28,8 @@ def network_paths(folder=FOLDER):
 
 def load_model(folder=FOLDER):
     """`features.feature_model` of all networks; raises InputError if one is missing or damaged."""
-    classifier, *turn_networks = (networks.load_network(path, REMEDY) for path in network_paths(folder))
+    needed = [*features.BLOCKS, "embedding"]
+    classifier, *turn_networks = (networks.load_network(path, REMEDY, needed) for path in network_paths(folder))
     return features.feature_model(classifier, turn_networks)
 
 

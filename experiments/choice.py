@@ -18,9 +18,9 @@ import keras
 import numpy as np
 from sklearn.neighbors import LocalOutlierFactor
 
-from experiments import sweep
-from hypersphere import cli, datasets, features, layers, networks, outliers, records, scores, training
-from hypersphere.files import PROJECT
+from experiments import building, sweep
+from hypersphere import cli, datasets, features, layers, outliers, records, scores, training
+from hypersphere.cli import PROJECT
 
 N_OUTLIERS = 5000
 BASE = {"filters": [16, 32, 64], "epochs": 8, "batch_size": 128, "learning_rate": 0.05, "weight_decay": 1e-3}
@@ -56,10 +56,10 @@ def load_outliers(data, smoke):
 
 def build(settings):
     """The L2-constrained network: images, (n, 28, 28, 1), to ten logits."""
-    penalty, seeds = keras.regularizers.L2(settings["weight_decay"]), networks.layer_seeds(settings["seed"])
+    penalty, seeds = keras.regularizers.L2(settings["weight_decay"]), building.layer_seeds(settings["seed"])
     image = keras.Input((28, 28, 1))
     options = {"filters": settings["filters"], "units": 64, "penalty": penalty, "name": "features"}
-    x = networks.convolutional_embedding(image, seeds, **options)
+    x = building.convolutional_embedding(image, seeds, **options)
     constrain = keras.layers.Lambda(layers.l2_constrain, arguments={"alpha": settings["alpha"]}, name="embedding")
     initializer = keras.initializers.GlorotUniform(next(seeds))
     options = {"kernel_regularizer": penalty, "kernel_initializer": initializer, "dtype": "float32"}
@@ -87,7 +87,7 @@ def run_trial(name, settings, data, models):
     (x_train, y_train), (x_val, y_val), _ = datasets.load_mnist(data, settings["smoke"])
     network = compiled(settings, len(x_train))
     schedule = {key: settings[key] for key in ["epochs", "batch_size", "seed"]}
-    loss = training.fit_in_silence(network, x_train, y_train, **schedule)
+    loss = [row["loss"] for row in training.fit(network, (x_train, y_train), **schedule)]
     network = training.in_float32(network)
     embedding, prediction = features.embed(network, x_val)
     lof = LocalOutlierFactor(n_neighbors=20, algorithm="brute", novelty=True)

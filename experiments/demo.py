@@ -25,7 +25,8 @@ import psutil
 from PIL import Image
 
 from demo.predictor import Predictor
-from hypersphere import cli, datasets, detectors, files, outliers, records
+from experiments import made_outliers
+from hypersphere import cli, datasets, detectors, records
 from hypersphere.errors import InputError
 
 HOST = "127.0.0.1"
@@ -42,7 +43,7 @@ class Server:
             self.port = probe.getsockname()[1]
         command = [sys.executable, "-m", "demo", "--port", str(self.port)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-        self.process = subprocess.Popen(command, cwd=files.PROJECT, **pipes)
+        self.process = subprocess.Popen(command, cwd=cli.PROJECT, **pipes)
         if not any("Open http" in line for line in self.process.stdout):
             self.process.wait()
             raise InputError("the demo did not start; run `python -m demo` to see why")
@@ -169,11 +170,11 @@ def memory(server, contents, requests):
 
 
 def main():
-    args = cli.Parser(__doc__, out=files.PROJECT / "runs").parse()
+    args = cli.Parser(__doc__, out=cli.PROJECT / "runs").parse()
     started, n = time.perf_counter(), 50 if args.smoke else 1000
     _, _, (x_test, y_test) = datasets.load_mnist(args.data)
     digits, labels = x_test[::10][:n, ..., 0], y_test[::10][:n]  # every tenth, and as many OOD images
-    clothes, letters = datasets.load_labelled("fashion-mnist", "t10k", args.data)[0], outliers.draw_letters()
+    clothes, letters = datasets.load_labelled("fashion-mnist", "t10k", args.data)[0], made_outliers.draw_letters()
     ood = {"Fashion-MNIST": clothes[::10][:n, ..., 0], "printed letters": letters[::2][: min(520, n), ..., 0]}
     with cli.stage("predictions in this process"):
         metrics = in_this_process(digits, labels, ood)

@@ -187,7 +187,7 @@ def draw_accepted(trials, out):
 
 
 def main():
-    parser = cli.Parser(__doc__, out=files.PROJECT / "runs")
+    parser = cli.Parser(__doc__, out=cli.PROJECT / "runs")
     parser.add_argument("--seeds", type=cli.positive_int, metavar="N", help=f"the first N of {len(SEEDS)}")
     sweep.add_flags(parser)
     args = parser.parse()

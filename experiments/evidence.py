@@ -21,7 +21,7 @@ import numpy as np
 from experiments import pseudo, sweep
 from experiments.ensemble import N_TURN_NETWORKS, recipes_of, train_ensemble
 from hypersphere import cli, datasets, detectors, features, records, scores
-from hypersphere.files import PROJECT
+from hypersphere.cli import PROJECT
 
 LEFT_OUT = {"2": [2], "5": [5], "odd": [1, 3, 5, 7, 9], "0-4": [0, 1, 2, 3, 4]}  # in turn
 SEED = 100  # and 101: of no reported trial

@@ -35,20 +35,47 @@ import tensorflow as tf
 from scipy import special
 from sklearn.neighbors import LocalOutlierFactor
 
-from experiments import sweep
+from experiments import building, mobilenet, sweep
 from experiments.draws import draw, in_views, normal_alone, views
-from hypersphere import cli, datasets, files, heads, networks, records, scores, training
+from hypersphere import cli, datasets, heads, layers, networks, records, scores, training
 from hypersphere.errors import InputError
+from hypersphere.model import MetricModel
 
 # The article's arguments; CosFace, which it does not have, gets ArcFace's.
 HEADS = {
-    "softmax": (heads.Softmax, {}),
+    "softmax": (keras.layers.Dense, {}),
     "l2softmax": (heads.L2Softmax, {"alpha": 5.0}),
     "cosface": (heads.CosFace, {"scale": 30.0, "margin": 0.05}),
     "arcface": (heads.ArcFace, {"scale": 30.0, "margin": 0.05}),
     "adacos": (heads.AdaCos, {}),
     "adacos-dynamic": (heads.AdaCos, {"dynamic": True}),
 }
+
+
+@keras.saving.register_keras_serializable(package="hypersphere-experiments")
+class WholeNormsL2Softmax(heads.L2Softmax):
+    """L2-softmax with a fault of the published code: one norm for the whole batch."""
+
+    def call(self, embedding):
+        return keras.ops.matmul(self.alpha * layers.unit(embedding, axis=None), self.kernel) + self.bias
+
+
+@keras.saving.register_keras_serializable(package="hypersphere-experiments")
+class WholeNormsArcFace(heads.ArcFace):
+    """ArcFace with a fault of the published code: one norm for the whole batch, and one for the whole kernel."""
+
+    def cosines(self, embedding):
+        return keras.ops.matmul(layers.unit(embedding, axis=None), layers.unit(self.kernel, axis=None))
+
+
+@keras.saving.register_keras_serializable(package="hypersphere-experiments")
+class WholeNormsAdaCos(heads.AdaCos):
+    """AdaCos with the same fault."""
+
+    cosines = WholeNormsArcFace.cosines
+
+
+LEGACY_HEADS = {"l2softmax": WholeNormsL2Softmax, "arcface": WholeNormsArcFace, "adacos": WholeNormsAdaCos}
 ARTICLE_PAIRS = {"fashion-mnist": (7, 9), "cifar10": (4, 7)}  # sneaker, ankle boot; deer, horse
 USES = ["fine-tuned", "upper-blocks", "frozen", "features"]  # of MobileNetV2
 BATCH = 50  # images at a time through a network, for the memory of large ones
@@ -159,8 +186,8 @@ def choose_weights(args):
         flag = "--references none" if args.references == "none" else f"--views {args.views}"
         raise InputError(f"{flag}: no views with --use {args.use}; give --use fine-tuned")
     weights = args.weights or "imagenet"
-    network = networks.mobilenetv2(args.width, args.size, weights)
-    sha256 = "" if weights == "none" else networks.weights_sha256(network)
+    network = mobilenet.mobilenetv2(args.width, args.size, weights)
+    sha256 = "" if weights == "none" else mobilenet.weights_sha256(network)
     return {"use": args.use, "weights": weights, "weights_sha256": sha256}
 
 
@@ -185,6 +212,8 @@ def plan(args):
     if args.references == "none" and args.views < 4:
         raise InputError(f"--references none --views {args.views}: the views are the classes; give 4 or 8")
     common = {"backbone": args.backbone, "split": args.split, "references": args.references, "views": args.views}
+    if args.legacy and not set(args.heads) <= set(LEGACY_HEADS):
+        raise InputError(f"--legacy: the published code has {', '.join(LEGACY_HEADS)}; name these with --heads")
     common |= choose_weights(args) | {"precision": args.precision, "legacy": args.legacy, "smoke": args.smoke}
     trials = {}
     for dataset, (normal, anomaly) in choose_pairs(args.dataset, args.normal, args.anomaly, args.data).items():
@@ -234,38 +263,45 @@ def augment(image, recipe, seeds):
 
 
 def build(settings, image_shape, n_classes):
-    """The network to train, (image, label) to logits, and the network to use, image to logits.
+    """The network to train and the network to use, both images to logits.
 
     They share their layers but for the augmentation, which the network to use does not have: called
     without `training=False`, Keras's random layers would change the images that it is given.
     """
-    recipe, seeds = Recipe(**settings["recipe"]), networks.layer_seeds(settings["seed"])
-    image, label = keras.Input(image_shape, name="image"), keras.Input((), dtype="int64", name="label")
+    recipe, seeds = Recipe(**settings["recipe"]), building.layer_seeds(settings["seed"])
+    image = keras.Input(image_shape, name="image")
     augmented = augment(image, recipe, seeds)
     plain = keras.Input(image_shape, name="image")
     if settings["backbone"] == "cnn":
         filters = [recipe.width, 2 * recipe.width, 4 * recipe.width]
-        embedding = networks.convolutional_embedding(plain, seeds, filters=filters, units=256, batch_norm=True)
+        embedding = building.convolutional_embedding(plain, seeds, filters=filters, units=256, batch_norm=True)
     else:
-        pretrained = networks.mobilenetv2(recipe.width, recipe.size, settings["weights"])
-        embedding = networks.mobilenetv2_embedding(plain, pretrained, recipe.size)
+        pretrained = mobilenet.mobilenetv2(recipe.width, recipe.size, settings["weights"])
+        embedding = mobilenet.mobilenetv2_embedding(plain, pretrained, recipe.size)
     head = head_of(settings["head"], settings["head_arguments"], n_classes, seeds, settings["legacy"])
     encoder = keras.Model(plain, embedding)
-    return keras.Model([image, label], head(encoder(augmented), label)), keras.Model(plain, head(embedding))
+    return trainable(keras.Model(image, encoder(augmented)), head), keras.Model(plain, head(embedding))
 
 
 def head_of(name, arguments, n_classes, seeds, legacy=False):
-    """A head by its name, the layer "head"."""
-    return HEADS[name][0](n_classes, legacy=legacy, seed=next(seeds), name="head", **arguments)
+    """A head by its name, the layer "head", in float32."""
+    kind = LEGACY_HEADS[name] if legacy else HEADS[name][0]
+    initializer = keras.initializers.GlorotUniform(next(seeds))
+    return kind(n_classes, kernel_initializer=initializer, dtype="float32", name="head", **arguments)
+
+
+def trainable(encoder, head):
+    """A model that learns with a head, which may be a plain Dense layer."""
+    return MetricModel(encoder, head) if isinstance(head, heads.Head) else keras.Sequential([encoder, head])
 
 
 def train(network, x, y, recipe, seed):
-    """Train a network of (input, label) with AdamW at a one-cycle rate; returns each epoch's loss."""
+    """Train a network with AdamW at a one-cycle rate; returns each epoch's loss."""
     steps = recipe.epochs * math.ceil(len(x) / recipe.batch_size)
     rate = training.one_cycle(recipe.rate, steps)
     training.compile_for_logits(network, keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay))
     schedule = {"epochs": recipe.epochs, "batch_size": recipe.batch_size, "seed": seed}
-    return training.fit_in_silence(network, x, y, **schedule, with_labels=True)
+    return [row["loss"] for row in training.fit(network, (x, y), **schedule)]
 
 
 def sides(x, mirrored):
@@ -396,8 +432,8 @@ def frozen_trial(settings, drawn):
 
 def frozen_features(recipe, weights, drawn):
     """The features of a draw's sets, {set: [{layer: (n, d)} of each side]}, standardised by the training images'."""
-    pretrained = networks.mobilenetv2(recipe.width, recipe.size, weights)
-    model = networks.mobilenetv2_features(drawn.x_train.shape[1:], pretrained, recipe.size, FROZEN_LAYERS)
+    pretrained = mobilenet.mobilenetv2(recipe.width, recipe.size, weights)
+    model = mobilenet.mobilenetv2_features(drawn.x_train.shape[1:], pretrained, recipe.size, FROZEN_LAYERS)
     by_set = {
         of_set: [model.predict(side, BATCH, verbose=0) for side in sides(x, recipe.mirror)]
         for of_set, x in drawn.images().items()
@@ -415,8 +451,8 @@ def upper_trial(settings, drawn):
     recipe, shape = Recipe(**settings["recipe"]), drawn.x_train.shape[1:]
 
     def halves():
-        pretrained = networks.mobilenetv2(recipe.width, recipe.size, settings["weights"])
-        return networks.mobilenetv2_halves(shape, pretrained, recipe.size)
+        pretrained = mobilenet.mobilenetv2(recipe.width, recipe.size, settings["weights"])
+        return mobilenet.mobilenetv2_halves(shape, pretrained, recipe.size)
 
     lower = halves()[0]
     maps = {
@@ -445,12 +481,11 @@ def train_heads(settings, drawn, of_sets, embed):
     looked_at = of_sets | {"known": of_sets["train"][:, drawn.is_normal]}
     del looked_at["train"]
     for name, arguments in settings["heads"].items():
-        seeds = networks.layer_seeds(settings["seed"])
-        x, label = keras.Input(shape, dtype=x_train.dtype.name), keras.Input((), dtype="int64")
+        seeds = building.layer_seeds(settings["seed"])
+        x = keras.Input(shape, dtype=x_train.dtype.name)
         embedding, head = embed(x, seeds), head_of(name, arguments, drawn.n_classes, seeds)
-        losses[name] = train(
-            keras.Model([x, label], head(embedding, label)), x_train, y_train, recipe, settings["seed"]
-        )
+        learner = trainable(keras.Model(x, embedding), head)
+        losses[name] = train(learner, x_train, y_train, recipe, settings["seed"])
         network = keras.Model(x, head(embedding))
         seen[name] = {of_set: look(network, of_sides) for of_set, of_sides in looked_at.items()}
         scales[name] = scale_of(network)
@@ -469,7 +504,7 @@ TRIALS = {"fine-tuned": trained_trial, "upper-blocks": upper_trial, "frozen": fr
 
 
 def main():
-    parser = cli.Parser(__doc__, out=files.PROJECT / "runs")
+    parser = cli.Parser(__doc__, out=cli.PROJECT / "runs")
     parser.add_argument("--dataset", choices=list(datasets.CLASS_NAMES), help="default: the article's two pairs")
     parser.add_argument("--normal", metavar="CLASS", help="the normal class, name or number; default: the article's")
     parser.add_argument("--anomaly", metavar="CLASS", help="the class that is never seen in training")

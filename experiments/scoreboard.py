@@ -26,9 +26,9 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.metrics import log_loss
 
-from experiments import sweep
+from experiments import building, made_outliers, sweep
 from experiments.baselines import ARTICLE, DETECTORS, INPUT_SPACE, Known, features_of
-from hypersphere import cli, datasets, detectors, files, layers, networks, outliers, plots, records, scores, training
+from hypersphere import cli, datasets, detectors, features, files, layers, networks, plots, records, scores, training
 from hypersphere.errors import InputError
 
 OURS = "layered LOF (ours)"
@@ -85,11 +85,11 @@ def build(recipe, classes=10, seed=None):
     would happen wherever `training=False` is forgotten.
     """
     penalty = keras.regularizers.L2(recipe.weight_decay) if recipe.optimizer == "sgd" else None
-    seeds = networks.layer_seeds(seed)
+    seeds = building.layer_seeds(seed)
     image = keras.Input((28, 28, 1), name="image")
     filters = [recipe.width, 2 * recipe.width, 4 * recipe.width]
     options = {"filters": filters, "units": 64, "batch_norm": recipe.batch_norm, "penalty": penalty}
-    embedding = networks.convolutional_embedding(
+    embedding = building.convolutional_embedding(
         image, seeds, **options, name="features" if recipe.alpha else "embedding"
     )
     if recipe.alpha:
@@ -102,7 +102,7 @@ def build(recipe, classes=10, seed=None):
     if not recipe.augment:
         return network, network
     seen = keras.Input((28, 28, 1), name="image")
-    changed = layers.RandomWarp(unchanged=recipe.unchanged, seed=next(seeds))(seen)
+    changed = building.RandomWarp(unchanged=recipe.unchanged, seed=next(seeds))(seen)
     return keras.Model(seen, network(changed)), network
 
 
@@ -246,14 +246,14 @@ def trained_network(settings, x, y, path):
         with contextlib.suppress(ValueError, KeyError, TypeError, InputError):  # damaged or gone
             trained = json.loads(note.read_text())
             if trained["settings"] == json.loads(json.dumps(settings)):
-                return networks.load_network(path, "it is trained again"), trained
+                return networks.load_network(path, "it is trained again", [*features.BLOCKS, "embedding"]), trained
     started = time.perf_counter()
     recipe = Recipe(**settings["recipe"])
     keras.config.set_dtype_policy(training.POLICIES[settings["precision"]])
     training_network, network = build(recipe, settings["classes"], settings["seed"])
     training.compile_for_logits(training_network, optimizer_of(recipe, len(x)), loss_of(recipe))
     schedule = {"epochs": recipe.epochs, "batch_size": recipe.batch_size, "seed": settings["seed"]}
-    loss = training.fit_in_silence(training_network, x, y, **schedule)
+    loss = [row["loss"] for row in training.fit(training_network, (x, y), **schedule)]
     network = training.in_float32(network)
     path.parent.mkdir(parents=True, exist_ok=True)
     networks.save_network(network, path)
@@ -271,7 +271,7 @@ def images_of(settings, data):
     splits, classes = datasets.load_mnist(data, settings["smoke"]), settings["classes"]
     learned = [(x[y < classes], y[y < classes]) for x, y in splits]
     if classes == 10:
-        return learned, *outliers.load_all(data, settings["smoke"])
+        return learned, *made_outliers.load_all(data, settings["smoke"])
     x, y = splits[2]
     return learned, {"digits 5-9": x[y >= classes]}, ""
 
@@ -367,7 +367,7 @@ def draw_accepted(trials, out):
 
 
 def main():
-    parser = cli.Parser(__doc__, out=files.PROJECT / "runs")
+    parser = cli.Parser(__doc__, out=cli.PROJECT / "runs")
     parser.add_argument("--recipes", nargs="+", choices=["all", *RECIPES], default=["best"], help="%(default)s")
     parser.add_argument("--seeds", type=cli.positive_int, metavar="N", help="a recipe, 5; with --smoke 1")
     parser.add_argument("--epochs", type=cli.positive_int, help="passes over the training images, the recipe's")

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from experiments import sweep
 from hypersphere import cli, records
+from hypersphere.cli import PROJECT
 from hypersphere.errors import InputError
-from hypersphere.files import PROJECT
 
 SCRIPTS = {
     "cnn": "train_cnn_baseline.py",

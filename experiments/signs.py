@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 from demo import images
 from demo.predictor import Predictor
 from demo.signs import LAYER, MAX_EXAMPLES
-from hypersphere import cli, datasets, detectors, files, records
+from hypersphere import cli, datasets, detectors, records
 
 SIDE, BRUSH = 560, 44  # pixels, twice those of the page
 
@@ -66,9 +66,9 @@ def measure(predictor, drawn, others, look):
 
 
 def main():
-    args = cli.Parser(__doc__, out=files.PROJECT / "runs").parse()
+    args = cli.Parser(__doc__, out=cli.PROJECT / "runs").parse()
     started = time.perf_counter()
-    drawn = json.loads((files.PROJECT / "tests" / "signs.json").read_text())
+    drawn = json.loads((cli.PROJECT / "tests" / "signs.json").read_text())
     _, _, (x_test, _) = datasets.load_mnist(args.data)
     predictor = Predictor(data_folder=args.data)
 

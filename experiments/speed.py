@@ -12,6 +12,7 @@ Writes  runs/results/speed.jsonl     a line for `make`, one for the stages with 
 PyTorch and openTSNE are alternatives: `pip install '.[bench]'`; what is not installed is left out.
 """
 
+import functools
 import importlib.util
 import itertools
 import subprocess
@@ -36,7 +37,7 @@ def optimizer():
 
 
 def our_training(network, train, val, precision):
-    """As the training scripts do it, with the state kept for continuing."""
+    """As the training scripts do it."""
     keras.config.set_dtype_policy(training.POLICIES[precision])
     blocks = (keras.layers.Conv2D, keras.layers.MaxPooling2D, keras.layers.ReLU)
 
@@ -46,8 +47,7 @@ def our_training(network, train, val, precision):
 
     clone = keras.models.clone_model(network, clone_function=copy)
     training.compile_for_logits(clone, optimizer())
-    with tempfile.TemporaryDirectory() as folder:
-        training.fit(clone, train, val, epochs=EPOCHS, batch_size=BATCH_SIZE, seed=0, state_folder=Path(folder))
+    training.fit(clone, train, val, epochs=EPOCHS, batch_size=BATCH_SIZE, seed=0)
     keras.config.set_dtype_policy("float32")
 
 
@@ -59,7 +59,7 @@ def keras_training(network, train, val):
     clone.fit(*train, batch_size=BATCH_SIZE, epochs=EPOCHS, validation_data=val, verbose=0)
 
 
-def torch_training(filters, train, val, precision):
+def torch_training(filters, train, val):
     """A plain PyTorch loop for the same network, in the usual order of layers."""
     import torch
     from torch import nn
@@ -78,15 +78,13 @@ def torch_training(filters, train, val, precision):
         (torch.from_numpy(x).permute(0, 3, 1, 2).to(memory_format=torch.channels_last), torch.from_numpy(y))
         for x, y in [train, val]
     )
-    mixed = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
     for _ in range(EPOCHS):
         for rows in torch.randperm(len(x)).split(BATCH_SIZE):
-            with mixed:
-                loss = nn.functional.cross_entropy(network(x[rows]), y[rows])
+            loss = nn.functional.cross_entropy(network(x[rows]), y[rows])
             sgd.zero_grad()
             loss.backward()
             sgd.step()
-        with torch.inference_mode(), mixed:
+        with torch.inference_mode():
             answers = torch.cat([network(batch).argmax(1) for batch in x_val.split(1000)])
         (answers == y_val).float().mean().item()
 
@@ -101,8 +99,8 @@ def time_make(args):
     flags = ["--smoke", "--out", "."] * args.smoke + (["--data", str(Path(args.data).resolve())] if args.data else [])
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "clone"
-        subprocess.run(["git", "clone", "--quiet", files.PROJECT, clone], check=True)
-        (clone / ".venv").symlink_to(files.PROJECT / ".venv")
+        subprocess.run(["git", "clone", "--quiet", cli.PROJECT, clone], check=True)
+        (clone / ".venv").symlink_to(cli.PROJECT / ".venv")
         (clone / ".venv" / "run").touch()  # nothing is to be installed
         started = time.perf_counter()
         if subprocess.run(["make", f"FLAGS={' '.join(flags)}"], cwd=clone).returncode:
@@ -116,20 +114,20 @@ def time_make(args):
 def stages_of(args):
     """What is timed, {stage: {variant: call}}; the first variant is ours."""
     train, val, (x_test, y_test) = datasets.load_mnist(args.data, smoke=args.smoke)
-    models = args.models or files.PROJECT / "models"
+    models = args.models or cli.PROJECT / "models"
     network = networks.load_network(models / "l2softmax.keras", "run train_l2softmax.py")
     arrays = files.load_arrays(models / "l2softmax.npz", "run train_l2softmax.py", y_test)
     known, new = arrays["embedding_train"], arrays["embedding_test"]
     pixels, new_pixels = train[0].reshape(len(train[0]), -1), x_test.reshape(len(x_test), -1)
-    fastest = training.fastest_precision()
-    trainings = {f"ours, {fastest}": lambda: our_training(network, train, val, fastest)}
-    if fastest != "float32":
-        trainings["ours, float32"] = lambda: our_training(network, train, val, "float32")
+    trainings = {
+        f"ours, {precision}": functools.partial(our_training, network, train, val, precision)
+        for precision in args.precisions
+    }
     trainings["Keras, fit on arrays"] = lambda: keras_training(network, train, val)
     maps = {"ours, scikit-learn's": lambda: tsne.tsne_map(new, perplexity=30, seed=0)}
     if importlib.util.find_spec("torch"):
         filters = [layer.filters for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
-        trainings[f"PyTorch loop, {fastest}"] = lambda: torch_training(filters, train, val, fastest)
+        trainings["PyTorch loop, float32"] = lambda: torch_training(filters, train, val)
     if importlib.util.find_spec("openTSNE"):
         from openTSNE import TSNE
 
@@ -149,14 +147,14 @@ def stages_of(args):
 def time_recipes(args):
     """Seconds of a training epoch of each candidate for article 1's recipe, {candidate: [seconds]}."""
     (x, y), *_ = datasets.load_mnist(args.data, smoke=args.smoke)
-    settings = {"alpha": 16.0, "precision": training.fastest_precision(), "seed": 0}
+    settings = {"alpha": 16.0, "precision": "float32", "seed": 0}
     recipes = {name: recipe | settings for name, recipe in choice.CANDIDATES.items()}
     compiled = {name: choice.compiled(recipe, len(x)) for name, recipe in recipes.items()}
     keras.config.set_dtype_policy("float32")
 
     def epoch_of(name):
         schedule = {"epochs": 1, "batch_size": recipes[name]["batch_size"], "seed": 0}
-        return lambda: training.fit_in_silence(compiled[name], x, y, **schedule)
+        return lambda: training.fit(compiled[name], (x, y), **schedule)
 
     return {"seconds": time_in_turns({name: epoch_of(name) for name in recipes}, args.repeats + 1, dropped=1)}
 
@@ -190,9 +188,10 @@ MEASURES = {"make": time_make, "stages": time_stages, "recipes": time_recipes}
 
 
 def main():
-    parser = cli.Parser(__doc__, out=files.PROJECT / "runs")
+    parser = cli.Parser(__doc__, out=cli.PROJECT / "runs")
     parser.add_argument("--only", choices=list(MEASURES), help="default: all")
     parser.add_argument("--repeats", type=cli.positive_int, default=3, help="of the stages, %(default)s")
+    parser.add_argument("--precisions", nargs="+", choices=list(training.POLICIES), default=["float32"], help="float32")
     parser.add_argument("--models", type=Path, help="folder of l2softmax.keras and .npz, default: the project's")
     args = parser.parse()
     for name in ["torch", "openTSNE"]:

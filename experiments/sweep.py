@@ -18,8 +18,9 @@ import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from hypersphere import cli, datasets, records, training
+from hypersphere.cli import PROJECT
 from hypersphere.errors import InputError
-from hypersphere.files import PROJECT, make_writable, replacing
+from hypersphere.files import make_writable, replacing
 
 ATTEMPTS = 3  # at a sweep whose workers die
 # A trial is one core's work, so that its result depends neither on --jobs nor on the machine's number of cores.
@@ -33,8 +34,8 @@ def add_flags(parser):
     parser.add_argument(
         "--precision",
         choices=list(training.POLICIES),
-        default=training.fastest_precision(),
-        help="of the convolutions in training; here %(default)s",
+        default="float32",
+        help="of the convolutions in training, %(default)s",
     )
     parser.add_argument("--jobs", type=cli.positive_int, default=min(os.cpu_count(), 4), help="at a time, %(default)s")
     parser.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler, whose workers run the trials instead")

@@ -28,10 +28,10 @@ import keras
 import numpy as np
 from sklearn.decomposition import PCA
 
-from experiments import sweep
+from experiments import building, sweep
 from experiments.draws import turned_classes
 from experiments.heads import HEADS as ARTICLE_HEADS
-from experiments.heads import head_of
+from experiments.heads import head_of, trainable
 from experiments.scoreboard import RECIPES, Recipe, optimizer_of
 from hypersphere import (
     cli,
@@ -40,8 +40,6 @@ from hypersphere import (
     features,
     files,
     heads,
-    layers,
-    networks,
     outliers,
     plots,
     records,
@@ -178,18 +176,18 @@ def load_folders(folder):
 
 
 def build(settings, image_shape, n_classes):
-    """The network to train, (image, label) to logits, and the network to use, image to logits."""
-    recipe, seeds = Recipe(**settings["recipe"]), networks.layer_seeds(settings["seed"])
+    """The network to train and the network to use, both images to logits."""
+    recipe, seeds = Recipe(**settings["recipe"]), building.layer_seeds(settings["seed"])
     penalty = keras.regularizers.L2(recipe.weight_decay) if recipe.optimizer == "sgd" else None
     filters = [recipe.width, 2 * recipe.width, 4 * recipe.width]
-    image, label = keras.Input(image_shape), keras.Input((), dtype="int64")
+    image = keras.Input(image_shape)
     options = {"filters": filters, "units": 64, "batch_norm": recipe.batch_norm, "penalty": penalty}
-    encoder = keras.Model(image, networks.convolutional_embedding(image, seeds, **options))
+    encoder = keras.Model(image, building.convolutional_embedding(image, seeds, **options))
     head = head_of(settings["head"], settings["head_arguments"], n_classes, seeds)
     network = keras.Model(image, head(encoder.output))
     seen = keras.Input(image_shape)
-    changed = layers.RandomWarp(unchanged=recipe.unchanged, seed=next(seeds))(seen) if recipe.augment else seen
-    return keras.Model([seen, label], head(encoder(changed), label)), network
+    changed = building.RandomWarp(unchanged=recipe.unchanged, seed=next(seeds))(seen) if recipe.augment else seen
+    return trainable(keras.Model(seen, encoder(changed)), head), network
 
 
 def train(settings, x, y):
@@ -200,8 +198,8 @@ def train(settings, x, y):
     training_network, network = build(settings, x.shape[1:], int(y.max()) + 1)
     training.compile_for_logits(training_network, optimizer_of(recipe, len(x)))
     schedule = {"epochs": recipe.epochs, "batch_size": recipe.batch_size, "seed": settings["seed"]}
-    loss = training.fit_in_silence(training_network, x, y, **schedule, with_labels=True)
-    return training.in_float32(network), loss
+    rows = training.fit(training_network, (x, y), **schedule)
+    return training.in_float32(network), [row["loss"] for row in rows]
 
 
 def run_trial(name, settings, data, models):
@@ -373,7 +371,7 @@ def draw_nearest(of_records, out):
 
 
 def main():
-    parser = cli.Parser(__doc__, out=files.PROJECT / "runs")
+    parser = cli.Parser(__doc__, out=cli.PROJECT / "runs")
     parser.add_argument("--dataset", choices=["mnist", "fashion-mnist"], help="default: both")
     parser.add_argument("--images", metavar="FOLDER", help="your own images instead, a folder a class")
     parser.add_argument("--heads", nargs="+", choices=[*RAW, *HEADS], default=[*RAW, *HEADS], help="default: all")

@@ -1,28 +1,30 @@
 """Deep metric learning on the hypersphere: heads for Keras, and a calibrated detector of out-of-distribution images.
 
-    from hypersphere import AdaCos, ArcFace, CosFace, Enrolment, L2Softmax, LayeredLOF
+    from hypersphere import AdaCos, ArcFace, CosFace, L2Softmax, MetricModel, SubClusterAdaCos
+    from hypersphere import Enrolment, LayeredDetector
 
-The heads load Keras and TensorFlow, the rest does not.
+The first line loads Keras, on whichever backend it is set to; the second does not.
 """
 
 import importlib
 
-HOMES = {
+MODULES = {
     "AdaCos": "heads",
     "ArcFace": "heads",
     "CosFace": "heads",
-    "Enrolment": "enrolment",
     "L2Softmax": "heads",
-    "Softmax": "heads",
-    "LayeredLOF": "detectors",
+    "SubClusterAdaCos": "heads",
+    "MetricModel": "model",
+    "Enrolment": "enrolment",
+    "LayeredDetector": "detectors",
 }
-__all__ = list(HOMES)
+__all__ = list(MODULES)
 
 
 def __getattr__(name):
-    if name not in HOMES:
+    if name not in MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{MODULES[name]}"), name)
 
 
 def __dir__():

@@ -12,8 +12,9 @@ import numpy as np
 from tqdm import tqdm
 
 from hypersphere.errors import InputError
-from hypersphere.files import PROJECT, make_writable
+from hypersphere.files import make_writable
 
+PROJECT = Path(__file__).resolve().parent.parent  # the clone, where the scripts are
 FOLDERS = ["models", "figures", "results"]
 
 
@@ -183,7 +184,7 @@ def install_error_hook(debug=False):
         if issubclass(kind, (InputError, OSError)):
             _end(f"error: {' '.join(str(error).split())}", 2)
         if issubclass(kind, KeyboardInterrupt):
-            _end("\ninterrupted: repeat the command to continue", 130)
+            _end("\ninterrupted: run the command again", 130)
         if not debug:
             sys.__excepthook__(kind, error, traceback)
 

@@ -1,8 +1,8 @@
 """The data sets: MNIST, Fashion-MNIST and CIFAR-10.
 
 Images leave this module as float32 in [0, 1], or as bytes where the name says `read`. A data set
-is looked for in the folder that the user names (`--data` or the variable HYPERSPHERE_DATA) and then
-in the clone's own `data/`.
+is looked for in the folder that is named, as an argument or in the variable HYPERSPHERE_DATA, and then
+in the clone's own `data/`, if this is a clone.
 """
 
 import gzip
@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from hypersphere.errors import InputError
-from hypersphere.files import PROJECT, make_writable
+from hypersphere.files import make_writable
 
-PROJECT_DATA = PROJECT / "data"
+CLONE_DATA = Path(__file__).resolve().parent.parent / "data"  # is there in a clone alone
 
 # SHA-256 of the files' uncompressed contents: the same for every way of compressing them.
 IDX_SHA256 = {
@@ -68,19 +68,19 @@ class DownloadError(InputError):
 def data_folders(folder=None):
     """The folders to look in, first one first.
 
-    Raises InputError if the named folder is missing or holds none of the data sets.
+    Raises InputError if the named folder is missing or holds none of the data sets, or if there is no folder at all.
     """
+    own = [CLONE_DATA] if CLONE_DATA.is_dir() else []
     folder = folder or os.environ.get("HYPERSPHERE_DATA")
+    if not folder and not own:
+        raise InputError("no folder of data sets; name one in the variable HYPERSPHERE_DATA")
     if not folder:
-        return [PROJECT_DATA]
+        return own
     folder = Path(folder).expanduser()
-    known = ["mnist", "fashion-mnist", CIFAR10_FOLDER]
-    if not any((folder / name).is_dir() for name in known):
-        raise InputError(
-            f"{folder}: no data set in this folder (looked for {', '.join(known)}); "
-            f"correct --data or HYPERSPHERE_DATA, or leave both out to use {PROJECT_DATA}"
-        )
-    return [folder, PROJECT_DATA]
+    names = ["mnist", "fashion-mnist", CIFAR10_FOLDER]
+    if not any((folder / name).is_dir() for name in names):
+        raise InputError(f"{folder}: no data set in this folder (looked for {', '.join(names)}); name another one")
+    return [folder, *own]
 
 
 def read_idx(path):
@@ -92,7 +92,7 @@ def read_idx(path):
     try:
         content = gzip.decompress(path.read_bytes())
     except FileNotFoundError:
-        raise InputError(f"{path}: missing; restore it, or name a folder that has it with --data") from None
+        raise InputError(f"{path}: missing; restore it, or name a folder that has it") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{path}: damaged or truncated ({error}); restore the file") from None
     if len(content) < 4 or content[:3] != b"\x00\x00\x08":
@@ -229,7 +229,7 @@ def download_cifar10(folder):
     except Exception as error:  # get_file raises bare Exceptions
         raise DownloadError(
             f"CIFAR-10 is not in {folder} and could not be downloaded ({error}): run again with a network, "
-            f"or put the official {CIFAR10_FOLDER}/ there or into a folder named with --data"
+            f"or put the official {CIFAR10_FOLDER}/ there or into another folder that you name"
         ) from None
     finally:
         socket.setdefaulttimeout(previous)

@@ -5,15 +5,11 @@ import os
 import shutil
 import tempfile
 import zipfile
-from pathlib import Path
 
 import numpy as np
 
 from hypersphere.errors import InputError
 
-# The clone that this package is in; where it is installed by itself, the current folder.
-_CLONE = Path(__file__).resolve().parent.parent
-PROJECT = _CLONE if (_CLONE / "pyproject.toml").is_file() else Path.cwd()
 LEAST_FREE = 300 * 10**6  # bytes; a whole run writes about 180 MB
 
 
@@ -57,11 +53,11 @@ def save_arrays(path, arrays):
         np.savez(beside, **arrays)
 
 
-def load_arrays(path, remedy, label_test=None):
+def load_arrays(path, remedy, equal=None):
     """The arrays of an `.npz` file, {name: array}.
 
-    Raises InputError, which ends with the remedy, if the file is missing or damaged, or if `label_test` is given
-    and the file's array of that name is another one.
+    equal : arrays that the file must hold, {name: array}. Raises InputError, which ends with the remedy, if the file is
+    missing or damaged, or holds others.
     """
     if not path.is_file():
         raise InputError(f"{path}: missing; {remedy}")
@@ -70,6 +66,7 @@ def load_arrays(path, remedy, label_test=None):
             arrays = dict(file)
     except (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError, RuntimeError):
         raise InputError(f"{path}: damaged; {remedy}") from None
-    if label_test is not None and not np.array_equal(arrays.get("label_test"), label_test):
-        raise InputError(f"{path}: made from other test images; {remedy} with the same flags")
+    for name, expected in (equal or {}).items():
+        if not np.array_equal(arrays.get(name), expected):
+            raise InputError(f"{path}: another {name}, so made from other data; {remedy}")
     return arrays

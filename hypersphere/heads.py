@@ -1,14 +1,13 @@
-"""Heads: layers that turn an embedding into logits, each with its own idea of scale and margin.
+"""Heads: Keras layers that turn embeddings into logits, and what each does with the labels in training.
 
-In training a head is called with the labels, `head(embedding, label)`: a margin and AdaCos's next
-scale need them. `head(embedding)` gives the logits to predict with. Heads compute in float32 under
-mixed precision too, since a cosine near 1 has no digits left in bfloat16.
+A head is called without labels. Where they count, for a margin or for AdaCos's next scale, `training_logits` derives
+the logits to train with from those to predict with: a cosine is a logit divided by the scale. `MetricModel` does so in
+`fit`. All of this runs on every backend of Keras. Plain softmax is `keras.layers.Dense`.
 """
 
 import math
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from hypersphere.layers import unit
@@ -20,97 +19,101 @@ register = keras.saving.register_keras_serializable(package="hypersphere")
 
 
 class Head(keras.layers.Layer):
-    """What the heads share. The arguments in `positive` must be so: ValueError if one is not.
+    """What the heads share: a kernel, and logits that training leaves as they are.
 
-    With `legacy`, norms are those of the whole batch and the whole kernel instead of each embedding's
-    and each class's: a fault that published code has, kept as a control for what it costs.
+    A head computes in float32 unless `dtype` says otherwise, under a policy of mixed precision too: a cosine near 1 has
+    no digits left in bfloat16.
     """
 
-    def __init__(self, classes, legacy=False, seed=None, dtype="float32", least_classes=2, positive=None, **kwargs):
+    def __init__(
+        self, num_classes, kernel_initializer="glorot_uniform", kernel_regularizer=None, dtype="float32", **kwargs
+    ):
         super().__init__(dtype=dtype, **kwargs)
-        if classes < least_classes:
-            raise ValueError(f"{type(self).__name__}: {classes} classes, but it needs at least {least_classes}")
-        self.classes, self.legacy, self.seed, self.positive = classes, legacy, seed, positive or {}
-        for name, value in self.positive.items():
-            if not 0 < value < math.inf:
-                raise ValueError(f"{type(self).__name__}: {name} is {value}, but it must be positive")
+        require(self, num_classes=num_classes, at_least=2)
+        self.num_classes = num_classes
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
     def get_config(self):
-        return (
-            super().get_config() | {"classes": self.classes, "legacy": self.legacy, "seed": self.seed} | self.positive
+        return super().get_config() | {
+            "num_classes": self.num_classes,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+        }
+
+    def build(self, input_shape):
+        self.add_kernel(input_shape[-1], self.num_classes)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.num_classes)
+
+    def add_kernel(self, width, columns):
+        """Add the kernel, (width, columns)."""
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(width, columns),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
         )
 
-    def build(self, embedding_shape, label_shape=None):
-        start = keras.initializers.GlorotUniform(self.seed)
-        self.kernel = self.add_weight(name="kernel", shape=(embedding_shape[-1], self.classes), initializer=start)
-
-    def call(self, embedding, label=None, training=False):
-        """Logits, (n, classes) float32, of embedding : (n, d) and label : (n,) whole numbers from 0.
-
-        Raises ValueError if the labels are no vector, tf.errors.InvalidArgumentError if one is out of range.
-        """
-        if label is None:
-            return self.logits(embedding, None, training)
-        if len(label.shape) != 1:
-            raise ValueError(f"{type(self).__name__}: labels of shape {tuple(label.shape)}, but it must be (n,)")
-        message = f"a label is out of range: {type(self).__name__} has the classes 0 to {self.classes - 1}"
-        tf.debugging.assert_non_negative(label, message)
-        tf.debugging.assert_less(label, ops.cast(self.classes, label.dtype), message)
-        return self.logits(embedding, ops.one_hot(label, self.classes, dtype="bool"), training)
-
     def cosines(self, embedding):
-        """Cosines between embeddings and the weights of the classes, (n, classes)."""
-        x, weights = unit(embedding, None if self.legacy else -1), unit(self.kernel, None if self.legacy else 0)
-        return ops.clip(ops.matmul(x, weights), -1.0, 1.0)
+        """Cosines between embeddings, (n, d), and the columns of the kernel, (n, columns)."""
+        return ops.clip(ops.matmul(unit(embedding), unit(self.kernel, axis=0)), -1.0, 1.0)
+
+    def training_logits(self, logits, right):
+        """The logits to train with, (n, num_classes), from those to predict with.
+
+        right : (n, num_classes) bool, True at each row's label.
+        """
+        return logits
 
 
 @register
-class Softmax(Head):
-    """Plain softmax: W x + b."""
-
-    def build(self, embedding_shape, label_shape=None):
-        super().build(embedding_shape)
-        self.bias = self.add_weight(name="bias", shape=(self.classes,), initializer="zeros")
-
-    def logits(self, embedding, right, training):
-        return ops.matmul(embedding, self.kernel) + self.bias
-
-
-@register
-class L2Softmax(Softmax):
+class L2Softmax(Head):
     """L2-constrained softmax: W f + b with f = alpha x / ||x||.
 
     Source: Ranjan, Castillo, Chellappa 2017, https://arxiv.org/abs/1703.09507
     """
 
-    def __init__(self, classes, alpha=16.0, **kwargs):
-        super().__init__(classes, positive={"alpha": alpha}, **kwargs)
+    def __init__(self, num_classes, alpha=16.0, **kwargs):
+        super().__init__(num_classes, **kwargs)
+        require(self, alpha=alpha)
         self.alpha = alpha
 
-    def logits(self, embedding, right, training):
-        return super().logits(self.alpha * unit(embedding, None if self.legacy else -1), right, training)
+    def get_config(self):
+        return super().get_config() | {"alpha": self.alpha}
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.bias = self.add_weight(name="bias", shape=(self.num_classes,), initializer="zeros")
+
+    def call(self, embedding):
+        """Logits, (n, num_classes), of embeddings, (n, d)."""
+        return ops.matmul(self.alpha * unit(embedding), self.kernel) + self.bias
 
 
 class MarginHead(Head):
-    """Cosines times a scale, after the cosine of the right class was made smaller by a margin.
+    """Cosines times a scale; in training, the right class's cosine is made smaller by a margin.
 
-    A margin of 0 leaves a plain cosine softmax; ValueError if it is negative.
+    A margin of 0 leaves a plain cosine softmax.
     """
 
-    def __init__(self, classes, scale, margin, **kwargs):
-        super().__init__(classes, positive={"scale": scale}, **kwargs)
+    def __init__(self, num_classes, scale, margin, **kwargs):
+        super().__init__(num_classes, **kwargs)
+        require(self, scale=scale)
         if not 0 <= margin < math.inf:
-            raise ValueError(f"{type(self).__name__}: margin is {margin}, but it must not be negative")
+            raise ValueError(f"{type(self).__name__}: margin is {margin}; it must be a number of at least 0")
         self.scale, self.margin = scale, margin
 
     def get_config(self):
-        return super().get_config() | {"margin": self.margin}
+        return super().get_config() | {"scale": self.scale, "margin": self.margin}
 
-    def logits(self, embedding, right, training):
-        cosine = self.cosines(embedding)
-        if right is not None:
-            cosine = ops.where(right, self.with_margin(cosine), cosine)
-        return self.scale * cosine
+    def call(self, embedding):
+        """Logits, (n, num_classes), of embeddings, (n, d)."""
+        return self.scale * self.cosines(embedding)
+
+    def training_logits(self, logits, right):
+        return ops.where(right, self.scale * self.with_margin(logits / self.scale), logits)
 
 
 @register
@@ -119,6 +122,9 @@ class CosFace(MarginHead):
 
     Source: Wang et al. 2018, https://arxiv.org/abs/1801.09414
     """
+
+    def __init__(self, num_classes, scale=30.0, margin=0.35, **kwargs):
+        super().__init__(num_classes, scale, margin, **kwargs)
 
     def with_margin(self, cosine):
         return cosine - self.margin
@@ -133,10 +139,10 @@ class ArcFace(MarginHead):
     Source: Deng et al. 2019, https://arxiv.org/abs/1801.07698
     """
 
-    def __init__(self, classes, scale, margin, **kwargs):
-        super().__init__(classes, scale, margin, **kwargs)
+    def __init__(self, num_classes, scale=30.0, margin=0.5, **kwargs):
+        super().__init__(num_classes, scale, margin, **kwargs)
         if margin >= math.pi / 2:  # larger ones make the logit jump up at pi - m
-            raise ValueError(f"ArcFace: margin is {margin}, but it must be below pi / 2")
+            raise ValueError(f"ArcFace: margin is {margin}; it must be below pi / 2")
 
     def with_margin(self, cosine):
         sine = ops.sqrt(ops.maximum(1.0 - ops.square(cosine), SMALLEST_SQUARED_SINE))
@@ -147,36 +153,89 @@ class ArcFace(MarginHead):
 
 @register
 class AdaCos(Head):
-    """s cos theta, without a margin; s = sqrt(2) ln(classes - 1), or set anew at each training step.
+    """s cos theta without a margin; s = sqrt(2) ln(num_classes - 1), or set anew at each training step.
 
-    The dynamic scale s <- ln(B_avg) / cos(min(pi / 4, theta_med)) takes B_avg, the mean over the batch
-    of the summed exp(s cos theta) of the wrong classes, and theta_med, the median angle to the right one.
-    It is a weight that is saved but not trained.
+    The dynamic scale s <- ln(B_avg) / cos(min(pi / 4, theta_med)) takes B_avg, the mean over the batch of the summed
+    exp(s cos theta) of the wrong classes, and theta_med, the median angle to the right one. It is a weight that is
+    saved but not trained.
+
+    The fixed scale is its upper bound. The paper expects wrong classes at right angles; B_avg is then num_classes - 1,
+    and s is at most the fixed scale. Where the embedding has too few dimensions for that, B_avg grows with s and s with
+    B_avg, without end. A step whose logits are not finite leaves the scale as it is.
     Source: Zhang et al. 2019, https://arxiv.org/abs/1905.00292
     """
 
-    def __init__(self, classes, dynamic=False, **kwargs):
-        super().__init__(classes, least_classes=3, **kwargs)  # ln(1) = 0 would be the scale of two
+    def __init__(self, num_classes, dynamic=False, **kwargs):
+        super().__init__(num_classes, **kwargs)
+        require(self, num_classes=num_classes, at_least=3)  # of two, the scale would be ln(1) = 0
         self.dynamic = dynamic
+        self.scale = self.fixed_scale = math.sqrt(2) * math.log(num_classes - 1)
 
     def get_config(self):
         return super().get_config() | {"dynamic": self.dynamic}
 
-    def build(self, embedding_shape, label_shape=None):
-        super().build(embedding_shape)
-        start = keras.initializers.Constant(math.sqrt(2) * math.log(self.classes - 1))
-        self.scale = self.add_weight(name="scale", shape=(), initializer=start, trainable=False)
+    def build(self, input_shape):
+        super().build(input_shape)
+        if self.dynamic:
+            start = keras.initializers.Constant(self.fixed_scale)
+            self.scale = self.add_weight(name="scale", shape=(), initializer=start, trainable=False, aggregation="mean")
 
-    def logits(self, embedding, right, training):
-        cosine = self.cosines(embedding)
-        if self.dynamic and training and right is not None:
-            self.scale.assign(self.next_scale(ops.stop_gradient(cosine), right))
-        return self.scale * cosine
+    def call(self, embedding):
+        """Logits, (n, num_classes), of embeddings, (n, d)."""
+        return self.current_scale() * self.cosines(embedding)
 
-    def next_scale(self, cosine, right):
-        """The scale that the paper sets from a batch's cosines, (n, classes), and right classes."""
-        wrong_logits = ops.where(right, -math.inf, self.scale * cosine)
-        log_b_avg = ops.logsumexp(wrong_logits) - ops.log(ops.cast(ops.shape(cosine)[0], "float32"))
-        theta = ops.arccos(ops.max(ops.where(right, cosine, -1.0), axis=1))  # (n,)
-        theta_med = ops.median(theta)
-        return ops.maximum(log_b_avg / ops.cos(ops.minimum(math.pi / 4, theta_med)), SMALLEST_SCALE)
+    def current_scale(self):
+        """The scale as it is now: a copy, since PyTorch must not find another value when it derives."""
+        return ops.copy(ops.cast(self.scale, self.compute_dtype)) if self.dynamic else self.scale
+
+    def training_logits(self, logits, right):
+        if not self.dynamic:
+            return logits
+        cosine = logits / self.current_scale()
+        self.scale.assign(self.next_scale(ops.stop_gradient(logits), ops.stop_gradient(cosine), right))
+        return self.current_scale() * cosine
+
+    def next_scale(self, logits, cosine, right):
+        """The scale that the paper sets from a batch's logits, cosines and right classes, (n, num_classes) each."""
+        wrong_logits = ops.where(right, -math.inf, logits)
+        log_b_avg = ops.logsumexp(wrong_logits) - ops.log(ops.cast(ops.shape(logits)[0], logits.dtype))
+        theta = ops.arccos(ops.clip(ops.max(ops.where(right, cosine, -1.0), axis=1), -1.0, 1.0))  # (n,)
+        scale = log_b_avg / ops.cos(ops.minimum(math.pi / 4, ops.median(theta)))
+        bounded = ops.clip(scale, SMALLEST_SCALE, self.fixed_scale)
+        return ops.where(ops.isfinite(scale), bounded, self.current_scale())
+
+
+@register
+class SubClusterAdaCos(Head):
+    """AdaCos's fixed scale with several centres a class: the logarithm of the sum of exp(s cos theta) over them.
+
+    s = sqrt(2) ln(num_classes num_centers - 1). The softmax of these logits gives a class the probabilities of its
+    centres, added. The kernel has the centres of a class side by side.
+    Source: Wilkinghoff 2021, https://doi.org/10.1109/IJCNN52387.2021.9534290
+    """
+
+    def __init__(self, num_classes, num_centers=16, **kwargs):
+        super().__init__(num_classes, **kwargs)
+        require(self, num_centers=num_centers, at_least=1)
+        require(self, **{"num_classes * num_centers": num_classes * num_centers}, at_least=3)
+        self.num_centers = num_centers
+        self.scale = math.sqrt(2) * math.log(num_classes * num_centers - 1)
+
+    def get_config(self):
+        return super().get_config() | {"num_centers": self.num_centers}
+
+    def build(self, input_shape):
+        self.add_kernel(input_shape[-1], self.num_classes * self.num_centers)
+
+    def call(self, embedding):
+        """Logits, (n, num_classes), of embeddings, (n, d)."""
+        cosine = ops.reshape(self.cosines(embedding), (-1, self.num_classes, self.num_centers))
+        return ops.logsumexp(self.scale * cosine, axis=-1)
+
+
+def require(head, at_least=None, **argument):
+    """Raise ValueError unless the argument, NAME=value, is positive and finite, or at least so much."""
+    ((name, value),) = argument.items()
+    if not (0 < value < math.inf if at_least is None else value >= at_least):
+        needed = "a positive number" if at_least is None else f"at least {at_least}"
+        raise ValueError(f"{type(head).__name__}: {name} is {value}; it must be {needed}")

@@ -1,127 +1,13 @@
-"""Networks: the three convolutions of this project, MobileNetV2, and files that load with Keras's safe mode on."""
+"""Network files that load with Keras's safe mode on."""
 
-import functools
-import hashlib
-import os
-import random
 import zipfile
 from pathlib import Path
 
 import keras
 
-from hypersphere import heads, layers  # noqa: F401 - registers what saved networks are made of
+import hypersphere.model  # noqa: F401 - registers what saved networks are made of
 from hypersphere.errors import InputError
 from hypersphere.files import replacing
-
-
-def layer_seeds(seed):
-    """Seeds for a network's layers, one after the other: the same for the same seed, in any thread or process.
-
-    A layer without one would draw its own from Python's generator, from which a cluster's worker draws as well.
-    """
-    generator = random.Random(seed)
-    while True:
-        yield generator.randint(1, 10**9)
-
-
-def convolutional_embedding(image, seeds, *, filters, units, batch_norm=False, penalty=None, name="embedding"):
-    """Three convolutions and a linear layer: images, (n, h, w, c), to (n, units) float32.
-
-    Each convolution, 3x3, is followed by 2x2 max-pooling, batch normalisation if `batch_norm`, and a ReLU, whose
-    output is the layer "block1" to "block3". After the blocks all is float32.
-
-    seeds : as `layer_seeds` gives them. filters : of the three convolutions. penalty : a regularizer of the kernels.
-    name : of the last layer.
-    """
-    initializer = keras.initializers.HeNormal if batch_norm else keras.initializers.GlorotUniform
-    options = {"use_bias": not batch_norm, "kernel_regularizer": penalty}
-    normalise = functools.partial(keras.layers.BatchNormalization, momentum=0.9)  # 0.99 is too slow for few epochs
-    x = image
-    for number, count in enumerate(filters, 1):
-        x = keras.layers.Conv2D(count, 3, padding="same", kernel_initializer=initializer(next(seeds)), **options)(x)
-        x = keras.layers.MaxPooling2D(2)(x)  # before what follows, which then costs a quarter
-        if batch_norm:
-            x = normalise()(x)
-        x = keras.layers.ReLU(name=f"block{number}")(x)
-    x = keras.layers.Flatten()(x)
-    options |= {"kernel_initializer": keras.initializers.GlorotUniform(next(seeds)), "dtype": "float32"}
-    x = keras.layers.Dense(units, name=None if batch_norm else name, **options)(x)
-    return normalise(dtype="float32", name=name)(x) if batch_norm else x
-
-
-def mobilenetv2(width, size, weights):
-    """MobileNetV2 without its classifier: (n, size, size, 3), pixels in [-1, 1], to (n, size / 32, size / 32, 1280).
-
-    width : the share of filters. weights : "imagenet" (downloaded once by Keras), "none" or the path of a weights file.
-    Raises InputError if the weights are missing, cannot be downloaded or do not fit.
-    Source: Sandler et al. 2018, https://arxiv.org/abs/1801.04381
-    """
-    file = f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{width}_{size}_no_top.h5"
-    if weights not in ("imagenet", "none") and not Path(weights).is_file():
-        raise InputError(f"{weights}: missing; give --weights imagenet, none or a file such as {file}")
-    options = {"input_shape": (size, size, 3), "alpha": width, "include_top": False}
-    try:
-        return keras.applications.MobileNetV2(**options, weights=None if weights == "none" else weights)
-    except Exception as error:  # Keras's download raises bare Exceptions, its reader many kinds
-        if weights != "imagenet":
-            raise InputError(
-                f"{weights}: no weights of MobileNetV2 of width {width}; give the --width it has"
-            ) from None
-        folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
-        raise InputError(
-            f"the ImageNet weights could not be downloaded ({error}): run again with a network, or put "
-            f"{file} into {folder}, or name a copy of it with --weights"
-        ) from None
-
-
-def weights_sha256(network):
-    """SHA-256 of a network's tensors, in order, which tells weights apart whatever file they come from."""
-    return hashlib.sha256(b"".join(tensor.tobytes() for tensor in network.get_weights())).hexdigest()
-
-
-def for_mobilenet(image, size):
-    """Images, (n, h, w, 1 or 3) in [0, 1], as MobileNetV2 takes them: (n, size, size, 3) in [-1, 1]."""
-    # Not the layer Resizing: a network with it, called without `training=False`, runs in training mode.
-    x = keras.ops.image.resize(2 * image - 1, (size, size))
-    return keras.layers.Concatenate()([x, x, x]) if image.shape[-1] == 1 else x
-
-
-def follow_the_data(network):
-    """Let a network's batch normalisation keep pace with a short training: momentum 0.9.
-
-    At Keras's 0.999, a few hundred steps leave the moving statistics of the old data.
-    """
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.9
-
-
-def mobilenetv2_embedding(image, network, size):
-    """Images, (n, h, w, 1 or 3) in [0, 1], through a MobileNetV2 to be trained, to (n, 1280) float32."""
-    follow_the_data(network)
-    x = network(for_mobilenet(image, size))
-    return keras.layers.GlobalAveragePooling2D(dtype="float32", name="embedding")(x)
-
-
-def mobilenetv2_halves(image_shape, network, size):
-    """A MobileNetV2 cut after block 12: the frozen part, images in [0, 1] to "maps", and the upper part, to be trained.
-
-    The maps are (n, size / 16, size / 16, c) float16, which halves the memory that they take; what the upper part
-    makes of them is (n, size / 32, size / 32, 1280).
-    """
-    image, maps = keras.Input(image_shape), network.get_layer("block_12_add").output
-    lower, upper = keras.Model(network.input, maps), keras.Model(maps, network.output)
-    follow_the_data(upper)
-    return keras.Model(image, {"maps": keras.ops.cast(lower(for_mobilenet(image, size)), "float16")}), upper
-
-
-def mobilenetv2_features(image_shape, network, size, names):
-    """A model of images in [0, 1] to MobileNetV2's layers, averaged over space: {name of the layer: (n, d) float32}."""
-    image = keras.Input(image_shape)
-    inner = keras.Model(network.input, [network.get_layer(name).output for name in names])
-    pool = keras.layers.GlobalAveragePooling2D(dtype="float32")
-    outputs = inner(for_mobilenet(image, size))
-    return keras.Model(image, {name: pool(output) for name, output in zip(names, outputs, strict=True)})
 
 
 def save_network(network, path):
@@ -131,19 +17,20 @@ def save_network(network, path):
         without_optimizer.save(beside)
 
 
-def load_network(path, remedy):
+def load_network(path, remedy, layers=()):
     """Load a `.keras` file with safe mode on.
 
-    Raises InputError, which ends with the remedy, if the file is missing or no network with the layers "block1",
-    "block3" and "embedding".
+    layers : names of layers that the network must have. Raises InputError, which ends with the remedy, if the file is
+    missing or no such network.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: missing; {remedy}")
     try:
         network = keras.saving.load_model(path, compile=False)
-        for name in ["block1", "block3", "embedding"]:
+        for name in layers:
             network.get_layer(name)
     except (ValueError, TypeError, KeyError, OSError, RuntimeError, zipfile.BadZipFile):
-        raise InputError(f"{path}: not a network of this project; {remedy}") from None
+        wanted = f"a network with the layers {', '.join(layers)}" if layers else "a network"
+        raise InputError(f"{path}: not {wanted}; {remedy}") from None
     return network

@@ -1,31 +1,15 @@
-"""Training that can be interrupted, in the fastest number format, on one device or several."""
+"""Training on TensorFlow: batches without Keras's pauses, a schedule, mixed precision, progress in one line."""
 
-import contextlib
-import hashlib
-import json
 import math
-import os
-import shutil
 import time
-from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 from hypersphere import cli
-from hypersphere.errors import InputError
-from hypersphere.files import cannot_write, replacing
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # Keras's names
 STEPS_PER_EXECUTION = 20  # between two returns to Python
-
-
-def fastest_precision():
-    """ "bfloat16" where the processor multiplies matrices in it (AMX), twice as fast; else "float32"."""
-    with contextlib.suppress(OSError):
-        if "amx_bf16" in Path("/proc/cpuinfo").read_text().split():
-            return "bfloat16"
-    return "float32"
 
 
 def one_cycle(peak, steps, warmup_share=0.3):
@@ -40,8 +24,7 @@ def shuffled_batches(x, y, batch_size, seed, epoch):
     """A tf.data.Dataset of one epoch, in an order drawn from (seed, epoch).
 
     x : floats as they are, or bytes, which take a quarter of the memory and become floats in [0, 1].
-    epoch : tf.Variable, read whenever an epoch starts, so that a training which continues in
-    epoch 7 sees the same batches as one that was never interrupted.
+    epoch : tf.Variable, read whenever an epoch starts.
     """
 
     def order(_):
@@ -60,17 +43,12 @@ def shuffled_batches(x, y, batch_size, seed, epoch):
     return batches.with_options(options).apply(tf.data.experimental.assert_cardinality(steps))
 
 
-class EpochFile(keras.callbacks.Callback):
-    """Keeps an epoch's metrics and seconds in a JSON file, and continues the file of a first attempt.
+class EpochClock(keras.callbacks.Callback):
+    """Counts epochs in a variable, before their batches are drawn, and keeps the metrics and seconds of each."""
 
-    It also moves the variable `epoch` on, before the epoch's batches are drawn.
-    """
-
-    def __init__(self, path, epoch):
+    def __init__(self, epoch):
         super().__init__()
-        self.path = path
-        self.epoch = epoch
-        self.rows = json.loads(path.read_text()) if path.exists() else []
+        self.epoch, self.rows = epoch, []
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch.assign(epoch)
@@ -78,10 +56,7 @@ class EpochFile(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         seconds = time.perf_counter() - self.started
-        row = {name: float(value) for name, value in logs.items()} | {"seconds": seconds}
-        self.rows = [*self.rows[:epoch], row]
-        with replacing(self.path) as beside:
-            beside.write_text(json.dumps(self.rows))
+        self.rows.append({name: float(value) for name, value in logs.items()} | {"seconds": seconds})
 
 
 class ProgressLine(keras.callbacks.Callback):
@@ -97,7 +72,7 @@ class ProgressLine(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if "val_accuracy" in logs:
             self.line.set_postfix_str(f"val {logs['val_accuracy']:.2%}", refresh=False)
-        self.line.update(epoch + 1 - self.line.n)  # more than one where an interrupted training continues
+        self.line.update()
 
     def on_train_end(self, logs=None):
         self.line.close()
@@ -106,60 +81,32 @@ class ProgressLine(keras.callbacks.Callback):
 def compile_for_logits(network, optimizer, loss=None):
     """Compile a network whose outputs are logits; loss : by default the cross-entropy of labels, (n,).
 
-    The softmax is part of the loss, where it cannot saturate. Without XLA, which leaves out the heads' check of labels.
+    The softmax is part of the loss, where it cannot saturate. Without XLA, under which a label that is out of range
+    raises no error.
     """
     loss = loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    steps = 1 if tf.distribute.has_strategy() else STEPS_PER_EXECUTION  # several fail on several devices, in Keras
-    network.compile(optimizer, loss, metrics=["accuracy"], steps_per_execution=steps, jit_compile=False)
+    options = {"steps_per_execution": STEPS_PER_EXECUTION, "jit_compile": False}
+    network.compile(optimizer, loss=loss, metrics=["accuracy"], **options)
 
 
-def fit(network, training_data, validation_data, *, epochs, batch_size, seed, state_folder, verbose=False):
-    """Train a compiled network, with a progress line, and continue where an earlier call was interrupted.
+def fit(network, training_data, validation_data=None, *, epochs, batch_size, seed, show=None):
+    """Train a compiled network; returns a list of one dictionary of metrics and seconds an epoch.
 
-    training_data, validation_data : (x, y), x : (n, h, w, c) float32, y : (n,) int64.
-    Returns the history: one dict of metrics and seconds an epoch.
-    The state after each epoch is kept in `state_folder`: the same call continues from there, a
-    call with another network or other arguments starts anew. verbose : print Keras's progress bars instead.
-    """
-    settings = [network.to_json(), network.optimizer.get_config(), epochs, batch_size, seed, len(training_data[0])]
-    state = state_folder / hashlib.sha256(repr(settings).encode()).hexdigest()[:12]
-    if not (state / "keras" / "training_metadata.json").exists():
-        shutil.rmtree(state, ignore_errors=True)  # interrupted before the first epoch was kept
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-        epoch = tf.Variable(0)
-        rows = EpochFile(state / "history.json", epoch)
-        backup = keras.callbacks.BackupAndRestore(state / "keras", double_checkpoint=True, delete_checkpoint=False)
-        network.fit(
-            shuffled_batches(*training_data, batch_size, seed, epoch),
-            epochs=epochs,
-            validation_data=validation_data,
-            validation_batch_size=1000,
-            callbacks=[rows, backup] + ([] if verbose else [ProgressLine(epochs)]),
-            shuffle=False,  # the batches are shuffled already
-            verbose=1 if verbose else 0,
-        )
-    except OSError as error:
-        raise InputError(cannot_write(state, error)) from None
-    return rows.rows
-
-
-def forget(state_folder):
-    """Remove what `fit` keeps for continuing: call it when the results are written."""
-    shutil.rmtree(state_folder, ignore_errors=True)
-
-
-def fit_in_silence(network, x, y, *, epochs, batch_size, seed, with_labels=False):
-    """Train a compiled network, keeping nothing for resuming; returns each epoch's loss.
-
-    with_labels : the network takes images and labels, as heads with a margin do.
+    training_data, validation_data : (x, y), x : (n, ...) float32 or bytes, y : (n,) int64.
+    show : None for silence, "line" for a progress line, "bars" for Keras's progress bars.
     """
     epoch = tf.Variable(0)
-    batches = shuffled_batches(x, y, batch_size, seed, epoch)
-    if with_labels:
-        batches = batches.map(lambda x, y: ((x, y), y))
-    count = keras.callbacks.LambdaCallback(on_epoch_begin=lambda number, logs: epoch.assign(number))
-    return network.fit(batches, epochs=epochs, callbacks=[count], shuffle=False, verbose=0).history["loss"]
+    clock = EpochClock(epoch)
+    network.fit(
+        shuffled_batches(*training_data, batch_size, seed, epoch),
+        epochs=epochs,
+        validation_data=validation_data,
+        validation_batch_size=1000,
+        callbacks=[clock, *([ProgressLine(epochs)] if show == "line" else [])],
+        shuffle=False,  # the batches are shuffled already
+        verbose=1 if show == "bars" else 0,
+    )
+    return clock.rows
 
 
 def in_float32(network):
@@ -172,23 +119,3 @@ def in_float32(network):
     network_in_float32 = keras.models.clone_model(network, clone_function=copy)
     network_in_float32.set_weights(network.get_weights())
     return network_in_float32
-
-
-def use_devices(count):
-    """Build and train from now on with each batch shared among several devices.
-
-    They are GPUs or, on a machine without any, logical CPUs, which gain nothing but show that it works. Raises
-    InputError if there are fewer.
-    """
-    if count == 1:
-        return
-    gpus = tf.config.list_physical_devices("GPU")
-    available = len(gpus) or max(2, os.cpu_count())
-    if count > available:
-        kind = "GPUs" if gpus else "logical CPUs to try it on"
-        raise InputError(f"--devices {count}: this machine has {available} {kind}; give at most as many")
-    if not gpus:
-        (cpu,) = tf.config.list_physical_devices("CPU")
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
-    names = [f"{'GPU' if gpus else 'CPU'}:{number}" for number in range(count)]
-    tf.distribute.experimental_set_strategy(tf.distribute.MirroredStrategy(names))

@@ -75,7 +75,7 @@ def test_read_idx_names_a_missing_file_and_checks_the_official_content(tmp_path)
     with pytest.raises(InputError, match=f"{path}: missing"):
         datasets.read_idx(path)
     path.parent.mkdir()
-    content = bytearray(gzip.decompress((datasets.PROJECT_DATA / "mnist" / path.name).read_bytes()))
+    content = bytearray(gzip.decompress((datasets.CLONE_DATA / "mnist" / path.name).read_bytes()))
     content[100] ^= 1
     path.write_bytes(gzip.compress(bytes(content)))
     with pytest.raises(InputError, match="SHA-256"):
@@ -84,10 +84,10 @@ def test_read_idx_names_a_missing_file_and_checks_the_official_content(tmp_path)
 
 def test_the_named_folder_comes_first_and_the_projects_is_the_last(tmp_path, data_folder, monkeypatch):
     monkeypatch.delenv("HYPERSPHERE_DATA", raising=False)
-    assert datasets.data_folders() == [datasets.PROJECT_DATA]
-    assert datasets.data_folders(data_folder) == [data_folder, datasets.PROJECT_DATA]
+    assert datasets.data_folders() == [datasets.CLONE_DATA]
+    assert datasets.data_folders(data_folder) == [data_folder, datasets.CLONE_DATA]
     monkeypatch.setenv("HYPERSPHERE_DATA", str(data_folder))
-    assert datasets.data_folders() == [data_folder, datasets.PROJECT_DATA]
+    assert datasets.data_folders() == [data_folder, datasets.CLONE_DATA]
     assert datasets.find_cifar10() == data_folder / datasets.CIFAR10_FOLDER
     assert len(datasets.read_labelled("mnist", "t10k")[1]) == 10_000, "MNIST is in the project's folder alone"
     with pytest.raises(InputError, match=f"{tmp_path}: no data set in this folder"):
@@ -138,7 +138,7 @@ def test_read_cifar10_names_a_damaged_file(tmp_path, monkeypatch):
 
 
 def test_copies_of_cifar10_are_told_apart(data_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "PROJECT_DATA", tmp_path)
+    monkeypatch.setattr(datasets, "CLONE_DATA", tmp_path)
     monkeypatch.delenv("HYPERSPHERE_DATA", raising=False)
     assert datasets.cifar10_sha256() is None
     content = (data_folder / datasets.CIFAR10_FOLDER / "test_batch.bin").read_bytes()

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from hypersphere import features, networks, training
+from experiments import building
+from hypersphere import features, training
 
 
 @pytest.fixture(scope="module")
 def network():
     image = keras.Input((16, 16, 1))
-    embedding = networks.convolutional_embedding(image, networks.layer_seeds(0), filters=[2, 3, 4], units=5)
+    embedding = building.convolutional_embedding(image, building.layer_seeds(0), filters=[2, 3, 4], units=5)
     return keras.Model(image, keras.layers.Dense(10)(embedding))
 
 
@@ -53,7 +54,7 @@ def test_features_are_float32_under_mixed_precision(images):
     keras.config.set_dtype_policy(training.POLICIES["bfloat16"])
     try:
         image = keras.Input((16, 16, 1))
-        embedding = networks.convolutional_embedding(image, networks.layer_seeds(0), filters=[2, 3, 4], units=5)
+        embedding = building.convolutional_embedding(image, building.layer_seeds(0), filters=[2, 3, 4], units=5)
         mixed = keras.Model(image, keras.layers.Dense(10, dtype="float32")(embedding))
     finally:
         keras.config.set_dtype_policy(policy)
@@ -65,7 +66,7 @@ def test_an_ensemble_is_looked_at_side_by_side(network, images):
     for seed in [1, 2]:
         image = keras.Input((16, 16, 1))
         options = {"filters": [2, 3, 4], "units": 5, "batch_norm": True}
-        embedding = networks.convolutional_embedding(image, networks.layer_seeds(seed), **options)
+        embedding = building.convolutional_embedding(image, building.layer_seeds(seed), **options)
         turn_networks.append(keras.Model(image, keras.layers.Dense(41)(embedding)))
     found = features.extract(network, images, turn_networks, batch_size=20)
     assert {of.dtype.name for of in found.values()} == {"float32"}

@@ -8,8 +8,8 @@ import pytest
 from sklearn.neighbors import LocalOutlierFactor
 
 from conftest import run, write_cifar10
-from experiments import draws, heads
-from hypersphere import datasets, networks, scores
+from experiments import building, draws, heads
+from hypersphere import datasets, scores
 from hypersphere.errors import InputError
 
 SNEAKER_BOOT = ("fashion-mnist", 7, 9)
@@ -112,6 +112,20 @@ def test_a_draw_is_decided_by_its_seed():
     np.testing.assert_array_equal(first.x_train, draws.draw(*SNEAKER_BOOT, 0, smoke=True).x_train)
 
 
+@pytest.mark.parametrize("name", ["l2softmax", "arcface", "adacos"])
+def test_legacy_heads_divide_by_the_norm_of_the_whole_batch_and_kernel(name):
+    rng = np.random.default_rng(0)
+    x, kernel = rng.normal(size=(9, 4)), rng.normal(size=(4, 5))
+    arguments = {"l2softmax": {"alpha": 5.0}, "arcface": {"scale": 1.0, "margin": 0.1}, "adacos": {}}[name]
+    head = heads.head_of(name, arguments, 5, building.layer_seeds(0), legacy=True)
+    head.build((None, 4))
+    head.kernel.assign(kernel)
+    expected = x / np.sqrt((x**2).sum()) @ kernel * (5 if name == "l2softmax" else 1)
+    if name != "l2softmax":
+        expected *= head.scale / np.sqrt((kernel**2).sum())
+    np.testing.assert_allclose(head(x.astype("float32")), expected, atol=1e-5)
+
+
 def test_legacy_labels_collide_as_in_the_published_code():
     plain, legacy = (draws.draw(*SNEAKER_BOOT, 0, legacy=legacy, smoke=True) for legacy in [False, True])
     np.testing.assert_array_equal(plain.x_train, legacy.x_train)
@@ -183,11 +197,11 @@ def test_both_networks_share_their_weights_and_differ_by_the_margin():
     (settings,) = heads.plan(args_of()).values()
     training, network = heads.build(settings, (28, 28, 1), n_classes=9)
     x = np.random.default_rng(0).random((3, 28, 28, 1), dtype=np.float32)
-    with_margin = training([x, np.array([0, 1, 2])], training=False).numpy()
+    right = np.eye(3, 9, dtype=bool)
+    with_margin = training.head.training_logits(training(x, training=False), right).numpy()
     without = network(x).numpy()
     assert np.all(np.diag(with_margin) < np.diag(without))
-    off_diagonal = ~np.eye(3, 9, dtype=bool)
-    np.testing.assert_allclose(with_margin[off_diagonal], without[off_diagonal], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(with_margin[~right], without[~right], rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(network(x), network(x, training=False), "the network to use changes its images")
 
 
@@ -195,13 +209,13 @@ def test_augmentation_mirrors_and_shifts_in_training_alone():
     x = np.zeros((64, 32, 32, 3), np.float32)
     x[:, 10, 20] = 1
     image = keras.Input((32, 32, 3))
-    augmented = heads.augment(image, heads.CNN_RECIPES["cifar10"], networks.layer_seeds(0))
+    augmented = heads.augment(image, heads.CNN_RECIPES["cifar10"], building.layer_seeds(0))
     network = keras.Model(image, augmented)
     np.testing.assert_array_equal(network(x, training=False), x)
     rows, columns = np.nonzero(network(x, training=True).numpy()[..., 0])[1:]
     assert {8, 12} <= set(rows) <= set(range(8, 13))
     assert {18, 22, 9, 13} <= set(columns) <= {*range(18, 23), *range(9, 14)}  # 31 - 20 = 11 when mirrored
-    digits = keras.Model(image, heads.augment(image, heads.CNN_RECIPES["mnist"], networks.layer_seeds(0)))
+    digits = keras.Model(image, heads.augment(image, heads.CNN_RECIPES["mnist"], building.layer_seeds(0)))
     np.testing.assert_array_equal(digits(x, training=True), x, "a mirrored digit is no digit")
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from experiments import building
 from hypersphere import layers
 
 
@@ -62,21 +63,21 @@ def centers(images):
 def test_warp_moves_as_far_as_it_says(largest, farthest):
     x = np.zeros((500, 28, 28, 1), np.float32)
     x[:, 13:15, 19:22] = 1  # its centre is 6.5 pixels to the right of the middle
-    moved = np.abs(centers(layers.RandomWarp(**largest, seed=0)(x, training=True).numpy()) - [13.5, 20])
+    moved = np.abs(centers(building.RandomWarp(**largest, seed=0)(x, training=True).numpy()) - [13.5, 20])
     np.testing.assert_allclose(moved.max(axis=0), farthest, atol=0.15)  # pixels; the largest of 500 draws
 
 
 def test_a_warp_leaves_a_share_unchanged():
     x = np.random.default_rng(0).random((1000, 28, 28, 1), dtype=np.float32)
-    warped = layers.RandomWarp(unchanged=0.3, seed=0)(x, training=True).numpy()
+    warped = building.RandomWarp(unchanged=0.3, seed=0)(x, training=True).numpy()
     stayed = [np.allclose(image, before, atol=1e-4) for image, before in zip(warped, x, strict=True)]
     assert np.mean(stayed) == pytest.approx(0.3, abs=4 * np.sqrt(0.3 * 0.7 / 1000))
 
 
 def test_a_warp_is_for_training_alone_and_decided_by_its_seed():
     x = np.random.default_rng(0).random((8, 28, 28, 1), dtype=np.float32)
-    warp = layers.RandomWarp(rotation=5, zoom=0.2, shift=1, unchanged=0.5, seed=3)
-    again = layers.RandomWarp.from_config(warp.get_config())
+    warp = building.RandomWarp(rotation=5, zoom=0.2, shift=1, unchanged=0.5, seed=3)
+    again = building.RandomWarp.from_config(warp.get_config())
     np.testing.assert_array_equal(warp(x), x)
     first = warp(x, training=True)
     np.testing.assert_array_equal(again(x, training=True), first)
@@ -86,10 +87,10 @@ def test_a_warp_is_for_training_alone_and_decided_by_its_seed():
 def test_a_warp_computes_in_float32_under_mixed_precision():
     policy = keras.config.dtype_policy()
     x = np.random.default_rng(0).random((4, 28, 28, 1), dtype=np.float32)
-    expected = layers.RandomWarp(seed=1)(x, training=True)
+    expected = building.RandomWarp(seed=1)(x, training=True)
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        warped = layers.RandomWarp(seed=1)(x, training=True)
+        warped = building.RandomWarp(seed=1)(x, training=True)
     finally:
         keras.config.set_dtype_policy(policy)
     assert warped.dtype == "float32"

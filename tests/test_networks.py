@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from conftest import run_python
+from experiments import building, mobilenet
 from hypersphere import detectors, features, heads, layers, networks, training
 from hypersphere.errors import InputError
 
@@ -17,9 +18,11 @@ def small_network(alpha=16.0, size=16, **options):
     """The network of the scripts, small, with AdaCos as its head."""
     image = keras.Input((size, size, 1))
     options = {"filters": [2, 3, 4], "units": 5, "name": "linear"} | options
-    x = networks.convolutional_embedding(image, networks.layer_seeds(0), **options)
+    x = building.convolutional_embedding(image, building.layer_seeds(0), **options)
     embedding = keras.layers.Lambda(layers.l2_constrain, arguments={"alpha": alpha}, name="embedding")(x)
-    return keras.Model(image, heads.AdaCos(10, seed=1)(embedding), name="small")
+    return keras.Model(
+        image, heads.AdaCos(10, kernel_initializer=keras.initializers.GlorotUniform(1))(embedding), name="small"
+    )
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def numpy_pool(x):
 
 def test_convolutional_embedding_is_its_formula():
     image = keras.Input((15, 17, 2))
-    embedding = networks.convolutional_embedding(image, networks.layer_seeds(4), filters=[3, 4, 5], units=6)
+    embedding = building.convolutional_embedding(image, building.layer_seeds(4), filters=[3, 4, 5], units=6)
     network = keras.Model(image, embedding)
     rng = np.random.default_rng(0)
     weights = [rng.normal(0, 0.5, weight.shape) for weight in network.get_weights()]
@@ -62,7 +65,7 @@ def test_convolutional_embedding_is_its_formula():
 def test_batch_normalisation_precedes_each_relu_and_ends_the_embedding(images):
     image = keras.Input((16, 16, 1))
     options = {"filters": [4, 4, 4], "units": 5, "batch_norm": True}
-    network = keras.Model(image, networks.convolutional_embedding(image, networks.layer_seeds(0), **options))
+    network = keras.Model(image, building.convolutional_embedding(image, building.layer_seeds(0), **options))
     assert sum(isinstance(layer, keras.layers.BatchNormalization) for layer in network.layers) == 4
     embedding = keras.ops.convert_to_numpy(network(images, training=True))
     np.testing.assert_allclose(embedding.mean(axis=0), 0, atol=1e-4)
@@ -93,12 +96,12 @@ def test_mixed_precision_ends_at_the_blocks(batch_norm):
 
 
 def test_seeds_are_those_of_their_number_whatever_else_draws():
-    seeds = networks.layer_seeds(7)
+    seeds = building.layer_seeds(7)
     first = next(seeds)
     random.seed(0)
-    again = networks.layer_seeds(7)
+    again = building.layer_seeds(7)
     assert [first, next(seeds)] == [next(again), next(again)]
-    assert next(networks.layer_seeds(8)) != first
+    assert next(building.layer_seeds(8)) != first
     for one, two in zip(small_network().get_weights(), small_network().get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
 
@@ -106,10 +109,10 @@ def test_seeds_are_those_of_their_number_whatever_else_draws():
 def test_mobilenetv2_reads_weights_and_takes_grey_images(tmp_path):
     made = keras.applications.MobileNetV2((96, 96, 3), alpha=0.35, include_top=False, weights=None)
     made.save_weights(tmp_path / "own.weights.h5")
-    read = networks.mobilenetv2(0.35, 96, str(tmp_path / "own.weights.h5"))
-    assert networks.weights_sha256(read) == networks.weights_sha256(made)
+    read = mobilenet.mobilenetv2(0.35, 96, str(tmp_path / "own.weights.h5"))
+    assert mobilenet.weights_sha256(read) == mobilenet.weights_sha256(made)
     image = keras.Input((28, 28, 1))
-    network = keras.Model(image, networks.mobilenetv2_embedding(image, read, 96))
+    network = keras.Model(image, mobilenet.mobilenetv2_embedding(image, read, 96))
     x = np.random.default_rng(0).random((2, 28, 28, 1), dtype=np.float32)
     resized = np.repeat(keras.ops.image.resize(2 * x - 1, (96, 96)), 3, axis=-1)
     assert resized.min() < -0.9, "ImageNet's weights expect pixels in [-1, 1]"
@@ -121,28 +124,28 @@ def test_mobilenetv2_reads_weights_and_takes_grey_images(tmp_path):
     np.testing.assert_array_equal(network(x), network(x, training=False), "called alone, it is no training")
     assert network.layers[-1].name == "embedding"
     layers = ["block_6_expand_relu", "out_relu"]
-    features = networks.mobilenetv2_features((28, 28, 1), read, 96, layers)(x)
+    features = mobilenet.mobilenetv2_features((28, 28, 1), read, 96, layers)(x)
     assert list(features) == layers and features["block_6_expand_relu"].shape == (2, 96)
     np.testing.assert_allclose(features["out_relu"] / largest, expected / largest, atol=1e-3)
 
 
 def test_mobilenetv2_forgets_the_old_statistics_within_a_short_training():
     """At Keras's momentum of 0.999 the moving statistics would be ImageNet's after hundreds of steps."""
-    network = networks.mobilenetv2(0.35, 96, "none")
-    networks.mobilenetv2_embedding(keras.Input((96, 96, 3)), network, 96)
+    network = mobilenet.mobilenetv2(0.35, 96, "none")
+    mobilenet.mobilenetv2_embedding(keras.Input((96, 96, 3)), network, 96)
     momenta = {layer.momentum for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)}
     assert momenta == {0.9}
 
 
 def test_the_halves_of_mobilenetv2_make_the_whole():
-    network, image = networks.mobilenetv2(0.35, 96, "none"), keras.Input((32, 32, 3))
+    network, image = mobilenet.mobilenetv2(0.35, 96, "none"), keras.Input((32, 32, 3))
     x = np.random.default_rng(0).random((8, 32, 32, 3), dtype=np.float32)
-    model = keras.Model(image, network(networks.for_mobilenet(image, 96)))
+    model = keras.Model(image, network(mobilenet.for_mobilenet(image, 96)))
     for layer in network.layers:
         layer.momentum = 0
     model(x, training=True)  # without it, random weights make the maps smaller than float16 can tell
     whole = model(x)
-    lower, upper = networks.mobilenetv2_halves((32, 32, 3), network, 96)
+    lower, upper = mobilenet.mobilenetv2_halves((32, 32, 3), network, 96)
     maps = lower(x)["maps"]
     assert maps.shape[1:3] == (6, 6) and maps.dtype == "float16"
     np.testing.assert_allclose(upper(maps), whole, atol=0.02)
@@ -152,12 +155,12 @@ def test_the_halves_of_mobilenetv2_make_the_whole():
 @pytest.mark.filterwarnings("ignore:Skipping nested")
 def test_mobilenetv2_names_what_are_no_weights(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"no\.h5: missing; give --weights imagenet, none or"):
-        networks.mobilenetv2(0.5, 96, "no.h5")
+        mobilenet.mobilenetv2(0.5, 96, "no.h5")
     (tmp_path / "broken.h5").write_bytes(b"no weights")
-    networks.mobilenetv2(0.35, 96, "none").save_weights(tmp_path / "other.weights.h5")
+    mobilenet.mobilenetv2(0.35, 96, "none").save_weights(tmp_path / "other.weights.h5")
     for name in ["broken.h5", "other.weights.h5"]:
         with pytest.raises(InputError, match=rf"{name}: no weights of MobileNetV2 of width 0\.5") as error:
-            networks.mobilenetv2(0.5, 96, str(tmp_path / name))
+            mobilenet.mobilenetv2(0.5, 96, str(tmp_path / name))
         assert "\n" not in str(error.value)
 
     def no_network(**arguments):
@@ -166,7 +169,7 @@ def test_mobilenetv2_names_what_are_no_weights(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.applications, "MobileNetV2", no_network)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     with pytest.raises(InputError, match="could not be downloaded") as error:
-        networks.mobilenetv2(0.35, 128, "imagenet")
+        mobilenet.mobilenetv2(0.35, 128, "imagenet")
     file = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_128_no_top.h5"
     assert f"put {file} into {tmp_path / 'keras' / 'models'}" in str(error.value)
 
@@ -224,5 +227,5 @@ def test_load_network_names_what_is_no_network(tmp_path):
     keras.Model(network.input, network.get_layer("block1").output).save(tmp_path / "other.keras")
     for damaged in [b"{}", content[: len(content) // 2], encrypted, (tmp_path / "other.keras").read_bytes()]:
         path.write_bytes(damaged)
-        with pytest.raises(InputError, match=r"n\.keras: not a network of this project; train again"):
-            networks.load_network(path, "train again")
+        with pytest.raises(InputError, match=r"n\.keras: not a network with the layers embedding; train again"):
+            networks.load_network(path, "train again", ["embedding"])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments import made_outliers
 from hypersphere import datasets, files, outliers
 from hypersphere.errors import InputError
 
@@ -61,8 +62,8 @@ def without_cifar10(tmp_path, monkeypatch):
     """The project's data folder, with Fashion-MNIST alone, and no network."""
     project = tmp_path / "project"
     project.mkdir()
-    (project / "fashion-mnist").symlink_to(datasets.PROJECT_DATA / "fashion-mnist", target_is_directory=True)
-    monkeypatch.setattr(datasets, "PROJECT_DATA", project)
+    (project / "fashion-mnist").symlink_to(datasets.CLONE_DATA / "fashion-mnist", target_is_directory=True)
+    monkeypatch.setattr(datasets, "CLONE_DATA", project)
     monkeypatch.setattr(datasets, "CIFAR10_URL", "http://127.0.0.1:9/nothing-listens-here")
     monkeypatch.delenv("HYPERSPHERE_DATA", raising=False)
     return project
@@ -100,7 +101,7 @@ def test_far_sets_are_whole_or_their_first_images(data_folder, tmp_path):
     path = data_folder / datasets.CIFAR10_FOLDER / "test_batch.bin"
     grey = outliers.to_grey_digit_size(Image.fromarray(datasets.read_cifar10(path)[0][3]))
     np.testing.assert_allclose(sets["CIFAR-10"][3] * 255, grey, atol=1e-4)
-    few, _ = outliers.load_all(data_folder, smoke=True)
+    few, _ = made_outliers.load_all(data_folder, smoke=True)
     assert [*few] == [*[*sets][:3], "printed letters", "uniform noise", "Gaussian noise", "turned digits"]
     for name, images in few.items():
         assert images.shape[1:] == (28, 28, 1) and images.dtype == np.float32 and len(images) <= 500
@@ -117,7 +118,7 @@ def test_a_damaged_cifar10_is_an_error_and_not_left_out(tmp_path):
 
 
 def test_letters_are_as_described():
-    letters = outliers.draw_letters(copies=1)
+    letters = made_outliers.draw_letters(copies=1)
     assert letters.shape == (20 * 24, 28, 28, 1)
     rows = [np.flatnonzero(image.max(axis=(1, 2)) > 0.2) for image in letters]
     heights = np.array([of_letter[-1] - of_letter[0] + 1 for of_letter in rows])
@@ -125,12 +126,12 @@ def test_letters_are_as_described():
     assert letters.max(axis=(1, 2, 3)).min() > 0.3, "a letter is missing"
     assert letters[:, [0, -1]].max() < 0.2, "a letter is cut off"
     assert len(np.unique(letters.reshape(len(letters), -1), axis=0)) == len(letters)
-    np.testing.assert_array_equal(letters, outliers.draw_letters(copies=1))
+    np.testing.assert_array_equal(letters, made_outliers.draw_letters(copies=1))
 
 
 def test_turned_digits():
     x, y = datasets.load_labelled("mnist", "t10k")
-    turned = outliers.turned_digits()
+    turned = made_outliers.turned_digits()
     assert len(turned) == np.isin(y, [3, 4, 7]).sum()
     np.testing.assert_array_equal(turned[0, :, :, 0], np.rot90(x[0, :, :, 0], 2))  # the first test image is a 7
 
@@ -138,7 +139,7 @@ def test_turned_digits():
 # Clipped to [0, 1], a normal distribution of standard deviation 0.25 about 0.5 keeps one of 0.2399.
 @pytest.mark.parametrize(("kind", "sd"), [("uniform", np.sqrt(1 / 12)), ("gaussian", 0.2399)])
 def test_noise(kind, sd):
-    x = outliers.noise(kind, n=200)
+    x = made_outliers.noise(kind, n=200)
     assert x.shape == (200, 28, 28, 1) and x.dtype == np.float32
     assert x.min() >= 0 and x.max() <= 1
     assert x.mean() == pytest.approx(0.5, abs=4 * sd / np.sqrt(x.size))

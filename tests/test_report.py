@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from conftest import PROJECT, run, run_python
+from conftest import PROJECT, run
 from experiments import report
 from experiments.tables import article1, article2, common, differences, unseen
 from hypersphere import records
@@ -18,18 +18,6 @@ RECORDS = report.load(report.RESULTS)
 
 def test_readme_and_pages_say_what_the_records_say():
     run("experiments.report", "--check")
-
-
-def test_the_report_loads_neither_keras_nor_an_experiment():
-    code = (
-        "import sys, experiments.report\n"
-        "print([m for m in sys.modules if m in ['keras', 'tensorflow'] or m.startswith('experiments.')])"
-    )
-    loaded = run_python(code)
-    assert "keras" not in loaded and "tensorflow" not in loaded
-    assert not any(
-        f"experiments.{name}'" in loaded for name in ["heads", "scoreboard", "seeds", "speed", "sweep", "demo"]
-    )
 
 
 def test_committed_records_are_complete():

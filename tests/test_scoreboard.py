@@ -147,7 +147,7 @@ def test_a_kept_network_is_judged_anew_and_a_damaged_note_trains_anew(trials, da
     def no_training(*args, **kwargs):
         raise AssertionError("it was trained")
 
-    monkeypatch.setattr(scoreboard.training, "fit_in_silence", no_training)
+    monkeypatch.setattr(scoreboard.training, "fit", no_training)
     kept = scoreboard.run_trial(name, settings, data_folder, tmp_path)
     assert kept["metrics"]["accuracy"] == again["metrics"]["accuracy"] and kept["loss"] == again["loss"]
 

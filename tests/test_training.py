@@ -1,17 +1,11 @@
-"""Training that continues as if it had never been interrupted, its batches, rates and number formats."""
-
-import contextlib
-import io
-import json
-import shutil
+"""Training: its batches, rates, number formats and what it shows."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from hypersphere import heads, layers, training
-from hypersphere.errors import InputError
+from hypersphere import CosFace, MetricModel, layers, training
 
 EPOCHS = 4
 
@@ -40,93 +34,14 @@ def start(alpha=16.0):
     return network
 
 
-def fit(images, folder, alpha=16.0, epochs=EPOCHS):
-    network = start(alpha)
-    return network, training.fit(network, images, images, epochs=epochs, batch_size=16, seed=0, state_folder=folder)
+def fit(images, **options):
+    network = start()
+    return network, training.fit(network, images, epochs=EPOCHS, batch_size=16, seed=0, **options)
 
 
-@pytest.fixture(scope="module")
-def whole_folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("whole")
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(images, whole_folder):
-    """A whole training: its weights, its history and what it printed."""
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        network, history = fit(images, whole_folder)
-    return network.get_weights(), history, printed.getvalue()
-
-
-@pytest.fixture
-def finished(uninterrupted, whole_folder, tmp_path):
-    """A copy of what a whole training keeps."""
-    return shutil.copytree(whole_folder, tmp_path / "state")
-
-
-def assert_same_weights(network, weights):
-    for one, two in zip(network.get_weights(), weights, strict=True):
-        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
-
-
-class Interruption(Exception):
-    pass
-
-
-@pytest.mark.parametrize(("kept_epochs", "place"), [(2, "begin"), (1, "end")])
-def test_an_interrupted_training_ends_as_an_uninterrupted_one(
-    kept_epochs, place, images, uninterrupted, tmp_path, monkeypatch, capsys
-):
-    """At the end of an epoch its history is kept, and its weights are not yet."""
-    weights, expected, _ = uninterrupted
-    original = getattr(training.EpochFile, f"on_epoch_{place}")
-
-    def interrupt(self, epoch, logs=None):
-        original(self, epoch, logs)
-        if epoch == kept_epochs:
-            raise Interruption
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training.EpochFile, f"on_epoch_{place}", interrupt)
-        with pytest.raises(Interruption):
-            fit(images, tmp_path)
-    kept = [json.loads(path.read_text())[:kept_epochs] for path in tmp_path.glob("*/history.json")]
-    capsys.readouterr()
-    network, history = fit(images, tmp_path)
-    assert_same_weights(network, weights)
-    assert len(history) == EPOCHS and f"epoch {EPOCHS}/{EPOCHS}" in capsys.readouterr().out
-    np.testing.assert_allclose([row["loss"] for row in history], [row["loss"] for row in expected], rtol=1e-4)
-    assert [history[:kept_epochs]] == kept, "the kept epochs were not trained again"
-
-
-def test_a_finished_training_is_not_repeated_until_forgotten(images, uninterrupted, finished):
-    network, history = fit(images, finished)
-    assert history == uninterrupted[1]  # with the seconds of each epoch
-    assert_same_weights(network, uninterrupted[0])
-    training.forget(finished)
-    assert not finished.exists()
-
-
-@pytest.mark.parametrize("change", [{"alpha": 4.0}, {"epochs": 1}])
-def test_another_network_or_other_arguments_start_anew(change, images, finished):
-    before = set(finished.iterdir())
-    fit(images, finished, **change)
-    (added,) = set(finished.iterdir()) - before
-    assert len(json.loads((added / "history.json").read_text())) == change.get("epochs", EPOCHS)
-
-
-def test_a_history_without_its_weights_is_not_continued(images, uninterrupted, finished):
-    (state,) = finished.iterdir()
-    (state / "keras" / "training_metadata.json").unlink()
-    (state / "history.json").write_text(json.dumps([{"loss": 0.0}] * 9))
-    network, history = fit(images, finished)
-    assert_same_weights(network, uninterrupted[0])
-    assert len(history) == EPOCHS and all(row["loss"] > 0 for row in history)
-
-
-def test_training_learns_validates_and_shows_one_line(uninterrupted):
-    _, history, printed = uninterrupted
+def test_training_learns_validates_and_shows_one_line(images, capsys):
+    _, history = fit(images, validation_data=images, show="line")
+    printed = capsys.readouterr().out
     assert len(history) == EPOCHS and history[-1]["loss"] < history[0]["loss"]
     assert set(history[0]) == {"accuracy", "loss", "val_accuracy", "val_loss", "seconds"}
     last = printed.split("\r")[-1]
@@ -134,38 +49,23 @@ def test_training_learns_validates_and_shows_one_line(uninterrupted):
     assert f"val {history[-1]['val_accuracy']:.2%}" in last
 
 
-def test_a_state_that_cannot_be_written_is_named(images, tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match=f"{tmp_path / 'file'}.*: cannot write"):
-        fit(images, tmp_path / "file")
-
-
-def test_in_silence_the_weights_are_the_same(images, uninterrupted, capsys):
-    network = start()
-    losses = training.fit_in_silence(network, *images, epochs=EPOCHS, batch_size=16, seed=0)
-    assert_same_weights(network, uninterrupted[0])
-    np.testing.assert_allclose(losses, [row["loss"] for row in uninterrupted[1]], rtol=1e-4)
+def test_the_same_seed_gives_the_same_weights_in_silence(images, capsys):
+    (one, first), (two, second) = fit(images), fit(images)
+    np.testing.assert_allclose([row["loss"] for row in first], [row["loss"] for row in second], rtol=1e-4)
+    for weights in zip(one.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_allclose(*weights, rtol=1e-4, atol=1e-5)
     assert capsys.readouterr() == ("", "")
 
 
-def network_with_margin(loss=None):
-    image, label = keras.Input((8, 8, 1)), keras.Input((), dtype="int64")
-    embedding = keras.layers.Dense(5)(keras.layers.Flatten()(image))
-    network = keras.Model([image, label], heads.CosFace(8, scale=8.0, margin=0.2)(embedding, label))
-    training.compile_for_logits(network, "adam", loss)
-    return network
-
-
-def test_networks_that_take_labels_are_given_them(images):
-    losses = training.fit_in_silence(network_with_margin(), *images, epochs=10, batch_size=16, seed=0, with_labels=True)
-    assert len(losses) == 10 and losses[-1] < losses[0]
-
-
-def test_the_compiled_network_still_checks_its_labels(images):
-    x, y = images
-    network = network_with_margin(loss=lambda label, logits: keras.ops.mean(logits))  # which takes any label
-    with pytest.raises(tf.errors.InvalidArgumentError, match="label is out of range"):
-        training.fit_in_silence(network, x, y + 1, epochs=1, batch_size=96, seed=0, with_labels=True)
+def test_a_model_with_a_margin_trains_on_such_batches(images):
+    keras.utils.set_random_seed(0)
+    encoder = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(5)])
+    model = MetricModel(encoder, CosFace(8, scale=8.0, margin=0.2))
+    training.compile_for_logits(model, "adam")
+    history = training.fit(model, images, epochs=10, batch_size=16, seed=0)
+    assert len(history) == 10 and history[-1]["loss"] < history[0]["loss"]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="label"):
+        training.fit(model, (images[0], images[1] + 1), epochs=1, batch_size=96, seed=0)
 
 
 def test_the_default_loss_is_the_cross_entropy_of_logits(images):
@@ -227,17 +127,3 @@ def test_in_float32_has_the_same_weights_and_computes_in_float32(images):
     native.set_weights(mixed.get_weights())
     assert mixed.output.dtype == "bfloat16" and network.output.dtype == "float32"
     np.testing.assert_allclose(network(images[0]), native(images[0]), rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize(("flags", "precision"), [("fma amx_bf16 avx2", "bfloat16"), ("fma avx512_bf16", "float32")])
-def test_the_fastest_precision_is_that_of_the_processor(flags, precision, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "Path", lambda path: tmp_path / "cpuinfo")
-    assert training.fastest_precision() == "float32", "where no processor is described"
-    (tmp_path / "cpuinfo").write_text(f"model name : x\nflags : {flags}\n")
-    assert training.fastest_precision() == precision
-
-
-def test_more_devices_than_there_are(monkeypatch):
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a GPU"] if kind == "GPU" else ["a CPU"])
-    with pytest.raises(InputError, match="--devices 2: this machine has 1 GPUs"):
-        training.use_devices(2)
