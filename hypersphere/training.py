@@ -23,7 +23,7 @@ STEPS_PER_EXECUTION = 20  # between two returns to Python
 def fastest_precision():
     """ "bfloat16" where the processor multiplies matrices in it (AMX), twice as fast; else "float32"."""
     with contextlib.suppress(OSError):
-        if "amx_bf16" in Path("/proc/cpuinfo").read_text().split():
+        if "amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8").split():
             return "bfloat16"
     return "float32"
 
@@ -70,7 +70,7 @@ class EpochFile(keras.callbacks.Callback):
         super().__init__()
         self.path = path
         self.epoch = epoch
-        self.rows = json.loads(path.read_text()) if path.exists() else []
+        self.rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch.assign(epoch)
@@ -81,7 +81,7 @@ class EpochFile(keras.callbacks.Callback):
         row = {name: float(value) for name, value in logs.items()} | {"seconds": seconds}
         self.rows = [*self.rows[:epoch], row]
         with replacing(self.path) as beside:
-            beside.write_text(json.dumps(self.rows))
+            beside.write_text(json.dumps(self.rows), encoding="utf-8")
 
 
 class ProgressLine(keras.callbacks.Callback):
