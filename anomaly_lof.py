@@ -2,7 +2,7 @@
 
     python anomaly_lof.py                       # a minute on two cores
     python anomaly_lof.py --input-space         # with LOF on the pixels, a minute more
-    python anomaly_lof.py --outliers my_images  # a folder of PNG or JPEG images as one more set
+    python anomaly_lof.py --outliers my_images  # a folder of PNG, JPEG or WebP images as one more set
     python anomaly_lof.py --data FOLDER         # the folder that holds cifar-10-batches-bin/
     python anomaly_lof.py --smoke               # what the training scripts' --smoke left
 

@@ -23,6 +23,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 from demo import images
 from demo.predictor import Predictor
 from demo.signs import read_signs
+from hypersphere import pictures
 from hypersphere.cli import PROJECT
 
 MAX_BODY = 10**6  # bytes
@@ -30,6 +31,7 @@ FITTING = "the detector is being fitted (only once), which takes up to a minute"
 FAILED = "the detector could not be fitted; what went wrong stands where the server was started"
 TOO_LARGE = f"more than {MAX_BODY // 10**6} MB; send a smaller picture"
 PUBLIC = re.compile(r"(?:https://|git@)(git(?:hub|lab)\.com)[:/]([\w.-]+(?:/[\w.-]+)+)")
+DATA_URL = re.compile(r"\A\s*data:[\w/+.-]*;base64,")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -82,7 +84,7 @@ def public_address(folder=PROJECT):
         return ""
     command = ["git", "-C", str(folder), "remote", "get-url", "origin"]
     try:
-        origin = subprocess.run(command, capture_output=True, text=True, timeout=5).stdout
+        origin = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=5).stdout
     except (OSError, subprocess.SubprocessError):
         return ""
     found = PUBLIC.fullmatch(origin.strip().rstrip("/").removesuffix(".git"))
@@ -119,7 +121,7 @@ def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
 
     @app.get("/")
     def page():
-        html = (Path(app.static_folder) / "index.html").read_text()
+        html = (Path(app.static_folder) / "index.html").read_text(encoding="utf-8")
         html = html.replace("{{ repository }}", escape(repository))
         html = html.replace("{{ detector }}", predictor.key)  # what a taught sign holds good for
         return html.replace("{{ address }}", escape(request.host_url))  # previews of links need it whole
@@ -147,7 +149,7 @@ def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
         with turns.take():
             started = time.perf_counter()
             if isinstance(content, bytes):
-                image = images.prepare(images.read_image(content))
+                image = images.prepare(pictures.read_image(content))
             else:
                 image = images.read_array(content)
             if image is None:
@@ -162,8 +164,9 @@ def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
         return jsonify(error=FITTING, fitting=True), 503, {"Retry-After": "2"}
 
     @app.errorhandler(images.BadImage)
+    @app.errorhandler(pictures.PictureError)
     def bad_image(error):
-        return jsonify(error=str(error)), 415 if isinstance(error, images.UnknownFormat) else 400
+        return jsonify(error=str(error)), 415 if isinstance(error, pictures.UnknownFormat) else 400
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(error):
@@ -191,7 +194,8 @@ def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
 def sent_content():
     """What the request holds, and its signs or None.
 
-    A picture file's bytes as the body or, in base64, as the JSON's "picture"; or the list that is its "pixels".
+    A picture file's bytes as the body or, in base64 or as a data URL, as the JSON's "picture"; or the list that is its
+    "pixels".
     """
     if not request.is_json:
         return request.get_data(), None
@@ -203,7 +207,8 @@ def sent_content():
         return sent["pixels"], sent.get("signs")
     if isinstance(sent, dict) and isinstance(sent.get("picture"), str):
         try:
-            return base64.b64decode(sent["picture"], validate=True), sent.get("signs")
+            text = "".join(DATA_URL.sub("", sent["picture"], count=1).split())  # some encoders break the lines
+            return base64.b64decode(text, validate=True), sent.get("signs")
         except (binascii.Error, ValueError):
             abort(400, "picture is not base64")
     abort(400, 'send a picture file as the body, or the JSON {"pixels": [[...], ...]}')

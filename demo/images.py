@@ -1,79 +1,17 @@
-"""Pictures to MNIST's format: read whatever was sent, find the ink, fit it into 28x28 as MNIST's makers did."""
-
-import io
+"""Pictures to MNIST's format: find the ink, and fit it into 28x28 as MNIST's makers did."""
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-FORMATS = ["PNG", "JPEG", "WEBP"]  # whose headers say how large they are: what is too large is not decoded
-MAX_PIXELS = 4 * 10**6
-MAX_SCANS = 20  # of a progressive JPEG, which usually has about ten; each costs a pass over all pixels
-MAX_EXIF = 2**16  # bytes; tags that point at one long value are read once each
-WORKING_SIZE = 560  # larger pictures are shrunk to this first
 LEAST_CONTRAST = 0.1  # of black to white: below it nothing is drawn
 LEAST_INK = 0.3  # of the darkest ink: what is fainter is background, or the blur of an enlarged picture
 LEAST_SHARE = 1 / 7  # of the picture's longer side: what is smaller, as a dot, does not fill the box
 BOX, SIZE, CENTER = 20, 28, 14  # pixels: the digit's box, the image, the row and column of its centre of mass
+NEARLY_ONE = 1.05  # up to which values count as 0 to 1: arithmetic, as resizing, overshoots
 
 
 class BadImage(ValueError):
     """What was sent cannot be used; the message says why."""
-
-
-class UnknownFormat(BadImage):
-    """What was sent is not a picture of a known format."""
-
-
-def read_image(content):
-    """The brightness of a picture file's first frame, 0 to 1: bytes to (height, width) float32.
-
-    Raises UnknownFormat if it is not a picture, BadImage if it is damaged or too large.
-    """
-    # By its first bytes: Pillow calls a JPEG that holds several pictures MPO.
-    if content[:2] == b"\xff\xd8" and content.count(b"\xff\xda") > MAX_SCANS:
-        raise BadImage(f"more than {MAX_SCANS} scans in a JPEG; save it anew")
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise BadImage(f"{image.width} x {image.height} pixels; send at most {MAX_PIXELS // 10**6} million")
-            image.load()
-            if max(len(image.info.get(key, b"")) for key in ["exif", "Raw profile type exif"]) > MAX_EXIF:
-                raise BadImage(f"EXIF of more than {MAX_EXIF // 1024} kB; save the picture without it")
-            return _brightness(ImageOps.exif_transpose(image))
-    except UnidentifiedImageError:
-        raise UnknownFormat(f"not a picture; send one of {', '.join(FORMATS)}") from None
-    except Image.DecompressionBombError:
-        raise BadImage(f"too many pixels; send at most {MAX_PIXELS // 10**6} million") from None
-    except BadImage:
-        raise
-    except Exception as error:  # Pillow's decoders raise many kinds of error on damaged files
-        raise BadImage(f"damaged picture ({error})") from None
-
-
-def _brightness(image):
-    if image.mode.startswith("I"):  # 16 bits
-        deep = Image.fromarray(np.asarray(image, np.float32) / (2**16 - 1))
-        return np.asarray(_shrunk(deep))
-    if image.mode in ["RGBA", "LA", "PA"] or "transparency" in image.info:
-        image = _on_background(image.convert("RGBA"))
-    gray = _shrunk(image.convert("RGB").convert("L"))
-    return np.asarray(gray, np.float32) / 255
-
-
-def _shrunk(image):
-    factor = max(image.size) / WORKING_SIZE
-    if factor <= 1:
-        return image
-    size = [max(1, round(side / factor)) for side in image.size]
-    return image.resize(size, Image.Resampling.BOX)
-
-
-def _on_background(image):
-    """A transparent picture on white if its visible part is dark, else on black."""
-    gray, alpha = image.convert("RGB").convert("L"), image.getchannel("A")
-    opacity = np.asarray(alpha, np.float32).ravel()
-    visible = np.average(np.asarray(gray).ravel(), weights=opacity) if opacity.any() else 0
-    return Image.composite(gray, Image.new("L", image.size, 255 if visible < 128 else 0), alpha)
 
 
 def prepare(brightness):
@@ -121,5 +59,5 @@ def read_array(values):
     if not all(0 <= value <= 255 for value in flat):
         raise BadImage("pixels has values outside 0 to 255")
     array = np.array(values, np.float32)
-    array /= 255 if array.max() > 1 else 1
+    array = array / 255 if array.max() > NEARLY_ONE else array.clip(max=1)
     return array if array.max() >= LEAST_CONTRAST else None

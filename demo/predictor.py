@@ -39,7 +39,7 @@ class Predictor:
     def __init__(self, folder=FOLDER, data_folder=None, smoke=False, wait=True, log=print):
         self.folder, self.data_folder = folder, data_folder
         self.model = load_model(folder)
-        self.record = _read(folder / "network.json", lambda path: json.loads(path.read_text()))
+        self.record = _read(folder / "network.json", lambda path: json.loads(path.read_text(encoding="utf-8")))
         self.map = _read(folder / "map.npz", lambda path: dict(np.load(path, allow_pickle=False)))
         self.sha256 = hashlib.sha256(b"".join(path.read_bytes() for path in network_paths(folder))).hexdigest()
         self.key = detector_key(self.sha256)

@@ -130,14 +130,14 @@ def fill_in(text, page, tables):
 def pages(tables):
     """The pages that there are, {path: text as it should be}."""
     paths = {PROJECT / page: page for page in PAGES if (PROJECT / page).is_file()}
-    return {path: fill_in(path.read_text(), page, tables) for path, page in paths.items()}
+    return {path: fill_in(path.read_text(encoding="utf-8"), page, tables) for path, page in paths.items()}
 
 
 def write(path, text):
     """Write a text file, whole or not at all, if it is not there yet as it is."""
-    if not path.is_file() or path.read_text() != text:
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
         with replacing(path) as beside:
-            beside.write_text(text)
+            beside.write_text(text, encoding="utf-8")
         print(f"wrote {path}")
 
 
@@ -194,7 +194,7 @@ def main():
         RESULTS / "article2_differences.csv": differences.differences_csv(records["article2"])
     }
     if args.check:
-        stale = [path for path, text in texts.items() if not path.is_file() or path.read_text() != text]
+        stale = [path for path, text in texts.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
         for path in stale:
             print(f"{path}: not what the records say; run python -m experiments.report")
         if stale:

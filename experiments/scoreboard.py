@@ -244,7 +244,7 @@ def trained_network(settings, x, y, path):
     note = path.with_suffix(".json")
     if note.is_file():
         with contextlib.suppress(ValueError, KeyError, TypeError, InputError):  # damaged or gone
-            trained = json.loads(note.read_text())
+            trained = json.loads(note.read_text(encoding="utf-8"))
             if trained["settings"] == json.loads(json.dumps(settings)):
                 return networks.load_network(path, "it is trained again", [*features.BLOCKS, "embedding"]), trained
     started = time.perf_counter()
@@ -259,7 +259,7 @@ def trained_network(settings, x, y, path):
     networks.save_network(network, path)
     trained = {"settings": settings, "loss": loss, "seconds": time.perf_counter() - started}
     with files.replacing(note) as beside:
-        beside.write_text(json.dumps(trained))
+        beside.write_text(json.dumps(trained), encoding="utf-8")
     return network, trained
 
 

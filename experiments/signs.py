@@ -68,7 +68,7 @@ def measure(predictor, drawn, others, look):
 def main():
     args = cli.Parser(__doc__, out=cli.PROJECT / "runs").parse()
     started = time.perf_counter()
-    drawn = json.loads((cli.PROJECT / "tests" / "signs.json").read_text())
+    drawn = json.loads((cli.PROJECT / "tests" / "signs.json").read_text(encoding="utf-8"))
     _, _, (x_test, _) = datasets.load_mnist(args.data)
     predictor = Predictor(data_folder=args.data)
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from hypersphere import datasets
+from hypersphere import datasets, pictures
 from hypersphere.errors import InputError
+
+MAX_PIXELS = 5 * 10**7  # of an image in a folder of one's own
 
 
 def to_grey_digit_size(image):
@@ -46,26 +48,26 @@ def load_photograph_patches():
 
 
 def load_image_folder(folder):
-    """The PNG and JPEG images of a folder, in order of name: (n, 28, 28, 1) float32 in [0, 1].
+    """The PNG, JPEG and WebP images of a folder, in order of name: (n, 28, 28, 1) float32 in [0, 1].
 
-    Each is cropped to a centred square, made grey and resized. Unreadable files are named on
-    standard error and skipped. Raises InputError if the folder is missing or holds no image.
+    Each is read by `pictures.read_image`, cropped to a centred square and resized. Unreadable files and those of more
+    than 50 million pixels are named on standard error and skipped. Raises InputError if the folder is missing or holds
+    no image.
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
-        raise InputError(f"{folder}: not a folder; name a folder of PNG or JPEG images")
+        raise InputError(f"{folder}: not a folder; name a folder of PNG, JPEG or WebP images")
     images = []
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
+        if path.suffix.lower() not in {".png", ".jpg", ".jpeg", ".webp"}:
             continue
         try:
-            with Image.open(path) as image:
-                square = ImageOps.fit(ImageOps.exif_transpose(image).convert("L"), (min(image.size),) * 2)
-                images.append(to_grey_digit_size(square))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            grey = Image.fromarray(np.uint8(255 * pictures.read_image(path.read_bytes(), MAX_PIXELS) + 0.5))
+            images.append(to_grey_digit_size(ImageOps.fit(grey, (min(grey.size),) * 2)))
+        except (OSError, pictures.PictureError) as error:
             print(f"skipped {path}: not a readable image ({error})", file=sys.stderr)
     if not images:
-        raise InputError(f"{folder}: no readable PNG or JPEG image; put some there or name another folder")
+        raise InputError(f"{folder}: no readable PNG, JPEG or WebP image; put some there or name another folder")
     return datasets.to_float(np.stack(images))
 
 

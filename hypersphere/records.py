@@ -43,7 +43,7 @@ def new_record(name, settings, metrics, started, **more):
 def write_record(path, record):
     """Write a single run's record."""
     with replacing(path) as beside:
-        beside.write_text(json.dumps(record, indent=1) + "\n")
+        beside.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def append_record(path, record):
@@ -112,7 +112,7 @@ def _cpu_name():
     if sys.platform == "darwin":
         return subprocess.check_output(["sysctl", "-n", "machdep.cpu.brand_string"], text=True).strip()
     with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.machine()
@@ -121,6 +121,6 @@ def _cpu_name():
 def peak_memory_mb():
     """The process's largest resident memory so far, in MB."""
     with contextlib.suppress(OSError):  # ru_maxrss is that of the process that started this one, if that was larger
-        return round(int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]) / 1e3)
+        return round(int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))[1]) / 1e3)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (1e6 if sys.platform == "darwin" else 1e3))  # bytes on macOS, else KiB

@@ -14,7 +14,7 @@ from waitress import create_server
 from conftest import PROJECT
 from demo.app import FITTING, create_app, public_address
 from hypersphere import datasets
-from test_demo_images import enlarged, inverted, saved
+from picture_files import enlarged, inverted, saved
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = os.environ.get("CHROMIUM") or next(

@@ -30,10 +30,11 @@ def test_an_image_folder_is_read_and_what_is_unreadable_named(tmp_path, capsys):
     Image.new("RGB", (50, 50), (255, 255, 255)).save(tmp_path / "b.JPG")
     Image.new("RGBA", (9, 30), (0, 0, 0, 255)).save(tmp_path / "d.png")
     (tmp_path / "c.jpg").write_bytes(b"not an image")
+    Image.new("L", (60, 60), 200).save(tmp_path / "e.webp", lossless=True)
     (tmp_path / "notes.txt").write_text("passed over")
     images = outliers.load_image_folder(tmp_path)
-    assert images.shape == (3, 28, 28, 1) and images.dtype == np.float32
-    np.testing.assert_allclose(images[:, 14, 14, 0], [128 / 255, 1, 0], atol=1 / 255)
+    assert images.shape == (4, 28, 28, 1) and images.dtype == np.float32
+    np.testing.assert_allclose(images[:, 14, 14, 0], [128 / 255, 1, 0, 200 / 255], atol=1 / 255)
     assert capsys.readouterr().err.startswith(f"skipped {tmp_path / 'c.jpg'}: not a readable image")
 
 
@@ -50,8 +51,28 @@ def test_own_images_are_cropped_to_their_middle_and_upright(tmp_path):
     assert turned[:12].max() == 0 and turned[16:].min() == 1
 
 
+def test_icons_on_a_transparent_ground_are_seen(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        shape = np.zeros((56, 56, 4), np.uint8)  # black, and transparent
+        top, left = rng.integers(2, 20, 2)
+        shape[top : top + 20 + number % 10, left : left + 12, 3] = 255
+        Image.fromarray(shape).save(tmp_path / f"{number:02}.png")
+    images = outliers.load_image_folder(tmp_path)
+    assert len(np.unique(images.reshape(20, -1), axis=0)) == 20
+    assert images.min(axis=(1, 2, 3)).max() < 0.1 and images.max(axis=(1, 2, 3)).min() == 1
+
+
+def test_16_bits_are_read_as_8(tmp_path):
+    picture = np.add.outer(np.arange(0, 200, 5), np.arange(40)).astype(np.uint16)
+    Image.fromarray(picture.astype(np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(picture * 257).save(tmp_path / "b.png")
+    eight, sixteen = outliers.load_image_folder(tmp_path)
+    np.testing.assert_allclose(sixteen, eight, atol=1 / 255)
+
+
 def test_an_image_folder_without_images(tmp_path):
-    with pytest.raises(InputError, match=f"{tmp_path}: no readable PNG or JPEG"):
+    with pytest.raises(InputError, match=f"{tmp_path}: no readable PNG, JPEG or WebP"):
         outliers.load_image_folder(tmp_path)
     with pytest.raises(InputError, match=f"{tmp_path / 'nowhere'}: not a folder"):
         outliers.load_image_folder(tmp_path / "nowhere")

@@ -1,0 +1,200 @@
+"""Picture files: what is read, what is refused, and at what cost."""
+
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from conftest import run_python
+from hypersphere import datasets, pictures
+from picture_files import (
+    VARIANTS,
+    bomb,
+    costly,
+    enlarged,
+    exif,
+    mutated,
+    of_several_pictures,
+    rle_bitmap,
+    saved,
+    with_many_scans,
+    with_metadata,
+)
+
+
+@pytest.fixture(scope="module")
+def digit():
+    _, _, (x, _) = datasets.load_mnist()
+    return x[1, ..., 0]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_kind_of_file_is_read(variant, digit):
+    read = pictures.read_image(VARIANTS[variant](digit))
+    assert read.shape == (280, 280) and read.dtype == np.float32
+    read = 1 - read if "dark ink" in variant else read
+    np.testing.assert_allclose(read, np.asarray(enlarged(digit)) / 255, atol=0.12)
+
+
+def test_brightness_is_itu_r_601_luma():
+    read = pictures.read_image(saved(Image.new("RGB", (9, 7), (200, 100, 50))))
+    np.testing.assert_allclose(read, (0.299 * 200 + 0.587 * 100 + 0.114 * 50) / 255, atol=1 / 255)
+
+
+def test_what_is_large_is_shrunk(digit):
+    large = enlarged(digit).resize((1400, 1050), Image.Resampling.NEAREST)
+    for kind in ["PNG", "JPEG", "WEBP"]:
+        read = pictures.read_image(saved(large.convert("RGB"), kind))
+        assert read.shape == (420, 560)
+        expected = np.asarray(large.resize((560, 420), Image.Resampling.BOX)) / 255
+        assert np.abs(read - expected).mean() < 0.02
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_turned_as_exif_says(kind, order, orientation):
+    picture = Image.fromarray(np.uint8(np.add.outer(np.arange(0, 240, 8), np.arange(20))))
+    content = saved(picture, kind, exif=b"Exif\0\0" + exif(orientation, n_tags=3, n_bytes=4, order=order))
+    with Image.open(io.BytesIO(content)) as opened:
+        expected = np.asarray(ImageOps.exif_transpose(opened).convert("L")) / 255
+    np.testing.assert_allclose(pictures.read_image(content), expected, atol=1 / 255)
+
+
+@pytest.mark.parametrize("scale", [257, 16, 4, 1], ids=["16 bits", "12 bits", "10 bits", "8 bits"])
+def test_16_bits_are_as_8(scale, digit):
+    eight = np.asarray(enlarged(digit)).astype(np.uint16)
+    read = pictures.read_image(saved(Image.fromarray(eight * scale)))
+    np.testing.assert_allclose(read, eight / 255, atol=0.02)
+
+
+def test_a_transparent_grey_of_16_bits(digit):
+    eight = np.asarray(enlarged(digit)).astype(np.uint16)
+    read = pictures.read_image(saved(Image.fromarray(eight * 257), transparency=0))
+    np.testing.assert_allclose(read, eight / 255, atol=1 / 255)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB"])
+def test_a_transparent_colour_is_not_seen(mode, digit):
+    dark = enlarged(digit).point(lambda value: 0 if value > 127 else 255).convert(mode)
+    transparency = {"1": 1, "L": 255, "RGB": (255, 255, 255)}[mode]
+    inside = Image.new(mode, (300, 280))
+    inside.paste(dark)  # the strip on the right is opaque
+    read = pictures.read_image(saved(inside, transparency=transparency))
+    np.testing.assert_array_equal(read, np.asarray(inside.convert("L")) / 255)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_an_animation_gives_its_first_frame(kind, digit):
+    first = Image.new("RGBA", (400, 320))
+    first.paste(enlarged(digit).convert("RGBA"), (100, 30))  # WebP stores this part alone
+    frames = [Image.new("RGBA", first.size, color) for color in ["red", "blue"]]
+    content = saved(first, kind, save_all=True, append_images=frames, lossless=True)
+    read = pictures.read_image(content)
+    np.testing.assert_allclose(read[30:310, 100:380], np.asarray(enlarged(digit)) / 255, atol=1 / 255)
+    assert read.shape == (320, 400)
+
+
+@pytest.mark.parametrize("kind, options", [("PNG", {}), ("JPEG", {"quality": 90}), ("WEBP", {})])
+@pytest.mark.parametrize("colours", [((255, 0, 0), (0, 130, 0)), ((255, 255, 0), (255, 255, 255))])
+def test_colours_of_one_brightness_are_told_apart(kind, options, colours, digit):
+    ink = np.asarray(enlarged(digit))[..., np.newaxis] / 255
+    picture = np.uint8(ink * colours[0] + (1 - ink) * colours[1])
+    read = pictures.read_image(saved(Image.fromarray(picture), kind, **options))
+    assert abs(np.corrcoef(read.ravel(), ink.ravel())[0, 1]) > 0.95 and np.ptp(read) > 0.9
+
+
+def test_a_broken_jpeg_marker_and_what_follows_the_end_are_passed_over(digit):
+    content = saved(enlarged(digit), "JPEG", progressive=True)
+    expected = pictures.read_image(content)
+    start = content.index(b"\xff\xda")
+    filled = content[:start] + b"\xff\xff\xff" + content[start:] + b"more"
+    np.testing.assert_array_equal(pictures.read_image(filled), expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "words"),
+    [
+        (b"", pictures.UnknownFormat, "not a picture"),
+        (b"seven", pictures.UnknownFormat, "not a picture"),
+        (b"RIFF\0\0\0\0WAVE", pictures.UnknownFormat, "not a picture"),
+        (saved(Image.new("L", (9, 9)), "TIFF"), pictures.UnknownFormat, "PNG"),
+        (bomb(50_000, 50_000), pictures.PictureError, "pixels"),
+        (bomb(5000, 5000), pictures.PictureError, "5000 x 5000"),
+        (bomb(2001, 1000), pictures.PictureError, "2001 x 1000 pixels; at most 2 million"),
+        (bomb(1, 20_000), pictures.PictureError, "16384 a side"),
+        (rle_bitmap(10**6), pictures.UnknownFormat, "not a picture"),
+        (bomb(20, 20), pictures.PictureError, "damaged"),
+        (bomb(20, 20)[:20], pictures.PictureError, "damaged"),
+        (saved(Image.effect_noise((99, 99), 90))[:2000], pictures.PictureError, "damaged"),
+        (saved(Image.effect_noise((99, 99), 90), "JPEG")[:2000], pictures.PictureError, "damaged"),
+        (saved(Image.effect_noise((99, 99), 90), "WEBP")[:2000], pictures.PictureError, "damaged"),
+    ],
+)
+def test_bad_files_are_named(content, kind, words):
+    with pytest.raises(kind, match=words):
+        pictures.read_image(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [with_many_scans(saved(Image.effect_noise((64, 64), 90), "JPEG", progressive=True)), of_several_pictures()],
+)
+def test_scans_are_counted_before_anything_is_decoded(content, monkeypatch):
+    monkeypatch.setattr(pictures.Image, "open", None)
+    with pytest.raises(pictures.PictureError, match="more than 20 scans"):
+        pictures.read_image(content)
+
+
+def test_more_pixels_are_read_where_they_are_trusted():
+    content = saved(Image.new("L", (3000, 1000), 255))
+    with pytest.raises(pictures.PictureError, match="3000 x 1000"):
+        pictures.read_image(content)
+    np.testing.assert_array_equal(pictures.read_image(content, max_pixels=3 * 10**6), 1)
+
+
+READ = """
+import json, re, sys, time
+from pathlib import Path
+from hypersphere import pictures
+
+def memory(kind):
+    return int(re.search(kind + r":\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+
+paths = sorted(Path(sys.argv[1]).iterdir())
+for path in paths[:3]:
+    pictures.read_image(path.read_bytes())
+before, seconds, errors = memory("VmRSS"), {}, {}
+for path in paths:
+    content, started = path.read_bytes(), time.process_time()
+    try:
+        pictures.read_image(content)
+    except pictures.PictureError as error:
+        errors[path.name] = str(error)
+    seconds[path.name] = time.process_time() - started
+print(json.dumps({"seconds": seconds, "errors": errors, "megabytes": memory("VmHWM") - before}))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measures memory in /proc")
+@pytest.mark.parametrize("make", [with_metadata, costly, lambda: mutated(4000)], ids=["metadata", "costly", "mutated"])
+def test_no_file_takes_long_or_much_memory(make, tmp_path):
+    for number, kind in enumerate(["PNG", "JPEG", "WEBP"]):  # what a first use loads
+        (tmp_path / str(number)).write_bytes(saved(Image.new("RGB", (90, 90)), kind))
+    for name, content in make():
+        assert len(content) <= 10**6, name
+        (tmp_path / f"file {name}").write_bytes(content)
+    read = json.loads(run_python(READ, tmp_path))
+    slowest = max(read["seconds"], key=read["seconds"].get)
+    assert read["seconds"][slowest] < 0.3, slowest
+    assert read["megabytes"] < 50
+    assert all("\n" not in error and error for error in read["errors"].values())
+    assert len(read["errors"]) < 0.9 * len(read["seconds"]), read["errors"]
+
+
+def test_reading_pictures_needs_no_tensorflow():
+    code = "import sys, hypersphere.pictures; print('tensorflow' in sys.modules, 'keras' in sys.modules)"
+    assert run_python(code) == "False False"
