@@ -48,9 +48,8 @@ lint: .venv/dev
 	@touch $@
 .venv/dev: pyproject.toml requirements.txt | .venv/bin/python
 	$(PIP) -r requirements.txt
-	$(PIP) --no-deps --editable .  # its own dependencies would bring the larger TensorFlow
-	$(PIP) $$($(PY) -c 'from importlib.metadata import requires; print(*(r.split(";")[0] for r in requires("hypersphere") if "dev" in r))')
+	$(PIP) --editable '.[dev]'
 	@touch $@ .venv/run
 
 clean:
-	rm -rf .venv runs models/*.keras models/*.npz models/*.skops models/.resume-* models/demo/*.skops models/demo/.partial-* results/*.json
+	rm -rf .venv runs models/*.keras models/*.npz models/*.skops models/demo/*.skops models/demo/.partial-* results/*.json

@@ -3,6 +3,7 @@
 import ast
 import difflib
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -238,3 +239,21 @@ def test_a_disk_that_fills_up_leaves_the_good_files(smoke_run, tmp_path):
     assert_one_line_error(done, out, "cannot write")
     after = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     assert after == before
+
+
+def test_scripts_start_whatever_keras_is_set_to(tmp_path):
+    done = run_script("train_cnn_baseline.py", "--smoke", "--out", tmp_path, KERAS_BACKEND="jax")
+    assert_one_line_error(done, "KERAS_BACKEND=jax", "TensorFlow")
+    (tmp_path / "keras.json").write_text('{"image_data_format": "channels_first", "floatx": "float64"}')
+    flags = ["--smoke", "--epochs", 1, "--out", tmp_path]
+    done = run_script("train_l2softmax.py", *flags, KERAS_HOME=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "models" / "l2softmax.npz") as arrays:
+        assert arrays["embedding_test"].dtype == np.float32
+
+
+def test_no_standard_error_is_needed():
+    code = "from hypersphere import ArcFace, cli; cli.start(); print(ArcFace(3).num_classes)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, stdout=subprocess.PIPE, preexec_fn=lambda: os.close(2), text=True)
+    assert (done.returncode, done.stdout) == (0, "3\n")
