@@ -1,6 +1,6 @@
 """Deep metric learning on the hypersphere: heads for Keras, and a calibrated detector of out-of-distribution images.
 
-    from hypersphere import AdaCos, ArcFace, CosFace, Enrolment, L2Softmax, LayeredLOF
+    from hypersphere import AdaCos, ArcFace, CosFace, Enrolment, L2Softmax, LayeredDetector
 
 The heads load Keras and TensorFlow, the rest does not.
 """
@@ -14,7 +14,7 @@ HOMES = {
     "Enrolment": "enrolment",
     "L2Softmax": "heads",
     "Softmax": "heads",
-    "LayeredLOF": "detectors",
+    "LayeredDetector": "detectors",
 }
 __all__ = list(HOMES)
 
