@@ -12,7 +12,7 @@ Writes  figures/lof_histograms.png   novelty scores with the thresholds
         figures/lof_roc.png          ROC curves
         figures/lof_gallery.png      the other images that are accepted first, the digits that are rejected first
         models/lof.skops             LOF on the L2-constrained embedding, for use on new images
-        models/layered_lof.skops     the calibrated detector
+        models/layered_detector.skops  the calibrated detector
         results/lof.json             shares accepted, AUROC, FPR at 95 % TPR
 """
 
@@ -78,7 +78,7 @@ for name, x in images.items():
     extracted = features.extract(networks_of["l2softmax"], x)
     new_points["l2softmax"][name] = extracted["embedding"]
     prediction[name] = extracted["logits"].argmax(axis=1)
-    layers[name] = detectors.side_by_side(extracted)
+    layers[name] = detectors.side_by_side(extracted, features.LAYERS)
 line.update()
 
 # %% LOF: fitted once for each space; a contamination only moves the threshold
@@ -104,8 +104,9 @@ for space, x in train_points.items():
 # %% The calibrated detector: three layers of the same network, and a threshold set by digits that trained nothing
 fit_started = time.perf_counter()
 train_layers, val_layers = (features.extract(networks_of["l2softmax"], x) for x in [x_train, x_val])
-layered = detectors.layered_lof(train_layers)
-layered.fit(detectors.side_by_side(train_layers), X_calibration=detectors.side_by_side(val_layers))
+layered = detectors.LayeredDetector(detectors.layers_of(train_layers, features.LAYERS))
+train_rows, val_rows = (detectors.side_by_side(of_split, features.LAYERS) for of_split in [train_layers, val_layers])
+layered.fit(train_rows, X_calibration=val_rows)
 p_values = {name: layered.p_values(x) for name, x in layers.items()}
 metrics["layered"] = {
     "accepted_at_level": {
@@ -145,7 +146,7 @@ plots.save(plots.rows_of_images(rows, title), args.out / "figures" / "lof_galler
 
 # %% Save
 detectors.save_detector(lofs["l2softmax"], models / "lof.skops")
-detectors.save_detector(layered, models / "layered_lof.skops")
+detectors.save_detector(layered, models / "layered_detector.skops")
 settings = cli.settings_of(args) | {"seed": int(arrays["l2softmax"]["seed"])}
 settings["cifar10_sha256"] = datasets.cifar10_sha256(args.data) if "CIFAR-10" in ood else None
 record = records.new_record("lof", settings, metrics, started, missing=missing)

@@ -3,7 +3,7 @@
     python -m demo.build --run runs     # the --out of experiments/ensemble.py
 
 Reads   models/ensemble/10-digits-seed42-*.keras, results/ensemble.jsonl of that run; data/mnist
-Writes  models/demo/network.keras, turns1.keras, turns2.keras     copies of the classifier and of the turn networks
+Writes  models/demo/network.keras, turns1.keras, turns2.keras     copies of the classifier and of the others
         models/demo/network.json                                  a copy of their record
         models/demo/map.npz                                       t-SNE map of validation images on the sphere
 """

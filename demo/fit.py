@@ -13,6 +13,7 @@ from pathlib import Path
 
 import sklearn
 
+from experiments import rotation
 from hypersphere import cli, datasets, detectors, features, layers, networks, scores
 from hypersphere.cli import PROJECT
 
@@ -22,27 +23,28 @@ BATCH = 250  # images at a time
 
 
 def network_paths(folder=FOLDER):
-    """The classifier's file and the turn networks'."""
+    """The classifier's file and the rotation-prediction networks'."""
     return [folder / "network.keras", folder / "turns1.keras", folder / "turns2.keras"]
 
 
 def load_model(folder=FOLDER):
-    """`features.feature_model` of all networks; raises InputError if one is missing or damaged."""
+    """`rotation.feature_model` of all networks; raises InputError if one is missing or damaged."""
     needed = [*features.BLOCKS, "embedding"]
-    classifier, *turn_networks = (networks.load_network(path, REMEDY, needed) for path in network_paths(folder))
-    return features.feature_model(classifier, turn_networks)
+    classifier, *others = (networks.load_network(path, REMEDY, needed) for path in network_paths(folder))
+    return rotation.feature_model(classifier, others)
 
 
 def fitted(model, x_train, x_val):
     """The detector of all networks, fitted to training images and calibrated on validation images."""
     train, calibration = (model.predict(x, BATCH, verbose=0) for x in [x_train, x_val])
-    detector = detectors.ensemble_lof(train)
-    rows, calibration_rows = (detectors.side_by_side(of, detectors.ENSEMBLE) for of in [train, calibration])
+    detector = rotation.detector_for(train)
+    rows, calibration_rows = (detectors.side_by_side(of, rotation.LAYERS) for of in [train, calibration])
     return detector.fit(rows, X_calibration=calibration_rows)
 
 
-def detector_key(networks_sha256, modules=(layers, features, detectors, scores)):
-    """A short hash of what decides a fitted detector: the networks, the modules' code and scikit-learn's version."""
+def detector_key(networks_sha256):
+    """A short hash of what decides a fitted detector: the networks, the code and scikit-learn's version."""
+    modules = [layers, features, rotation, detectors, scores, datasets, sys.modules[__name__]]
     code = b"".join(Path(module.__file__).read_bytes() for module in modules)
     return hashlib.sha256(networks_sha256.encode() + code + sklearn.__version__.encode()).hexdigest()[:12]
 

@@ -16,6 +16,7 @@ from scipy.special import softmax
 
 from demo.fit import BATCH, FOLDER, REMEDY, detector_key, fit_elsewhere, fitted, load_model, network_paths
 from demo.signs import LAYER, SignNamer
+from experiments import rotation
 from hypersphere import datasets, detectors
 from hypersphere.errors import InputError
 from hypersphere.files import replacing
@@ -23,7 +24,6 @@ from hypersphere.files import replacing
 N_MAPPED = 5000  # validation images on the map, the first ones
 N_NEAREST = 5  # training digits shown
 N_PLACES = 10  # points of the map that a drawing's place is made of
-LAYERS = list(detectors.ENSEMBLE)
 
 
 class Predictor:
@@ -67,7 +67,7 @@ class Predictor:
             self.detector = self._kept_detector(log)
         mapped = self.extract(x_val[:N_MAPPED, ..., 0])
         self.map_embedding = mapped["embedding"]
-        transform = self.detector.transforms_[LAYERS.index(LAYER)]
+        transform = self.detector.transforms_[LAYER]
         self.sign_namer = SignNamer(transform, mapped[LAYER], y_val[:N_MAPPED])
         # One traced function for one image: `predict`, and calling the model, prepare anew at each call.
         self._extract = tf.function(self.model, input_signature=[tf.TensorSpec((1, 28, 28, 1), tf.float32)])
@@ -100,7 +100,7 @@ class Predictor:
         return detector
 
     def features(self, image):
-        """What `features.extract` gives for one image, (28, 28), with all networks."""
+        """What `rotation.feature_model` gives for one image, (28, 28), with all networks."""
         tensors = self._extract(tf.constant(image[None, :, :, None], tf.float32))
         return {name: tensor.numpy() for name, tensor in tensors.items()}
 
@@ -116,7 +116,7 @@ class Predictor:
         """
         found = self.features(image)
         probabilities = softmax(found["log_probabilities"][0].astype(np.float64))
-        p_value = float(self.detector.p_values(detectors.side_by_side(found, detectors.ENSEMBLE))[0])
+        p_value = float(self.detector.p_values(detectors.side_by_side(found, rotation.LAYERS))[0])
         result = {
             "empty": False,
             "digit": int(probabilities.argmax()),
@@ -145,8 +145,7 @@ class Predictor:
 
     def _nearest_training_digits(self, embedding):
         """The rows of the training digits nearest to an embedding, (1, 64), the nearest first."""
-        layer = LAYERS.index("embedding")
-        transform, measure = self.detector.transforms_[layer], self.detector.measures_[layer]
+        transform, measure = self.detector.transforms_["embedding"], self.detector.measures_["embedding"]
         return measure.kneighbors(transform.transform(embedding), N_NEAREST, return_distance=False)[0]
 
     def _place(self, embedding):
@@ -167,7 +166,7 @@ class Predictor:
             "seed": self.record["settings"]["seed"],
             "test_accuracy": metrics["accuracy"]["test"],
             "detector": {
-                "layers": {name: {"measure": m, "truncation": t} for name, (m, t) in detectors.ENSEMBLE.items()},
+                "layers": {name: {"measure": m, "truncation": t} for name, (m, t) in rotation.LAYERS.items()},
                 "n_neighbors": self.detector.n_neighbors,
                 "level": self.detector.level,
                 "calibration_images": len(self.detector.calibration_scores_),

@@ -25,7 +25,7 @@ import psutil
 from PIL import Image
 
 from demo.predictor import Predictor
-from experiments import made_outliers
+from experiments import made_outliers, rotation
 from hypersphere import cli, datasets, detectors, records
 from hypersphere.errors import InputError
 
@@ -112,7 +112,7 @@ def in_this_process(digits, labels, ood):
     """Accuracy, rejection rates and milliseconds of a prediction without a server."""
     predictor = Predictor()
     of_digits = predictor.extract(digits)
-    rows = detectors.side_by_side(of_digits, detectors.ENSEMBLE)
+    rows = detectors.side_by_side(of_digits, rotation.LAYERS)
     variants = {
         "the networks and detector, ours": lambda i: predictor.predict(digits[i]),
         "the networks alone, ours": lambda i: predictor.features(digits[i]),
@@ -127,7 +127,7 @@ def in_this_process(digits, labels, ood):
                 call(i)
                 if number >= WARM_UP:
                     taken[name].append(1000 * (time.perf_counter() - started))
-    of_ood = {name: detectors.side_by_side(predictor.extract(x), detectors.ENSEMBLE) for name, x in ood.items()}
+    of_ood = {name: detectors.side_by_side(predictor.extract(x), rotation.LAYERS) for name, x in ood.items()}
     return {
         "own_accuracy": float(np.mean(of_digits["logits"].argmax(axis=1) == labels)),
         "variants": {name: quantiles(values) for name, values in taken.items()},

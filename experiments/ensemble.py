@@ -3,8 +3,8 @@
     python -m experiments.ensemble             # five seeds, 45 minutes on two cores
     python -m experiments.ensemble --smoke     # a try on small slices, a minute
 
-Beside the *classifier* stand two *turn networks*, which also tell apart the digits' four turns, and a class "none" of
-joined digits and random strokes. What the detector looks at was chosen on made-up outliers alone, as
+Beside the *classifier* stand two *rotation-prediction networks*, which also tell apart the digits' four turns, and a
+class "none" of joined digits and random strokes. What the detector looks at was chosen on made-up outliers alone, as
 `experiments.evidence` shows; here it meets the sets of the scoreboard. As there, each seed trains for all digits, and
 for the digits 0-4 alone, which meet the digits 5-9.
 
@@ -22,7 +22,7 @@ from dataclasses import asdict, replace
 import keras
 import numpy as np
 
-from experiments import pseudo, sweep
+from experiments import pseudo, rotation, sweep
 from experiments.baselines import ARTICLE, DETECTORS, Known
 from experiments.scoreboard import (
     BEST,
@@ -34,14 +34,15 @@ from experiments.scoreboard import (
     kept_gallery,
     trained_network,
 )
-from hypersphere import cli, detectors, features, files, plots, records, scores
+from hypersphere import cli, features, files, plots, records, scores
+from hypersphere.detectors import LayeredDetector, layers_of
 
 CLASSIFIER = replace(BEST, width=16, epochs=15)
 TURNS = replace(BEST, width=16, epochs=4, alpha=None)  # each epoch sees each image in four turns
 RECIPES = {"classifier": CLASSIFIER, "turns": TURNS}
-N_TURN_NETWORKS = 2
+N_ROTATION_NETWORKS = 2
 ENSEMBLE = "ensemble (ours)"
-SEEDS = range(42, 52, N_TURN_NETWORKS)  # the scoreboard's are others, and the choice's are 100 and 101
+SEEDS = range(42, 52, N_ROTATION_NETWORKS)  # the scoreboard's are others, and the choice's are 100 and 101
 NEAR = ["printed letters", "turned digits", "digits 5-9"]
 GALLERY = 14  # images a row
 
@@ -55,9 +56,9 @@ def recipes_of(args):
 
 
 def train_ensemble(settings, x, y, path):
-    """The classifier, the list of turn networks, and the seconds of their training; kept beside `path`.
+    """The classifier, the list of rotation-prediction networks, and the seconds of their training; kept beside `path`.
 
-    The first turn network has the trial's seed, the next one the next; the seed also decides the images of "none".
+    The first of these has the trial's seed, the next one the next; the seed also decides the images of "none".
     """
     common = {"precision": settings["precision"], "smoke": settings["smoke"]}
 
@@ -66,12 +67,12 @@ def train_ensemble(settings, x, y, path):
         return trained_network(own, x, y, path.with_name(f"{path.name}-{name}.keras"))
 
     trained = [train("classifier", "classifier", settings["seed"], x, y)]
-    for number in range(N_TURN_NETWORKS):
+    for number in range(N_ROTATION_NETWORKS):
         seed = settings["seed"] + number
         seen = pseudo.turns_and_none(x, y, np.random.default_rng(seed))
         trained.append(train(f"turns{number + 1}", "turns", seed, *seen))
-    (classifier, *turn_networks), notes = zip(*trained, strict=True)
-    return classifier, turn_networks, sum(note["seconds"] for note in notes)
+    (classifier, *rotation_networks), notes = zip(*trained, strict=True)
+    return classifier, rotation_networks, sum(note["seconds"] for note in notes)
 
 
 # %% A trial
@@ -96,9 +97,9 @@ def run_trial(name, settings, data, models):
     kept, in `models/NAME-accepted.npz`.
     """
     ((x_train, y_train), (x_val, y_val), (x_test, y_test)), ood, missing = images_of(settings, data)
-    classifier, turn_networks, seconds = train_ensemble(settings, x_train, y_train, models / name)
+    classifier, rotation_networks, seconds = train_ensemble(settings, x_train, y_train, models / name)
     trained = time.perf_counter()
-    model = features.feature_model(classifier, turn_networks)
+    model = rotation.feature_model(classifier, rotation_networks)
     extract = functools.partial(model.predict, batch_size=250, verbose=0)
     known = Known(extract(x_train), y_train, extract(x_val))
     metrics = {"extract_seconds": time.perf_counter() - trained}
@@ -108,14 +109,13 @@ def run_trial(name, settings, data, models):
             split: float((of_split[answer].argmax(axis=1) == label).mean())
             for split, of_split, label in [("val", known.calibration, y_val), ("test", test, y_test)]
         }
-    metrics["parameters"] = [network.count_params() for network in [classifier, *turn_networks]]
+    metrics["parameters"] = [network.count_params() for network in [classifier, *rotation_networks]]
     metrics["detectors"] = {ARTICLE: judge(DETECTORS[ARTICLE], known, test, of_sets)}
     p_values = {}
-    for title, layers, unfitted in [
-        (OURS, detectors.LAYERS, detectors.layered_lof),
-        (ENSEMBLE, detectors.ENSEMBLE, detectors.ensemble_lof),
+    for title, layers, detector in [
+        (OURS, features.LAYERS, LayeredDetector(layers_of(known.train, features.LAYERS))),
+        (ENSEMBLE, rotation.LAYERS, rotation.detector_for(known.train)),
     ]:
-        detector = unfitted(known.train)
         judged, test_log_p, log_p = judge_layers(detector, known, test, of_sets, layers)
         metrics["detectors"][title] = judged
         if title == ENSEMBLE:
@@ -136,7 +136,7 @@ def run_trial(name, settings, data, models):
 def without_each(detector, test_log_p, log_p):
     """`scores.separation` of the detector of all networks without one of its layers, {title: separation}."""
     found = {}
-    for number, layer in enumerate(detectors.ENSEMBLE):
+    for number, layer in enumerate(rotation.LAYERS):
 
         def novelty(of_set, number=number):
             is_layer = np.arange(of_set.shape[1]) == number

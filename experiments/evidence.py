@@ -1,11 +1,11 @@
-"""What should the detector look at? Numbers of turn networks and combinations, compared on made-up outliers alone.
+"""What should the detector look at? Numbers of networks and combinations, compared on made-up outliers alone.
 
     python -m experiments.evidence                 # four trials, half an hour on two cores
     python -m experiments.evidence --smoke
 
-Some digits are left out of the training of the *classifier*, and of the *turn networks* that tell the digits' turns
-apart, too. They, and the images that `experiments.pseudo` makes from the others' validation images, are the outliers.
-Half of the validation images calibrates, the others are judged.
+Some digits are left out of the training of the *classifier*, and of the *rotation-prediction networks*, too. They, and
+the images that `experiments.pseudo` makes from the others' validation images, are the outliers. Half of the validation
+images calibrates, the others are judged.
 
 Reads   data/mnist
 Writes  runs/results/evidence.jsonl                a line a trial, as it ends
@@ -18,16 +18,16 @@ import time
 import keras
 import numpy as np
 
-from experiments import pseudo, sweep
-from experiments.ensemble import N_TURN_NETWORKS, recipes_of, train_ensemble
-from hypersphere import cli, datasets, detectors, features, records, scores
+from experiments import pseudo, rotation, sweep
+from experiments.ensemble import N_ROTATION_NETWORKS, recipes_of, train_ensemble
+from hypersphere import cli, datasets, detectors, records, scores
 from hypersphere.cli import PROJECT
 
 LEFT_OUT = {"2": [2], "5": [5], "odd": [1, 3, 5, 7, 9], "0-4": [0, 1, 2, 3, 4]}  # in turn
 SEED = 100  # and 101: of no reported trial
 N_PSEUDO = 1000  # images a set
 # What can be looked at, {name: (measure, the p-value above which it has no say)}.
-PARTS = detectors.ENSEMBLE | {
+PARTS = rotation.LAYERS | {
     "turn block3": ("lof", 1.0),
     "embeddings": ("distance", 1.0),
     "upright turn embeddings": ("distance", 1.0),
@@ -39,7 +39,7 @@ def together(*parts):
     return {part: PARTS[part][1] for part in parts}
 
 
-CHOSEN = together(*detectors.ENSEMBLE)
+CHOSEN = together(*rotation.LAYERS)
 BLOCK1, BLOCKS, EMBEDDINGS, EMBEDDING, DISAGREEMENT = CHOSEN
 COMBINATIONS = {
     "chosen": CHOSEN,
@@ -53,17 +53,17 @@ COMBINATIONS = {
     "chosen, the third block alone": together(BLOCK1, "turn block3", EMBEDDINGS, EMBEDDING, DISAGREEMENT),
     "chosen, of the upright image alone": together(BLOCK1, BLOCKS, "upright turn embeddings", EMBEDDING, DISAGREEMENT),
 }
-# How it is looked at, {title: (number of turn networks, other options of the detector)}; the first is the one in use.
+# How it is looked at, {title: (number of rotation-prediction networks, other options)}; the first is the one in use.
 WAYS = {
-    "chosen": (N_TURN_NETWORKS, detectors.ENSEMBLE_OPTIONS),
-    "64 components": (N_TURN_NETWORKS, detectors.ENSEMBLE_OPTIONS | {"n_components": 64}),
-    "20 neighbours": (N_TURN_NETWORKS, detectors.ENSEMBLE_OPTIONS | {"n_neighbors": 20}),
-    "1 turn network": (1, detectors.ENSEMBLE_OPTIONS),
+    "chosen": (N_ROTATION_NETWORKS, rotation.OPTIONS),
+    "64 components": (N_ROTATION_NETWORKS, rotation.OPTIONS | {"n_components": 64}),
+    "20 neighbours": (N_ROTATION_NETWORKS, rotation.OPTIONS | {"n_neighbors": 20}),
+    "1 turn network": (1, rotation.OPTIONS),
 }
 
 
 def looked_at(model, x):
-    """What a `features.feature_model` gives for images, and every other part of `PARTS`."""
+    """What a `rotation.feature_model` gives for images, and every other part of `PARTS`."""
     found = model.predict(x, 250, verbose=0)
     width, n_statistics = found["embedding"].shape[1], found["block3"].shape[1]
     of_turns = np.split(found["turn embeddings"], found["turn embeddings"].shape[1] // width, axis=1)
@@ -95,12 +95,12 @@ def separation(log_p, combination):
 def compare(rows):
     """`separation` of every combination, each way, {way: {combination: separation}}.
 
-    rows : {number of turn networks: {set: what `looked_at` gives}}; the detector is fitted to the set "known" and
-    calibrated on "calibration".
+    rows : {number of rotation-prediction networks: {set: what `looked_at` gives}}; the detector is fitted to the set
+    "known" and calibrated on "calibration".
     """
     found = {}
     for title, (count, options) in WAYS.items():
-        detector = detectors.layered_lof(rows[count]["known"], PARTS, **options)
+        detector = detectors.LayeredDetector(detectors.layers_of(rows[count]["known"], PARTS), **options)
         of_sets = {of_set: detectors.side_by_side(of, PARTS) for of_set, of in rows[count].items()}
         detector.fit(of_sets.pop("known"), X_calibration=of_sets.pop("calibration"))
         log_p = {of_set: detector.layer_log_p_values(of) for of_set, of in of_sets.items()}
@@ -123,13 +123,13 @@ def run_trial(name, settings, data, models):
     for kind, make in (pseudo.NEW | pseudo.LEARNED).items():
         images[kind] = make(x_judged[:N_PSEUDO], y_judged[:N_PSEUDO], rng)
 
-    classifier, turn_networks, seconds = train_ensemble(settings, x, y, models / name)
+    classifier, rotation_networks, seconds = train_ensemble(settings, x, y, models / name)
     trained = time.perf_counter()
     rows = {}
     for count in {count for count, _ in WAYS.values()}:
-        model = features.feature_model(classifier, turn_networks[:count])
+        model = rotation.feature_model(classifier, rotation_networks[:count])
         rows[count] = {of_set: looked_at(model, images_of_set) for of_set, images_of_set in images.items()}
-    predicted = rows[N_TURN_NETWORKS]["judged"]["log_probabilities"].argmax(axis=1)
+    predicted = rows[N_ROTATION_NETWORKS]["judged"]["log_probabilities"].argmax(axis=1)
     metrics = {"val_accuracy": float(np.mean(kept[predicted] == y_judged)), "combinations": compare(rows)}
     keras.backend.clear_session()
     return records.new_record(name, settings, metrics, trained - seconds)

@@ -82,7 +82,7 @@ NEW = {"mirrored": mirrored, "turned": turned, "enlarged": enlarged, "erased": e
 
 
 def turns_and_none(x, y, rng):
-    """What a turn network learns: digits, (n, 28, 28, 1), in four turns, each a class of its own, and one class more.
+    """What a rotation-prediction network learns: digits, (n, 28, 28, 1), in four turns as classes, and one class more.
 
     The last class, "none", has a tenth as many images as there are digits for each kind of `LEARNED`. Returns bytes,
     (4.4 n, 28, 28, 1), and labels as `draws.turned_classes` gives them.

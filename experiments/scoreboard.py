@@ -28,7 +28,8 @@ from sklearn.metrics import log_loss
 
 from experiments import building, made_outliers, sweep
 from experiments.baselines import ARTICLE, DETECTORS, INPUT_SPACE, Known, features_of
-from hypersphere import cli, datasets, detectors, features, files, layers, networks, plots, records, scores, training
+from hypersphere import cli, datasets, features, files, layers, networks, plots, records, scores, training
+from hypersphere.detectors import LayeredDetector, layers_of, side_by_side
 from hypersphere.errors import InputError
 
 OURS = "layered LOF (ours)"
@@ -143,11 +144,11 @@ def judge(fit, known, test, ood):
     return separation | {"fit_seconds": fitted - started, "score_seconds": scored - fitted}
 
 
-def judge_layers(detector, known, test, ood, layers=detectors.LAYERS):
-    """As `judge`, for a `LayeredLOF`; also its layers' log p-values, (n, layers), of the test images and by set."""
+def judge_layers(detector, known, test, ood, layers=features.LAYERS):
+    """As `judge`, for a layered detector; also its layers' log p-values, (n, layers), of the test images and by set."""
 
     def rows(found):
-        return detectors.side_by_side(found, layers)
+        return side_by_side(found, layers)
 
     started = time.perf_counter()
     detector.fit(rows(known.train), X_calibration=rows(known.calibration))
@@ -165,7 +166,7 @@ def judge_layers(detector, known, test, ood, layers=detectors.LAYERS):
 
 def truncated(log_p):
     """The first block's evidence as our detector counts it."""
-    return np.minimum(log_p[:, 0] - np.log(detectors.LAYERS["block1"][1]), 0)
+    return np.minimum(log_p[:, 0] - np.log(features.LAYERS["block1"][1]), 0)
 
 
 PARTS = {
@@ -184,7 +185,8 @@ PARTS = {
 
 def ablation(known, test, ood, test_log_p, log_p):
     """`scores.separation` of the parts of our detector; the last two are what `judge_layers` gives."""
-    of_embedding = detectors.LayeredLOF().fit(known.train["embedding"], X_calibration=known.calibration["embedding"])
+    of_embedding = LayeredDetector()
+    of_embedding.fit(known.train["embedding"], X_calibration=known.calibration["embedding"])
     test_log_p = np.hstack([test_log_p, of_embedding.layer_log_p_values(test["embedding"])])
     log_p = {
         name: np.hstack([log_p[name], of_embedding.layer_log_p_values(of_set["embedding"])])
@@ -289,7 +291,7 @@ def run_trial(name, settings, data, models):
     known = Known(features_of(network, x_train), y_train, features_of(network, x_val))
     test = features_of(network, x_test)
     of_sets = {set_name: features_of(network, x) for set_name, x in ood.items()}
-    detector = detectors.layered_lof(known.train)
+    detector = LayeredDetector(layers_of(known.train, features.LAYERS))
     ours, test_log_p, log_p = judge_layers(detector, known, test, of_sets)
     # The input space knows no seed: there, LOF is measured with seed 0 alone.
     judged = {d for d in DETECTORS if d == ARTICLE or (is_best and (d != INPUT_SPACE or settings["seed"] == 0))}

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 from demo import images
 from demo.predictor import Predictor
 from demo.signs import LAYER, MAX_EXAMPLES
+from experiments import rotation
 from hypersphere import cli, datasets, detectors, records
 
 SIDE, BRUSH = 560, 44  # pixels, twice those of the page
@@ -41,7 +42,7 @@ class Looked:
     def __init__(self, predictor, x):
         found = predictor.extract(x)
         self.directions = predictor.sign_namer.directions(found[LAYER])
-        self.is_digit = predictor.detector.predict(detectors.side_by_side(found, detectors.ENSEMBLE)) > 0
+        self.is_digit = predictor.detector.predict(detectors.side_by_side(found, rotation.LAYERS)) > 0
 
     def named(self, predictor, signs):
         """Each image's sign, or None."""

@@ -287,8 +287,9 @@ def rejection(extracted, labels, seed, n_examples=5, drawings=20):
     Returns the shares of known images named right, of enrolled ones named right, and of the others rejected.
     """
     rng, embedding = np.random.default_rng(seed), {of_set: of["embedding"] for of_set, of in extracted.items()}
-    by_set = {of_set: detectors.side_by_side(of) for of_set, of in extracted.items()}
-    detector = detectors.layered_lof(extracted["train"]).fit(by_set["train"], X_calibration=by_set["val"])
+    by_set = {of_set: detectors.side_by_side(of, features.LAYERS) for of_set, of in extracted.items()}
+    detector = detectors.LayeredDetector(detectors.layers_of(extracted["train"], features.LAYERS))
+    detector.fit(by_set["train"], X_calibration=by_set["val"])
     accepted = {of_set: detector.p_values(by_set[of_set]) > LEVEL for of_set in ["known", "new"]}
     to_known, known_right = nearest_known(embedding, labels)
     shares = []

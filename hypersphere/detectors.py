@@ -1,7 +1,8 @@
-"""The layered detector: novelty scores on several layers of a network, calibrated one by one and together."""
+"""The layered detector: novelty scores of several layers of a network, calibrated one by one and together."""
 
-import zipfile
-import zlib
+import math
+import warnings
+from pathlib import Path
 
 import numpy as np
 import skops.io
@@ -14,23 +15,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hypersphere.errors import InputError
 from hypersphere.files import replacing
-from hypersphere.scores import conformal_p_values, log_p_values, log_truncated_product, novelty_score
-
-# What our detector looks at: {layer: (measure, the p-value above which the layer has no say)}. The first block sees
-# far-OOD images and little else: it speaks only where its score is above that of 95 % of in-distribution images.
-LAYERS = {"block1": ("lof", 0.05), "block3": ("lof", 1.0), "embedding": ("distance", 1.0)}
-# And where networks that tell turned images apart stand beside the classifier.
-ENSEMBLE = {
-    "turn block1": ("lof", 0.01),
-    "turn blocks": ("lof", 1.0),
-    "turn embeddings": ("distance", 1.0),
-    "embedding": ("distance", 1.0),
-    "disagreement": ("score", 1.0),
-}
-ENSEMBLE_OPTIONS = {"n_components": 32, "n_neighbors": 5}  # the widest of these layers has 576 features
+from hypersphere.scores import conformal_p_values, finite, log_p_values, log_truncated_product, novelty_score
 
 
-class LayeredLOF(OutlierMixin, BaseEstimator):
+class LayeredDetector(OutlierMixin, BaseEstimator):
     """Rejects rows by the joint evidence of several layers of a network.
 
     A row of X holds one image's features, those of each layer side by side. In each layer, standardised, a row is
@@ -41,38 +29,45 @@ class LayeredLOF(OutlierMixin, BaseEstimator):
     were, are rejected at a rate of at most `level` on average over calibrations, however few rows there are: every
     fifth turns each layer's score into a p-value, the other four fifths calibrate the product of these p-values (split
     conformal prediction). In the product a layer has no say as long as its own p-value is above its truncation.
+    All methods but `fit` are for new rows: a training row is its own nearest neighbour, so there is no `fit_predict`.
     Sources: LOF, https://doi.org/10.1145/335191.335388; truncated product, https://doi.org/10.1002/gepi.0042;
     conformal prediction, https://doi.org/10.1007/b106715
 
     Parameters
     ----------
-    widths : the number of features of each layer, in the order of X's columns; None for one layer.
-    measures : for each layer, "lof", "distance" or, of one column, "score"; None for "lof".
-    truncations : for each layer, the p-value above which it has no say, above 0 and at most 1; None for 1.
-    n_neighbors : how many training rows a new one is compared with.
+    layers : a list of tuples (name, columns, measure, truncation), or None for all columns as one layer, "lof", 1.0.
+        columns : a slice or a list of column numbers of X; measure : "lof", "distance" or, of one column, "score",
+        higher for what is more novel; truncation : the p-value above which it has no say, above 0 and at most 1.
+    n_neighbors : how many training rows a new one is compared with, at most all but one.
     level : the nominal rejection rate of in-distribution rows, between 0 and 1.
-    n_components : the most principal components that are kept of a layer; None for all features as they are.
+    n_components : the most principal components kept of a layer, fewer than the training rows; None: all features.
 
     Attributes
     ----------
-    transforms_ : what standardises each layer, and reduces it if it is wide.
+    layers_ : the layers as they were fitted, a list of tuples.
+    transforms_ : {layer: what standardises it, and reduces it if it is wide}.
+    measures_ : {layer: the fitted LocalOutlierFactor or NearestNeighbors, None for a score}.
     reference_scores_ : each layer's scores of every fifth calibration row, (about m / 5, number of layers).
     calibration_scores_ : what `score_samples` gives for the other calibration rows, (about 4 m / 5,).
     offset_ : `predict` rejects what scores less.
     """
 
-    def __init__(self, widths=None, measures=None, truncations=None, n_neighbors=20, level=0.01, n_components=None):
-        self.widths = widths
-        self.measures = measures
-        self.truncations = truncations
+    def __init__(self, layers=None, n_neighbors=20, level=0.01, n_components=None):
+        self.layers = layers
         self.n_neighbors = n_neighbors
         self.level = level
         self.n_components = n_components
 
+    @property
+    def fit_predict(self):
+        """Not offered: accessing it raises AttributeError."""
+        raise AttributeError("LayeredDetector judges new rows alone: call fit, then predict with other rows")
+
     def fit(self, X, y=None, X_calibration=None):
         """Fit on in-distribution rows, (n, d), and calibrate on others, (m, d); without these every fifth row is used.
 
-        The rows of each must be in no particular order. Raises ValueError if a parameter does not fit.
+        The rows of each must be in no particular order. Raises ValueError if a parameter does not fit; warns, with
+        UserWarning, if there are too few rows for `n_neighbors`, for `n_components`, or for anything to be rejected.
         """
         X = validate_data(self, X, ensure_min_samples=5)
         if X_calibration is None:
@@ -80,56 +75,58 @@ class LayeredLOF(OutlierMixin, BaseEstimator):
             X, X_calibration = X[~is_calibration], X[is_calibration]
         else:
             X_calibration = validate_data(self, X_calibration, reset=False)
-        widths, measures, truncations = self._checked_parameters(X.shape[1])
-        self.starts_ = np.cumsum([0, *widths])
-        self.log_truncations_ = np.log(truncations)
-        self.transforms_ = [_transform(self.n_components, width) for width in widths]
-        k = min(self.n_neighbors, len(X) - 1)
-        self.measures_ = [
-            _fitted(kind, k, transform.fit_transform(layer))
-            for layer, transform, kind in zip(self._layers(X), self.transforms_, measures, strict=True)
-        ]
-        scores = self.layer_scores(X_calibration)
+        if self.n_neighbors < 1 or (self.n_components is not None and self.n_components < 1):
+            raise ValueError(f"n_neighbors {self.n_neighbors}, n_components {self.n_components}: give at least 1")
+        if not 0 < self.level < 1:
+            raise ValueError(f"level {self.level} is not between 0 and 1")
+        self.layers_ = [("all columns", slice(None), "lof", 1.0)] if self.layers is None else list(self.layers)
+        widths = _checked_widths(self.layers_, X.shape[1])
+        self.transforms_, self.measures_ = {}, {}
+        for (name, columns, measure, _), width in zip(self.layers_, widths, strict=True):
+            self.transforms_[name] = _transform(self.n_components, width, len(X), name)
+            transformed = self.transforms_[name].fit_transform(X[:, columns])
+            self.measures_[name] = _measure(measure, self.n_neighbors, transformed, name)
+        self._calibrate(X_calibration)
+        return self
+
+    def _calibrate(self, X):
+        scores = self._layer_scores(X)
         is_reference = np.arange(len(scores)) % 5 == 0
         self.reference_scores_ = scores[is_reference]
         self.calibration_scores_ = self.evidence(self._log_p_values(scores[~is_reference]))
         ordered = np.sort(self.calibration_scores_)
         n_rejected = np.sum(np.arange(1, len(ordered) + 1) / (len(ordered) + 1) <= self.level)  # as in `p_values`
-        self.offset_ = ordered[n_rejected - 1] if n_rejected else -np.inf  # no p-value can be as small as the level
-        return self
-
-    def _checked_parameters(self, n_columns):
-        widths = [n_columns] if self.widths is None else list(self.widths)
-        measures = ["lof"] * len(widths) if self.measures is None else list(self.measures)
-        truncations = np.ones(len(widths)) if self.truncations is None else np.asarray(self.truncations, float)
-        if sum(widths) != n_columns or min(widths) < 1:
-            raise ValueError(f"widths {widths} do not add up to the {n_columns} columns of X")
-        if len(measures) != len(widths) or not set(measures) <= {"lof", "distance", "score"}:
-            raise ValueError(f"measures {measures}: give each layer one, 'lof', 'distance' or 'score'")
-        if any(width != 1 for width, measure in zip(widths, measures, strict=True) if measure == "score"):
-            raise ValueError(f"measures {measures}, widths {widths}: a score is one column")
-        if len(truncations) != len(widths) or not np.all((truncations > 0) & (truncations <= 1)):
-            raise ValueError(f"truncations {self.truncations}: give each layer one, above 0 and at most 1")
-        if self.n_components is not None and self.n_components < 1:
-            raise ValueError(f"n_components {self.n_components}: give at least 1, or None")
-        if not 0 < self.level < 1:
-            raise ValueError(f"level {self.level} is not between 0 and 1")
-        return widths, measures, truncations
+        self.offset_ = ordered[n_rejected - 1] if n_rejected else np.finfo(float).min  # no row scores less
+        if not n_rejected:
+            needed = math.ceil(5 / 4 * (math.ceil(1 / self.level) - 1))
+            warnings.warn(
+                f"nothing can be rejected at level {self.level} with {len(X)} calibration rows: give at least {needed} "
+                f"as X_calibration, or without it at least {5 * needed} rows to fit",
+                stacklevel=3,
+            )
 
     def layer_scores(self, X):
         """Each layer's novelty score of new rows, (n, d) to (n, number of layers)."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False)
-        columns = zip(self._layers(X), self.transforms_, self.measures_, strict=True)
-        return np.column_stack([_score(measure, transform.transform(layer)) for layer, transform, measure in columns])
+        return self._layer_scores(validate_data(self, X, reset=False))
+
+    def _layer_scores(self, X):
+        scores = []
+        for name, columns, *_ in self.layers_:
+            scores.append(_score(self.measures_[name], self.transforms_[name].transform(X[:, columns])))
+        return finite(np.column_stack(scores))
 
     def layer_log_p_values(self, X):
         """The logarithm of each layer's p-value, (n, d) to (n, number of layers)."""
         return self._log_p_values(self.layer_scores(X))
 
+    def _log_p_values(self, layer_scores):
+        columns = zip(self.reference_scores_.T, layer_scores.T, strict=True)
+        return np.column_stack([log_p_values(reference, scores) for reference, scores in columns])
+
     def evidence(self, log_p):
         """All layers' evidence from their log p-values, (n, number of layers) to (n,): at most 0, low if novel."""
-        return log_truncated_product(log_p, self.log_truncations_)
+        return log_truncated_product(log_p, np.log([truncation for *_, truncation in self.layers_]))
 
     def score_samples(self, X):
         """The evidence that each row is in-distribution, (n, d) to (n,): at most 0, lower for what is more novel."""
@@ -147,76 +144,76 @@ class LayeredLOF(OutlierMixin, BaseEstimator):
         """1 for rows that are accepted, -1 for those with a p-value of at most `level`."""
         return np.where(self.decision_function(X) >= 0, 1, -1)
 
-    def _log_p_values(self, layer_scores):
-        columns = zip(self.reference_scores_.T, layer_scores.T, strict=True)
-        return np.column_stack([log_p_values(*both) for both in columns])
 
-    def _layers(self, X):
-        return np.split(X, self.starts_[1:-1], axis=1)
+def _checked_widths(layers, n_columns):
+    """The number of columns of each layer; raises ValueError, with the layer's name, if a layer does not fit."""
+    widths = {}
+    for layer in layers:
+        if len(layer) != 4:
+            raise ValueError(f"layer {layer}: give a tuple (name, columns, measure, truncation)")
+        name, columns, measure, truncation = layer
+        if name in widths:
+            raise ValueError(f"layer {name!r}: there are two of this name")
+        try:
+            widths[name] = len(np.arange(n_columns)[columns])
+        except (IndexError, TypeError):
+            widths[name] = 0
+        if not widths[name] or (isinstance(columns, slice) and (columns.stop or 0) > n_columns):
+            raise ValueError(f"layer {name!r}: columns {columns} are not columns of X, which has {n_columns}")
+        if measure not in ["lof", "distance", "score"]:
+            raise ValueError(f"layer {name!r}: measure {measure!r}, give 'lof', 'distance' or 'score'")
+        if measure == "score" and widths[name] != 1:
+            raise ValueError(f"layer {name!r}: a score is one column, here there are {widths[name]}")
+        if not 0 < truncation <= 1:
+            raise ValueError(f"layer {name!r}: truncation {truncation}, give a number above 0 and at most 1")
+    return list(widths.values())
 
 
-def _transform(n_components, width):
-    steps = [StandardScaler()]
-    if n_components is not None and n_components < width:
-        steps.append(PCA(n_components, svd_solver="covariance_eigh"))  # the fastest for many rows
-    return make_pipeline(*steps)
+def _transform(n_components, width, n_rows, name):
+    if n_components is None or n_components >= width:
+        return make_pipeline(StandardScaler())
+    kept = min(n_components, n_rows - 1)
+    if kept < n_components:
+        warnings.warn(f"layer {name!r}: {n_rows} rows have {kept} components, not {n_components}", stacklevel=3)
+    return make_pipeline(StandardScaler(), PCA(kept, svd_solver="covariance_eigh"))  # the fastest for many rows
 
 
-def _fitted(kind, n_neighbors, x):
+def _measure(kind, n_neighbors, x, name):
+    if kind == "score":
+        return None
+    k = min(n_neighbors, len(x) - 1)
+    if k < n_neighbors:
+        warnings.warn(f"layer {name!r}: {len(x)} rows have {k} neighbours each, not {n_neighbors}", stacklevel=3)
     # "brute" is what scikit-learn picks by itself above 15 dimensions; trees are slower there.
     if kind == "lof":
-        return LocalOutlierFactor(n_neighbors, algorithm="brute", novelty=True).fit(x)
-    if kind == "distance":
-        return NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(x)
-    return None  # a score as it is
+        return LocalOutlierFactor(k, algorithm="brute", novelty=True).fit(x)
+    return NearestNeighbors(n_neighbors=k, algorithm="brute").fit(x)
 
 
 def _score(measure, x):
     if measure is None:
         return x[:, 0]
-    if isinstance(measure, LocalOutlierFactor):
+    if isinstance(measure, NearestNeighbors):
+        return measure.kneighbors(x)[0][:, -1]
+    with np.errstate(divide="ignore"):  # where a row is so far from all others that its density is 0
         return novelty_score(measure, x)
-    return measure.kneighbors(x)[0][:, -1]
 
 
-def side_by_side(features, layers=LAYERS):
-    """What a detector looks at, of {name: (n, width)}, as one array, (n, sum of widths)."""
-    return np.hstack([features[name] for name in layers])
+def layers_of(features, table):
+    """A detector's `layers` for features, {name: (n, width)}, of a table, {name: (measure, truncation)}."""
+    ends = np.cumsum([features[name].shape[1] for name in table]).tolist()
+    starts = [0, *ends[:-1]]
+    return [(name, slice(start, end), *table[name]) for name, start, end in zip(table, starts, ends, strict=True)]
 
 
-def layered_lof(features, layers=LAYERS, **options):
-    """A detector that looks at some layers, not fitted yet, for features of these widths: {name: (n, width)}.
-
-    options : other parameters of `LayeredLOF`.
-    """
-    widths = [features[name].shape[1] for name in layers]
-    measures, truncations = zip(*layers.values(), strict=True)
-    return LayeredLOF(widths, measures, truncations, **options)
-
-
-def ensemble_lof(features):
-    """The detector that looks at a classifier and turn networks, not fitted yet, for features of these widths."""
-    return layered_lof(features, ENSEMBLE, **ENSEMBLE_OPTIONS)
-
-
-# What loading anything else than a saved detector raises.
-DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    OSError,
-    RuntimeError,
-    KeyError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    skops.io.exceptions.UntrustedTypesFoundException,
-)
+def side_by_side(features, table):
+    """The features, {name: (n, width)}, of a table's layers as one array, (n, sum of widths)."""
+    return np.hstack([features[name] for name in table])
 
 
 def save_detector(detector, path):
-    """Write a fitted detector, scikit-learn's LOF with `algorithm="brute"` or `LayeredLOF`, without pickle."""
-    with replacing(path) as beside:
+    """Write a fitted detector, scikit-learn's LOF with `algorithm="brute"` or `LayeredDetector`, without pickle."""
+    with replacing(Path(path)) as beside:
         skops.io.dump(detector, beside)
 
 
@@ -225,11 +222,12 @@ def load_detector(path, remedy):
 
     Raises InputError, which ends with the remedy, if the file is missing or no detector.
     """
+    path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: missing; {remedy}")
     try:
-        detector = skops.io.load(path, trusted=["hypersphere.detectors.LayeredLOF"])
-    except DAMAGED:
+        detector = skops.io.load(path, trusted=["hypersphere.detectors.LayeredDetector"])
+    except Exception:  # a file can be damaged in any way
         detector = None
     if not isinstance(detector, OutlierMixin):
         raise InputError(f"{path}: not a detector of this project; {remedy}")

@@ -2,6 +2,7 @@
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -25,16 +26,21 @@ class Enrolment(ClassifierMixin, BaseEstimator):
     def fit(self, X, y):
         """Enrol the classes of y, (n,), by their examples, X : (n, d); returns self."""
         for name in ["classes_", "sums_", "counts_"]:
-            if hasattr(self, name):
-                delattr(self, name)
+            vars(self).pop(name, None)
         return self.partial_fit(X, y)
 
     def partial_fit(self, X, y, classes=None):
-        """Add examples, (n, d), of classes, (n,), known or new; returns self. `classes` is ignored."""
+        """Add examples, (n, d), of classes, (n,), known or new; returns self. `classes` is ignored.
+
+        Raises ValueError if the labels are strings and those enrolled are numbers, or the other way round.
+        """
         started = hasattr(self, "classes_")
         X, y = validate_data(self, X, y, reset=not started, ensure_min_samples=1)
         check_classification_targets(y)
         known, sums, counts = (self.classes_, self.sums_, self.counts_) if started else (y[:0], X[:0], np.zeros(0, int))
+        old, new = ("numbers" if labels.dtype.kind in "biuf" else "strings" for labels in [known, y])
+        if len(known) and old != new:
+            raise ValueError(f"labels {y.tolist()[:3]} are {new}, the enrolled {known.tolist()[:3]} are {old}")
         self.classes_ = np.unique(np.concatenate([known, y]))
         self.sums_, self.counts_ = np.zeros((len(self.classes_), X.shape[1])), np.zeros(len(self.classes_), int)
         for labels, rows, numbers in [(known, sums, counts), (y, directions(X), np.ones(len(y), int))]:
@@ -48,13 +54,18 @@ class Enrolment(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         kept = self.classes_ != label
         if kept.all():
-            raise ValueError(f"{label!r} is not enrolled; there are {list(self.classes_)}")
+            raise ValueError(f"{label!r} is not enrolled; there are {self.classes_.tolist()}")
         self.classes_, self.sums_, self.counts_ = self.classes_[kept], self.sums_[kept], self.counts_[kept]
         return self
 
     def cosines(self, X):
-        """The cosine of each row to each class's mean direction, (n, d) to (n, c)."""
+        """The cosine of each row to each class's mean direction, (n, d) to (n, c).
+
+        Raises NotFittedError, which is a ValueError, if no class is enrolled.
+        """
         check_is_fitted(self)
+        if not len(self.classes_):
+            raise NotFittedError("every class was forgotten: enrol one with fit or partial_fit first")
         X = validate_data(self, X, reset=False)
         return directions(X) @ directions(self.sums_).T
 

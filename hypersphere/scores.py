@@ -19,9 +19,12 @@ def novelty_score(detector, x):
 
 
 def directions(embedding):
-    """The embeddings, (n, d), divided by their norms: only their directions are left."""
-    norms = np.linalg.norm(embedding, axis=1, keepdims=True)
-    return embedding / np.maximum(norms, np.finfo(np.float32).tiny)
+    """The embeddings, (n, d), divided by their norms, whatever these are; in float32 or float64."""
+    embedding = np.asarray(embedding)
+    embedding = embedding.astype(np.result_type(embedding, np.float32))  # float16 squares would overflow
+    _, exponents = np.frexp(np.abs(embedding).max(axis=1, keepdims=True))
+    scaled = np.ldexp(embedding, -exponents)  # exact, and no square of these numbers over- or underflows
+    return scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), np.finfo(np.float32).tiny)
 
 
 def cosine_score(train_directions, x_directions):
@@ -113,8 +116,15 @@ def log_p_values(calibration_scores, scores):
     least = np.finfo(np.float32).eps * abs(np.float64(start)) + np.finfo(np.float32).tiny
     mean_excess = max(np.mean(ordered[ordered >= start] - start), least)
     body = np.interp(scores, ordered, 1 - np.arange(1, len(ordered) + 1) / (len(ordered) + 1))
-    tail = np.log(TAIL) - (scores - start) / mean_excess
-    return np.where(scores < start, np.log(np.maximum(body, TAIL)), tail)
+    with np.errstate(over="ignore"):
+        tail = np.log(TAIL) - (scores - start) / mean_excess
+    return finite(np.where(scores < start, np.log(np.maximum(body, TAIL)), tail))
+
+
+def finite(values):
+    """The values, no farther from 0 than a billionth of their type's largest number: their sums are finite, too."""
+    largest = np.finfo(values.dtype).max / 1e9
+    return np.clip(values, -largest, largest)
 
 
 def log_truncated_product(log_p, log_truncations):

@@ -14,10 +14,12 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from conftest import PROJECT, run, run_python
+from demo import fit
 from demo import predictor as predictors
 from demo.app import FAILED, FITTING, MAX_BODY, create_app, public_address
 from demo.fit import detector_key
 from demo.predictor import Predictor
+from experiments import rotation
 from hypersphere import datasets, detectors, features, layers, records, scores
 from picture_files import (
     VARIANTS,
@@ -31,7 +33,7 @@ from picture_files import (
     with_many_scans,
 )
 
-WIDTH = detectors.ENSEMBLE_OPTIONS["n_components"]  # of an example of a sign
+WIDTH = rotation.OPTIONS["n_components"]  # of an example of a sign
 
 
 @pytest.fixture(scope="module")
@@ -342,7 +344,7 @@ def test_a_fit_that_fails_is_told(monkeypatch):
 def test_the_kept_detector_is_another_when_code_or_network_change(tmp_path, monkeypatch):
     before = detector_key("network")
     assert before != detector_key("another network")
-    for module in [layers, features, detectors, scores]:
+    for module in [layers, features, rotation, detectors, scores, datasets, fit]:
         changed = tmp_path / "changed.py"
         changed.write_text(Path(module.__file__).read_text() + "# changed\n")
         with monkeypatch.context() as patch:

@@ -1,6 +1,13 @@
 """The layered detector: its layers' scores, its calibration for few and many rows, and its files."""
 
+import io
+import re
+import warnings
+import zipfile
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 import skops.io
 from sklearn.neighbors import LocalOutlierFactor
@@ -9,14 +16,18 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from threadpoolctl import threadpool_limits
 
 import hypersphere
-from conftest import run_python
+from conftest import PROJECT, run_python
 from hypersphere import detectors, heads, scores
-from hypersphere.detectors import LayeredLOF
+from hypersphere.detectors import LayeredDetector
 from hypersphere.errors import InputError
 
-TRUNCATIONS = [truncation for _, truncation in detectors.LAYERS.values()]
-MEASURES = [measure for measure, _ in detectors.LAYERS.values()]
-WIDTHS = (2, 2, 3)
+pytestmark = pytest.mark.filterwarnings("ignore:nothing can be rejected")
+LAYERS = [
+    ("first", slice(0, 2), "lof", 0.05),
+    ("second", [2, 3], "lof", 1.0),
+    ("third", slice(4, 7), "distance", 1.0),
+]
+TRUNCATIONS = [0.05, 1.0, 1.0]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,7 +49,7 @@ def normal_rows(rng, n):
 
 
 def untrained(n_neighbors=20, level=0.01):
-    return LayeredLOF(WIDTHS, MEASURES, TRUNCATIONS, n_neighbors, level)
+    return LayeredDetector(LAYERS, n_neighbors, level)
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +58,23 @@ def detector():
     return untrained().fit(normal_rows(rng, 1000), X_calibration=normal_rows(rng, 1000))
 
 
-@parametrize_with_checks([LayeredLOF(level=0.1)])  # at 0.01, the checks' few rows are all accepted
+def too_few_rows(estimator):
+    """The check wants some of its 300 rows rejected, of which 60 calibrate."""
+    return {"check_outliers_train": "60 calibration rows are too few for level 0.01"} if estimator.level < 0.1 else {}
+
+
+@parametrize_with_checks(
+    [LayeredDetector(), LayeredDetector(level=0.1)], expected_failed_checks=too_few_rows, xfail_strict=True
+)
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::sklearn.exceptions.SkipTestWarning")
 def test_scikit_learn_estimator(estimator, check):
     check(estimator)
+
+
+def test_training_rows_are_not_judged():
+    assert not hasattr(LayeredDetector(), "fit_predict")
+    with pytest.raises(AttributeError, match="judges new rows alone"):
+        _ = LayeredDetector().fit_predict
 
 
 def mean_rejection(detector_of, n_calibration, level, repetitions=200):
@@ -93,7 +118,7 @@ def test_with_the_same_rows_twice_it_would_be_more():
 @pytest.mark.parametrize("level", [0.01, 0.29, 1 - 0.9, 0.1 + 0.2, 1 - 1e-12])
 @pytest.mark.parametrize("n_calibration", [1, 2, 3, 20, 99, 198])
 @pytest.mark.parametrize("copies", [1, 10])
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore:nothing can be rejected")
 def test_decisions_are_the_p_values_against_the_level(level, n_calibration, copies, rng):
     calibration = np.repeat(normal_rows(rng, n_calibration), copies, axis=0)[:n_calibration]
     fitted = untrained(5, level).fit(normal_rows(rng, 40), X_calibration=calibration)
@@ -101,6 +126,73 @@ def test_decisions_are_the_p_values_against_the_level(level, n_calibration, copi
     is_rejected = fitted.p_values(rows) <= level
     np.testing.assert_array_equal(fitted.predict(rows) == -1, is_rejected)
     np.testing.assert_array_equal(fitted.decision_function(rows) < 0, is_rejected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_calibration", [50, 300])  # with 50 none can be rejected
+@pytest.mark.parametrize("case", ["a layer of zeros", "zeros alone", "ordinary rows", "far calibration rows"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_whatever_the_rows_scores_are_finite_and_decisions_the_p_values(case, n_calibration, dtype, rng):
+    known, calibration, new = (normal_rows(rng, n).astype(dtype) for n in [200, n_calibration, 50])
+    if case == "a layer of zeros":
+        known[:, :2] = calibration[:, :2] = 0
+    if case == "zeros alone":
+        known, calibration = known * 0, calibration * 0
+    if case == "far calibration rows":
+        calibration[::3] *= dtype(1e20)
+    fitted = untrained().fit(known, X_calibration=calibration)
+    rows = np.vstack([new, calibration, new * dtype(1e30), -new * dtype(1e35)])
+    decisions = fitted.decision_function(rows)
+    assert np.isfinite(decisions).all() and np.isfinite(fitted.layer_scores(rows)).all()
+    is_rejected = fitted.p_values(rows) <= 0.01
+    np.testing.assert_array_equal(fitted.predict(rows) == -1, is_rejected)
+    np.testing.assert_array_equal(decisions < 0, is_rejected)
+    if case != "far calibration rows":
+        assert is_rejected[-50:].all() == (n_calibration == 300)
+
+
+def messages(detector, *rows, **options):
+    """What fitting warns of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        detector.fit(*rows, **options)
+    return [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+
+
+def test_too_few_calibration_rows_are_told(rng):
+    rows = normal_rows(rng, 1000)
+    (message,) = messages(untrained(), rows, X_calibration=rows[:123])
+    assert "level 0.01 with 123 calibration rows" in message and "at least 124 as X_calibration" in message
+    assert messages(untrained(), rows, X_calibration=rows[:124]) == []
+    (message,) = messages(untrained(), rows[:619])
+    assert "at least 620 rows to fit" in message
+    assert messages(untrained(), rows[:620]) == messages(untrained(level=0.1), rows[:60]) == []
+
+
+def test_too_few_rows_for_neighbours_or_components_are_told(rng):
+    calibration = normal_rows(rng, 130)
+    found = messages(untrained(), normal_rows(rng, 20), X_calibration=calibration)
+    assert found == [f"layer '{name}': 20 rows have 19 neighbours each, not 20" for name, *_ in LAYERS]
+    wide, new = rng.normal(size=(20, 50)), rng.normal(size=(130, 50))
+    fitted = LayeredDetector(n_neighbors=5, n_components=32)
+    (message,) = messages(fitted, wide, X_calibration=new)
+    assert message == "layer 'all columns': 20 rows have 19 components, not 32"
+    assert fitted.transforms_["all columns"].transform(new).shape == (130, 19)
+    assert messages(LayeredDetector(n_neighbors=5, n_components=99), wide, X_calibration=new) == []
+    assert messages(LayeredDetector([("s", [0], "score", 1.0)]), wide[:15], X_calibration=new) == []
+
+
+@pytest.mark.filterwarnings("error")
+def test_data_frames_are_judged_like_arrays(rng):
+    known, calibration, new = (normal_rows(rng, n) for n in [100, 130, 20])
+    names = [f"feature {number}" for number in range(7)]
+    of_known, of_calibration, of_new = (pd.DataFrame(rows, columns=names) for rows in [known, calibration, new])
+    fitted = untrained().fit(of_known, X_calibration=of_calibration)
+    assert list(fitted.feature_names_in_) == names
+    of_arrays = untrained().fit(known, X_calibration=calibration)
+    np.testing.assert_allclose(fitted.layer_scores(of_new), of_arrays.layer_scores(new), rtol=1e-6)
+    np.testing.assert_allclose(fitted.p_values(of_new), of_arrays.p_values(new), atol=0.02)
+    assert np.all(fitted.predict(of_new + 99) == -1)
 
 
 def test_many_rows_are_rejected_at_the_level(detector, rng):
@@ -111,26 +203,26 @@ def test_many_rows_are_rejected_at_the_level(detector, rng):
 
 def test_a_score_counts_as_it_is(rng):
     known, calibration, new = (rng.normal(3, 5, (n, 1)) for n in [50, 200, 40])
-    of_score = LayeredLOF([1], ["score"], level=0.1).fit(known, X_calibration=calibration)
+    of_score = LayeredDetector([("score", [0], "score", 1.0)], level=0.1).fit(known, X_calibration=calibration)
     p = scores.conformal_p_values(calibration[np.arange(200) % 5 > 0, 0], new[:, 0])
     np.testing.assert_array_equal(of_score.predict(new) == -1, p <= 0.1)  # monotone, so its calibration alone counts
-    beside = LayeredLOF([1, 1], ["score", "distance"]).fit(np.hstack([known, known]))
+    layers = [("score", [0], "score", 1.0), ("distance", [1], "distance", 1.0)]
+    beside = LayeredDetector(layers).fit(np.hstack([known, known]), X_calibration=np.hstack([calibration, calibration]))
     assert beside.layer_scores(np.hstack([new, new])).shape == (40, 2)
-    with pytest.raises(ValueError, match="a score is one column"):
-        LayeredLOF([2], ["score"]).fit(rng.normal(size=(50, 2)))
 
 
 def test_a_wide_layer_is_reduced_to_its_principal_components(rng):
     known, new = (rng.normal(size=(n, 3)) * [1, 5, 1] + [0, 0, 9] for n in [300, 50])
     known[:, 2] += known[:, 0]
-    fitted = LayeredLOF([3], ["distance"], n_neighbors=7, n_components=2).fit(known, X_calibration=new)
+    layers = [("wide", slice(None), "distance", 1.0)]
+    fitted = LayeredDetector(layers, n_neighbors=7, n_components=2).fit(known, X_calibration=new)
     standardised = (known - known.mean(axis=0)) / known.std(axis=0)
     components = np.linalg.svd(standardised, full_matrices=False)[2][:2]
     of_known, of_new = (((x - known.mean(axis=0)) / known.std(axis=0)) @ components.T for x in [known, new])
     distances = np.sort(np.linalg.norm(of_new[:, None] - of_known, axis=2), axis=1)[:, 6]
     np.testing.assert_allclose(fitted.layer_scores(new)[:, 0], distances, rtol=1e-6)
-    narrow = LayeredLOF([3], ["distance"], n_components=3).fit(known, X_calibration=new)
-    whole = LayeredLOF([3], ["distance"]).fit(known, X_calibration=new)
+    narrow = LayeredDetector(layers, n_components=3).fit(known, X_calibration=new)
+    whole = LayeredDetector(layers).fit(known, X_calibration=new)
     np.testing.assert_array_equal(narrow.layer_scores(new), whole.layer_scores(new))
 
 
@@ -190,50 +282,62 @@ def test_the_evidence_goes_on_beyond_the_calibration(detector):
 def test_without_calibration_rows_every_fifth_calibrates(rng):
     rows = normal_rows(rng, 500)
     is_calibration = np.arange(500) % 5 == 4
-    alone = LayeredLOF().fit(rows)
-    given = LayeredLOF().fit(rows[~is_calibration], X_calibration=rows[is_calibration])
+    alone = LayeredDetector().fit(rows)
+    given = LayeredDetector().fit(rows[~is_calibration], X_calibration=rows[is_calibration])
     np.testing.assert_array_equal(alone.score_samples(rows), given.score_samples(rows))
     assert alone.offset_ == given.offset_
+
+
+def layer(name="a", columns=slice(0, 3), measure="lof", truncation=1.0):
+    return (name, columns, measure, truncation)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"widths": (3, 3)}, "do not add up to the 7 columns"),
-        ({"widths": (7, 0)}, "do not add up to the 7 columns"),
-        ({"widths": (3, 4), "measures": ("lof",)}, "measures"),
-        ({"widths": (3, 4), "measures": ("lof", "cosine")}, "'lof', 'distance' or 'score'"),
-        ({"widths": (3, 4), "truncations": (0.5,)}, "truncations"),
-        ({"widths": (3, 4), "truncations": (1.5, 0.5)}, "at most 1"),
-        ({"widths": (3, 4), "truncations": (0, 0.5)}, "above 0"),
+        ({"layers": [layer(columns=slice(0, 8))]}, "'a': columns .* not columns of X, which has 7"),
+        ({"layers": [layer(columns=[0, 7])]}, "'a': columns .* not columns of X"),
+        ({"layers": [layer(columns=[])]}, "'a': columns .* not columns of X"),
+        ({"layers": [layer(columns=3)]}, "'a': columns 3 are not columns of X"),
+        ({"layers": [layer(), layer("b", slice(4, 4))]}, "'b': columns"),
+        ({"layers": [layer(), layer()]}, "'a': there are two"),
+        ({"layers": [layer(), layer("b", measure="cosine")]}, "'b': measure 'cosine', give 'lof', 'distance'"),
+        ({"layers": [layer(measure="score")]}, "'a': a score is one column, here there are 3"),
+        ({"layers": [layer(truncation=1.5)]}, "'a': truncation 1.5"),
+        ({"layers": [layer(truncation=0)]}, "'a': truncation 0"),
+        ({"layers": [("a", slice(0, 3), "lof")]}, r"'a'.* give a tuple \(name, columns, measure, truncation\)"),
         ({"n_components": 0}, "n_components 0"),
+        ({"n_neighbors": 0}, "n_neighbors 0"),
         ({"level": 0}, "level 0"),
         ({"level": 1}, "level 1"),
     ],
 )
 def test_wrong_arguments(arguments, message, rng):
     with pytest.raises(ValueError, match=message):
-        LayeredLOF(**arguments).fit(normal_rows(rng, 100))
+        LayeredDetector(**arguments).fit(normal_rows(rng, 100))
 
 
-def test_the_projects_detector_has_the_layers_widths(rng):
-    features = {"logits": rng.normal(size=(60, 9))}
-    features |= {name: rng.normal(size=(60, width)) for name, width in zip(detectors.LAYERS, WIDTHS, strict=True)}
-    detector = detectors.layered_lof(features)
-    rows = detectors.side_by_side(features)
-    assert (detector.widths, list(detector.measures), list(detector.truncations)) == ([*WIDTHS], MEASURES, TRUNCATIONS)
-    np.testing.assert_array_equal(rows, np.hstack([features[name] for name in ["block1", "block3", "embedding"]]))
-    assert detector.fit(rows).layer_scores(rows).shape == (60, 3)
+def test_a_table_of_layers_makes_a_detector_and_its_rows(rng):
+    found = {name: rng.normal(size=(60, width)) for name, width in [("logits", 9), ("wide", 5), ("narrow", 2)]}
+    table = {"narrow": ("lof", 0.05), "wide": ("distance", 1.0)}
+    layers = detectors.layers_of(found, table)
+    assert layers == [("narrow", slice(0, 2), "lof", 0.05), ("wide", slice(2, 7), "distance", 1.0)]
+    rows = detectors.side_by_side(found, table)
+    np.testing.assert_array_equal(rows, np.hstack([found["narrow"], found["wide"]]))
+    fitted = LayeredDetector(layers, level=0.1).fit(rows)
+    assert fitted.layer_scores(rows).shape == (60, 2)
+    assert list(fitted.transforms_) == list(fitted.measures_) == ["narrow", "wide"]
 
 
 @pytest.mark.parametrize("kind", ["layered", "reduced", "lof"])
-def test_a_saved_detector_scores_the_same(kind, detector, rng, tmp_path):
+@pytest.mark.parametrize("path_type", [str, Path])
+def test_a_saved_detector_scores_the_same(kind, path_type, detector, rng, tmp_path):
     if kind == "reduced":
-        detector = LayeredLOF(WIDTHS, MEASURES, TRUNCATIONS, n_components=2).fit(normal_rows(rng, 200))
+        detector = LayeredDetector(LAYERS, level=0.1, n_components=2).fit(normal_rows(rng, 200))
     if kind == "lof":
         detector = LocalOutlierFactor(novelty=True, algorithm="brute").fit(normal_rows(rng, 100))
-    detectors.save_detector(detector, tmp_path / "d.skops")
-    loaded = detectors.load_detector(tmp_path / "d.skops", "fit again")
+    detectors.save_detector(detector, path_type(tmp_path / "d.skops"))
+    loaded = detectors.load_detector(path_type(tmp_path / "d.skops"), "fit again")
     rows = normal_rows(rng, 50)
     np.testing.assert_allclose(loaded.score_samples(rows), detector.score_samples(rows), rtol=1e-12)
     np.testing.assert_array_equal(loaded.predict(rows), detector.predict(rows))
@@ -244,13 +348,28 @@ class Foreign(LocalOutlierFactor):
     """A type that is neither scikit-learn's nor the package's."""
 
 
+def renamed(content, old, new):
+    """A skops file with a class of another name."""
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(changed, "w") as copy:
+        for name in archive.namelist():
+            part = archive.read(name)
+            copy.writestr(name, part.replace(old, new) if name == "schema.json" else part)
+    return changed.getvalue()
+
+
 def test_load_detector_names_what_is_no_detector(tmp_path, rng):
     path, rows = tmp_path / "d.skops", normal_rows(rng, 30)
     with pytest.raises(InputError, match=r"d\.skops: missing; fit again"):
-        detectors.load_detector(path, "fit again")
+        detectors.load_detector(str(path), "fit again")
     foreign = skops.io.dumps(Foreign(novelty=True, algorithm="brute").fit(rows))
     good = skops.io.dumps(LocalOutlierFactor(novelty=True, algorithm="brute").fit(rows))
-    for content in [b"nothing", b"", good[: len(good) // 2], skops.io.dumps(StandardScaler().fit(rows)), foreign]:
+    ours = skops.io.dumps(LayeredDetector(level=0.1, n_neighbors=5).fit(normal_rows(rng, 60)))
+    path.write_bytes(renamed(ours, b"", b""))
+    assert detectors.load_detector(path, "fit again").level == 0.1
+    other = renamed(ours, b"LayeredDetector", b"InputError")
+    damaged = [b"nothing", b"", good[: len(good) // 2], skops.io.dumps(StandardScaler().fit(rows)), foreign, other]
+    for content in damaged:
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"d\.skops: not a detector of this project; fit again"):
             detectors.load_detector(path, "fit again")
@@ -258,9 +377,9 @@ def test_load_detector_names_what_is_no_detector(tmp_path, rng):
 
 WITHOUT_KERAS = """
 import sys
-from hypersphere import LayeredLOF
+from hypersphere import LayeredDetector
 from hypersphere import cli, datasets, detectors, files, outliers, plots, records, scores, tsne
-print(LayeredLOF is detectors.LayeredLOF, {"keras", "tensorflow"} & set(sys.modules) or "no Keras")
+print(LayeredDetector is detectors.LayeredDetector, {"keras", "tensorflow"} & set(sys.modules) or "no Keras")
 """
 
 
@@ -271,6 +390,15 @@ def test_what_works_on_arrays_does_not_load_keras():
 def test_the_package_gives_heads_and_detector():
     for name in ["AdaCos", "ArcFace", "CosFace", "L2Softmax", "Softmax"]:
         assert getattr(hypersphere, name) is getattr(heads, name)
-    assert hypersphere.LayeredLOF is LayeredLOF and set(dir(hypersphere)) == set(hypersphere.__all__)
+    assert hypersphere.LayeredDetector is LayeredDetector and set(dir(hypersphere)) == set(hypersphere.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Arcface'"):
         _ = hypersphere.Arcface
+
+
+def test_the_pages_examples_run():
+    page = (PROJECT / "docs" / "extending.md").read_text()
+    examples = [code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "Path" not in code]
+    of_arrays = [code for code in examples if "LayeredDetector" in code or "Enrolment" in code]
+    assert len(of_arrays) == 2
+    printed = run_python("\n".join(of_arrays))
+    assert "[1 1 1 1 1]" in printed and "'heart'" in printed

@@ -39,6 +39,34 @@ def test_classes_are_added_and_taken_away_without_training():
     assert list(enrolment.fit(at(5), ["other"]).classes_) == ["other"]
 
 
+def test_numbers_and_strings_are_not_mixed():
+    enrolment = Enrolment().fit(at(0, 90), [0, 1])
+    with pytest.raises(ValueError, match=r"\['heart'\] are strings, the enrolled \[0, 1\] are numbers"):
+        enrolment.partial_fit(at(45), ["heart"])
+    assert enrolment.predict(at(10)).tolist() == [0]
+    enrolment.fit(at(0, 90), ["east", "north"])
+    with pytest.raises(ValueError, match=r"\[7\] are numbers, the enrolled \['east', 'north'\] are strings"):
+        enrolment.partial_fit(at(45), [7])
+
+
+def test_without_a_class_nothing_is_named():
+    enrolment = Enrolment().fit(at(0, 90), [0, 1]).forget(0).forget(1)
+    for method in [enrolment.predict, enrolment.cosines, enrolment.decision_function]:
+        with pytest.raises(ValueError, match="every class was forgotten"):
+            method(at(5))
+    assert list(enrolment.partial_fit(at(45), ["heart"]).predict(at(5))) == ["heart"]
+
+
+@pytest.mark.parametrize(("dtype", "length"), [(np.float16, 1000), (np.float16, 30_000), (np.float32, 1e30)])
+def test_long_embeddings_are_named_as_short_ones(dtype, length):
+    rng, labels = np.random.default_rng(0), np.arange(200) % 4
+    x = rng.normal(size=(4, 64))[labels] + rng.normal(size=(200, 64))
+    x = (length * x / np.linalg.norm(x, axis=1, keepdims=True)).astype(dtype)
+    named = [Enrolment().fit(rows[:100], labels[:100]).predict(rows[100:]) for rows in [x, x.astype(float)]]
+    np.testing.assert_array_equal(*named)
+    assert np.mean(named[0] == labels[100:]) > 0.9
+
+
 def test_it_is_saved_without_pickle(tmp_path):
     enrolment = Enrolment().fit(at(0, 90), ["east", "north"])
     skops.io.dump(enrolment, tmp_path / "e.skops")

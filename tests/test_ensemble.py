@@ -2,13 +2,16 @@
 
 from argparse import Namespace
 
+import keras
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 
-from experiments import ensemble, evidence, pseudo, scoreboard
+from experiments import ensemble, evidence, pseudo, rotation, scoreboard
 from experiments.draws import turned_classes, turns
 from experiments.tables import scoreboard as tables
-from hypersphere import datasets, detectors, features, files, scores
+from hypersphere import datasets, features, files, networks, scores
+from hypersphere.detectors import side_by_side
 
 SMOKE = Namespace(precision="float32", smoke=True, seeds=1)
 
@@ -57,7 +60,7 @@ def test_outliers_of_two_digits_over_each_other(digits, rng):
         assert any(np.array_equal(np.maximum(own, other), image) for other in x[y != label])
 
 
-def test_turn_networks_learn_turns_and_the_class_none_of_a_tenth_of_the_images_for_each_kind(digits, rng):
+def test_what_rotation_prediction_networks_learn(digits, rng):
     x, y = pseudo.turns_and_none(*digits, rng)
     assert len(x) == len(y) == 4 * 300 + 4 * 30 and x.dtype == np.uint8
     expected, labels = turned_classes(*digits, 4)
@@ -83,11 +86,54 @@ def test_evidence_multiplies_truncated_p_values():
     assert found == scores.separation(of_judged, {"odd": of_odd})
 
 
+def small_network(seed, classes):
+    image = keras.Input((16, 16, 1))
+    options = {"filters": [2, 3, 4], "units": 5, "batch_norm": True}
+    embedding = networks.convolutional_embedding(image, networks.layer_seeds(seed), **options)
+    return keras.Model(image, keras.layers.Dense(classes)(embedding))
+
+
+def output(network, name, x):
+    return keras.ops.convert_to_numpy(keras.Model(network.input, network.get_layer(name).output)(x))
+
+
+def statistics(network, name, x):
+    found = output(network, name, x)
+    return np.concatenate([found.mean(axis=(1, 2)), found.std(axis=(1, 2)), found.max(axis=(1, 2))], axis=1)
+
+
+def test_the_networks_are_looked_at_side_by_side():
+    images = np.random.default_rng(0).random((50, 16, 16, 1), dtype=np.float32)
+    classifier, *others = (small_network(seed, classes) for seed, classes in [(0, 10), (1, 41), (2, 41)])
+    found = rotation.feature_model(classifier, others).predict(images, verbose=0)
+    assert {of_layer.dtype.name for of_layer in found.values()} == {"float32"}
+    alone = features.extract(classifier, images)
+    turned = [np.rot90(images, number, axes=(1, 2)) for number in range(4)]
+    of_others = [log_softmax(network.predict(images, verbose=0), axis=1)[:, :10] for network in others]
+    together = log_softmax(alone["logits"], axis=1) + np.mean(of_others, axis=0)
+    blocks = [statistics(network, name, images) for network in others for name in ["block2", "block3"]]
+    expected = alone | {
+        "turn block1": np.hstack([statistics(network, "block1", images) for network in others]),
+        "turn blocks": np.hstack(blocks),
+        "turn embeddings": np.hstack([output(network, "embedding", x) for network in others for x in turned]),
+        "log_probabilities": together,
+        "disagreement": -together.max(axis=1, keepdims=True),
+    }
+    assert set(found) == set(expected)
+    for name, of_layer in found.items():
+        np.testing.assert_allclose(of_layer, expected[name], rtol=1e-4, atol=1e-5)
+    detector = rotation.detector_for(found)
+    assert [name for name, *_ in detector.layers] == list(rotation.LAYERS)
+    rows = side_by_side(found, rotation.LAYERS)
+    for name, columns, *_ in detector.layers:
+        np.testing.assert_array_equal(rows[:, columns], found[name])
+
+
 def test_what_is_looked_at_besides_is_part_of_the_ensemble():
     images = np.random.default_rng(0).random((4, 28, 28, 1), np.float32)
-    classifier, *turn_networks = (scoreboard.build(ensemble.TURNS, classes, classes)[1] for classes in [10, 41, 42])
-    found = evidence.looked_at(features.feature_model(classifier, turn_networks), images)
-    alone = [features.extract(network, images) for network in [classifier, *turn_networks]]
+    classifier, *others = (scoreboard.build(ensemble.TURNS, classes, classes)[1] for classes in [10, 41, 42])
+    found = evidence.looked_at(rotation.feature_model(classifier, others), images)
+    alone = [features.extract(network, images) for network in [classifier, *others]]
     for part, layer, of_networks in [
         ("turn block3", "block3", alone[1:]),
         ("upright turn embeddings", "embedding", alone[1:]),
@@ -117,7 +163,7 @@ def test_all_detectors_meet_the_same_images(tmp_path):
     found = record["metrics"]["detectors"]
     assert list(found) == [scoreboard.ARTICLE, scoreboard.OURS, ensemble.ENSEMBLE]
     assert all(of_detector["auroc"]["digits 5-9"] > 0.6 for of_detector in found.values())
-    assert list(record["metrics"]["parts"]) == [f"without {layer}" for layer in detectors.ENSEMBLE]
+    assert list(record["metrics"]["parts"]) == [f"without {layer}" for layer in rotation.LAYERS]
     arrays = files.load_arrays(tmp_path / f"{name}-accepted.npz", "")
     assert [row.split(" (")[0] for row in arrays["rows"]] == [
         f"digits 5-9: {words}" for words in ["no longer", "still", "only now"]

@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-from scipy.special import log_softmax
 
 from experiments import building
 from hypersphere import features, training
@@ -59,32 +58,3 @@ def test_features_are_float32_under_mixed_precision(images):
     finally:
         keras.config.set_dtype_policy(policy)
     assert {of_layer.dtype.name for of_layer in features.extract(mixed, images).values()} == {"float32"}
-
-
-def test_an_ensemble_is_looked_at_side_by_side(network, images):
-    turn_networks = []
-    for seed in [1, 2]:
-        image = keras.Input((16, 16, 1))
-        options = {"filters": [2, 3, 4], "units": 5, "batch_norm": True}
-        embedding = building.convolutional_embedding(image, building.layer_seeds(seed), **options)
-        turn_networks.append(keras.Model(image, keras.layers.Dense(41)(embedding)))
-    found = features.extract(network, images, turn_networks, batch_size=20)
-    assert {of.dtype.name for of in found.values()} == {"float32"}
-
-    def output(of, name, x=images):
-        return keras.ops.convert_to_numpy(keras.Model(of.input, of.get_layer(name).output)(x))
-
-    alone = features.extract(network, images)
-    turned = [np.rot90(images, number, axes=(1, 2)) for number in range(4)]
-    of_turns = [log_softmax(of.predict(images, verbose=0), axis=1)[:, :10] for of in turn_networks]
-    together = log_softmax(alone["logits"], axis=1) + np.mean(of_turns, axis=0)
-    expected = alone | {
-        "turn block1": np.hstack([statistics(output(of, "block1")) for of in turn_networks]),
-        "turn blocks": np.hstack([statistics(output(of, b)) for of in turn_networks for b in ["block2", "block3"]]),
-        "turn embeddings": np.hstack([output(of, "embedding", x) for of in turn_networks for x in turned]),
-        "log_probabilities": together,
-        "disagreement": -together.max(axis=1, keepdims=True),
-    }
-    assert set(found) == set(expected)
-    for name, of_layer in found.items():
-        np.testing.assert_allclose(of_layer, expected[name], rtol=1e-4, atol=1e-5)

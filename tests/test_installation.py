@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 USE = """
 import numpy as np, keras, hypersphere
-from hypersphere import AdaCos, ArcFace, CosFace, L2Softmax, LayeredLOF
+from hypersphere import AdaCos, ArcFace, CosFace, L2Softmax, LayeredDetector
 assert "site" in hypersphere.__file__, hypersphere.__file__
 image, label = keras.Input((8,)), keras.Input((), dtype="int64")
 network = keras.Model([image, label], ArcFace(4, scale=30, margin=0.5)(keras.layers.Dense(3)(image), label))
@@ -21,7 +21,7 @@ network.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=T
 rng = np.random.default_rng(0)
 x, y = rng.normal(size=(64, 8)), rng.integers(0, 4, 64)
 network.fit([x, y], y, verbose=0)
-detector = LayeredLOF(level=0.05).fit(x, X_calibration=rng.normal(size=(100, 8)))
+detector = LayeredDetector(level=0.05).fit(x, X_calibration=rng.normal(size=(100, 8)))
 print(detector.predict(np.full((1, 8), 50.0)))
 """
 

@@ -183,7 +183,8 @@ folder = Path(sys.argv[1])
 network = networks.load_network(folder / "n.keras", "")
 detector = detectors.load_detector(folder / "d.skops", "")
 of_images = features.extract(network, np.load(folder / "x.npy"))
-np.savez(folder / "found.npz", evidence=detector.score_samples(detectors.side_by_side(of_images)), **of_images)
+rows = detectors.side_by_side(of_images, features.LAYERS)
+np.savez(folder / "found.npz", evidence=detector.score_samples(rows), **of_images)
 """
 
 
@@ -191,7 +192,8 @@ def test_network_head_and_detector_load_in_a_fresh_process(images, tmp_path):
     """Keras's safe mode is on: what is saved must be made of registered parts."""
     network = small_network()
     expected = features.extract(network, images)
-    detector = detectors.layered_lof(expected).fit(detectors.side_by_side(expected))
+    detector = detectors.LayeredDetector(detectors.layers_of(expected, features.LAYERS), n_neighbors=5, level=0.5)
+    detector.fit(detectors.side_by_side(expected, features.LAYERS))
     networks.save_network(network, tmp_path / "n.keras")
     detectors.save_detector(detector, tmp_path / "d.skops")
     np.save(tmp_path / "x.npy", images)
@@ -199,7 +201,7 @@ def test_network_head_and_detector_load_in_a_fresh_process(images, tmp_path):
     with np.load(tmp_path / "found.npz") as found:
         for name, of_layer in expected.items():
             np.testing.assert_allclose(found[name], of_layer, rtol=1e-5, atol=1e-5)
-        evidence = detector.score_samples(detectors.side_by_side({name: found[name] for name in expected}))
+        evidence = detector.score_samples(detectors.side_by_side(dict(found), features.LAYERS))
         np.testing.assert_allclose(found["evidence"], evidence, rtol=1e-6)
     assert {path.name for path in tmp_path.iterdir()} == {"n.keras", "d.skops", "x.npy", "found.npz"}
 

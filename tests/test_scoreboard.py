@@ -10,7 +10,7 @@ import pytest
 
 from experiments import baselines, scoreboard
 from hypersphere import datasets, features, networks, scores
-from hypersphere.detectors import layered_lof, side_by_side
+from hypersphere.detectors import LayeredDetector, layers_of, side_by_side
 from hypersphere.errors import InputError
 
 
@@ -131,8 +131,9 @@ def test_the_kept_network_gives_the_recorded_numbers(trials):
     train, val, test = (features.extract(network, x) for x in [x_train, x_val, x_test])
     metrics = records["best/10-digits-seed0"]["metrics"]
     assert np.mean(test["logits"].argmax(axis=1) == y_test) == metrics["accuracy"]["test"]
-    detector = layered_lof(train).fit(side_by_side(train), X_calibration=side_by_side(val))
-    rejected = np.mean(detector.predict(side_by_side(test)) == -1)
+    train_rows, val_rows, test_rows = (side_by_side(found, features.LAYERS) for found in [train, val, test])
+    detector = LayeredDetector(layers_of(train, features.LAYERS)).fit(train_rows, X_calibration=val_rows)
+    rejected = np.mean(detector.predict(test_rows) == -1)
     assert rejected == pytest.approx(metrics["calibration"]["rejected_at_1_percent"], abs=0.005)
 
 

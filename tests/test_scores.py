@@ -69,6 +69,17 @@ def test_cosine_scores_see_directions_alone():
     np.testing.assert_array_equal(scores.directions(np.zeros((2, 3), np.float32)), 0)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "length"),
+    [(np.float16, 1e4), (np.float32, 1e30), (np.float32, 1e-30), (np.float64, 1e300), (np.float64, 1e-300)],
+)
+@pytest.mark.filterwarnings("error")
+def test_directions_have_length_one_whatever_the_length_was(dtype, length):
+    found = scores.directions((np.array([[3, -4], [0, 1]]) * length).astype(dtype))
+    np.testing.assert_allclose(found, [[0.6, -0.8], [0, 1]], rtol=1e-3 if dtype is np.float16 else 1e-6)
+    assert found.dtype == (np.float64 if dtype is np.float64 else np.float32)
+
+
 def test_conformal_p_values_count():
     calibration = np.array([3.0, 1.0, 2.0, 2.0])
     p = scores.conformal_p_values(calibration, np.array([0.0, 2.0, 2.5, 9.0]))
@@ -95,6 +106,7 @@ def test_log_p_values_are_those_of_a_known_distribution():
 @pytest.mark.parametrize("calibration", [[3.0], [3.0] * 40, [0.0] * 40, [1.0] * 30 + [3.0] * 10])
 def test_log_p_values_stay_finite_where_calibration_scores_are_equal(calibration):
     new = np.array([0.0, 3.0, 3.5, 1e10])
+    assert np.isfinite(scores.log_p_values(np.array(calibration), np.array([1e300, -1e300]))).all()
     for kind in [np.float32, np.float64]:
         log_p = scores.log_p_values(np.array(calibration, kind), new.astype(kind))
         assert np.isfinite(log_p).all() and np.all(np.diff(log_p) <= 0) and log_p[-1] < log_p[-2] < np.log(0.05)

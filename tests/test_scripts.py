@@ -132,9 +132,9 @@ def test_lof_record_against_scikit_learn(smoke_run):
 
 def test_the_calibrated_detector_is_saved_and_does_as_recorded(smoke_run):
     network = networks.load_network(smoke_run / "models" / "l2softmax.keras", "run again")
-    layered = detectors.load_detector(smoke_run / "models" / "layered_lof.skops", "run again")
+    layered = detectors.load_detector(smoke_run / "models" / "layered_detector.skops", "run again")
     _, _, (x_test, _) = datasets.load_mnist(smoke=True)
-    p_values = layered.p_values(detectors.side_by_side(features.extract(network, x_test)))
+    p_values = layered.p_values(detectors.side_by_side(features.extract(network, x_test), features.LAYERS))
     recorded = record(smoke_run, "lof")["metrics"]["layered"]["accepted_at_level"]
     assert recorded["0.01"]["MNIST test"] == np.mean(p_values > 0.01) > 0.9
     assert recorded["0.01"]["CIFAR-10"] == 0, "in this run a file of noise"
