@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 PY := .venv/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
-LIBRARY := $(wildcard hypersphere/*.py data/*/*.gz)
+LIBRARY := $(wildcard common/*.py hypersphere/*.py data/*/*.gz)
 .PHONY: all test test-all demo seeds heads scoreboard report lint clean
 
 all: results/tsne.json results/lof.json

@@ -19,7 +19,7 @@ Writes  figures/lof_histograms.png   novelty scores with the thresholds
 # %% Settings
 import time
 
-from hypersphere import cli
+from common import cli
 
 cli.start()  # before Keras is imported
 
@@ -27,7 +27,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.neighbors import LocalOutlierFactor
 
-from hypersphere import datasets, detectors, features, files, networks, outliers, plots, records, scores
+from common import plots, records
+from hypersphere import datasets, detectors, features, files, networks, outliers, scores
 
 SCRIPTS = {"cnn": "train_cnn_baseline.py", "l2softmax": "train_l2softmax.py"}
 SPACES = {"cnn": "the plain CNN", "l2softmax": "the L2-constrained CNN", "input": "the input space"}

@@ -15,14 +15,15 @@ Writes  models/l2softmax.keras         the network, which gives logits
 import math
 import time
 
-from hypersphere import cli
+from common import cli
 
 cli.start()  # before Keras is imported
 
 import keras
 import numpy as np
 
-from hypersphere import datasets, features, files, layers, networks, plots, records, training
+from common import plots, records, training
+from hypersphere import datasets, features, files, layers, networks
 
 NAME, TITLE, ARTICLE_ACCURACY = "l2softmax", "L2-constrained CNN", 0.9931
 

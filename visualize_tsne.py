@@ -14,14 +14,15 @@ Writes  figures/tsne.png     the three maps side by side
 # %% Settings
 import time
 
-from hypersphere import cli
+from common import cli
 
 cli.start(keras=False)  # t-SNE reads arrays: Keras would cost seconds
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from hypersphere import datasets, files, plots, records, tsne
+from common import plots, records
+from hypersphere import datasets, files, tsne
 
 parser = cli.Parser(__doc__)
 parser.add_argument("--seed", type=cli.seed_number, default=0, help="of the maps, %(default)s")

@@ -6,9 +6,9 @@ python -m demo --host 0.0.0.0 --port 8080     # for other machines of a network 
 
 import argparse
 
+from common import cli
 from demo.app import create_app
 from demo.server import listen, serve
-from hypersphere import cli
 
 
 def port_number(text):

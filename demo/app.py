@@ -20,11 +20,11 @@ from flask import Flask, abort, jsonify, request
 from markupsafe import escape
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, ServiceUnavailable
 
+from common.cli import PROJECT
 from demo import images
 from demo.predictor import Predictor
 from demo.signs import read_signs
 from hypersphere import pictures
-from hypersphere.cli import PROJECT
 
 MAX_BODY = 10**6  # bytes
 FITTING = "the detector is being fitted (only once), which takes up to a minute"

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from common import cli, records
 from demo.fit import FOLDER, network_paths
 from demo.predictor import N_MAPPED
-from hypersphere import cli, datasets, features, files, networks, records, tsne
+from hypersphere import datasets, features, files, networks, tsne
 from hypersphere.errors import InputError
 
 NAME = "10-digits-seed42"

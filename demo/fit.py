@@ -13,9 +13,10 @@ from pathlib import Path
 
 import sklearn
 
+from common import cli
+from common.cli import PROJECT
 from experiments import rotation
-from hypersphere import cli, datasets, detectors, features, layers, networks, scores
-from hypersphere.cli import PROJECT
+from hypersphere import datasets, detectors, features, layers, networks, scores
 
 FOLDER = PROJECT / "models" / "demo"
 REMEDY = "take the committed one, or run python -m demo.build again"

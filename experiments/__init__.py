@@ -1,5 +1,5 @@
 """The experiments: each runs as `python -m experiments.NAME` from the clone."""
 
-from hypersphere import cli
+from common import cli
 
 cli.start()  # before any of them imports Keras

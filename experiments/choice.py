@@ -18,9 +18,10 @@ import keras
 import numpy as np
 from sklearn.neighbors import LocalOutlierFactor
 
+from common import cli, records, training
+from common.cli import PROJECT
 from experiments import building, sweep
-from hypersphere import cli, datasets, features, layers, outliers, records, scores, training
-from hypersphere.cli import PROJECT
+from hypersphere import datasets, features, layers, outliers, scores
 
 N_OUTLIERS = 5000
 BASE = {"filters": [16, 32, 64], "epochs": 8, "batch_size": 128, "learning_rate": 0.05, "weight_decay": 1e-3}

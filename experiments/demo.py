@@ -24,9 +24,10 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from common import cli, records
 from demo.predictor import Predictor
 from experiments import made_outliers, rotation
-from hypersphere import cli, datasets, detectors, records
+from hypersphere import datasets, detectors
 from hypersphere.errors import InputError
 
 HOST = "127.0.0.1"

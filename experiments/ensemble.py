@@ -22,6 +22,7 @@ from dataclasses import asdict, replace
 import keras
 import numpy as np
 
+from common import cli, plots, records
 from experiments import pseudo, rotation, sweep
 from experiments.baselines import ARTICLE, DETECTORS, Known
 from experiments.scoreboard import (
@@ -34,7 +35,7 @@ from experiments.scoreboard import (
     kept_gallery,
     trained_network,
 )
-from hypersphere import cli, features, files, plots, records, scores
+from hypersphere import features, files, scores
 from hypersphere.detectors import LayeredDetector, layers_of
 
 CLASSIFIER = replace(BEST, width=16, epochs=15)

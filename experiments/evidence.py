@@ -18,10 +18,11 @@ import time
 import keras
 import numpy as np
 
+from common import cli, records
+from common.cli import PROJECT
 from experiments import pseudo, rotation, sweep
 from experiments.ensemble import N_ROTATION_NETWORKS, recipes_of, train_ensemble
-from hypersphere import cli, datasets, detectors, records, scores
-from hypersphere.cli import PROJECT
+from hypersphere import datasets, detectors, scores
 
 LEFT_OUT = {"2": [2], "5": [5], "odd": [1, 3, 5, 7, 9], "0-4": [0, 1, 2, 3, 4]}  # in turn
 SEED = 100  # and 101: of no reported trial

@@ -35,9 +35,10 @@ import tensorflow as tf
 from scipy import special
 from sklearn.neighbors import LocalOutlierFactor
 
+from common import cli, records, training
 from experiments import building, mobilenet, sweep
 from experiments.draws import draw, in_views, normal_alone, views
-from hypersphere import cli, datasets, heads, layers, networks, records, scores, training
+from hypersphere import datasets, heads, layers, networks, scores
 from hypersphere.errors import InputError
 from hypersphere.model import MetricModel
 

@@ -18,13 +18,13 @@ import re
 import sys
 from pathlib import Path
 
+from common import cli, plots
+from common.cli import PROJECT
+from common.records import read_record, read_records
 from experiments.tables import article1, article2, differences, scoreboard, speed, unseen
 from experiments.tables.common import below, caption, counted, markdown
-from hypersphere import cli, plots
-from hypersphere.cli import PROJECT
 from hypersphere.errors import InputError
 from hypersphere.files import make_writable, replacing
-from hypersphere.records import read_record, read_records
 
 RESULTS = PROJECT / "results"
 EXPERIMENTS = [

@@ -26,9 +26,10 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.metrics import log_loss
 
+from common import cli, plots, records, training
 from experiments import building, made_outliers, sweep
 from experiments.baselines import ARTICLE, DETECTORS, INPUT_SPACE, Known, features_of
-from hypersphere import cli, datasets, features, files, layers, networks, plots, records, scores, training
+from hypersphere import datasets, features, files, layers, networks, scores
 from hypersphere.detectors import LayeredDetector, layers_of, side_by_side
 from hypersphere.errors import InputError
 

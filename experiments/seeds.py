@@ -16,9 +16,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from common import cli, records
+from common.cli import PROJECT
 from experiments import sweep
-from hypersphere import cli, records
-from hypersphere.cli import PROJECT
 from hypersphere.errors import InputError
 
 SCRIPTS = {

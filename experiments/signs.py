@@ -15,11 +15,12 @@ import time
 import numpy as np
 from PIL import Image, ImageDraw
 
+from common import cli, records
 from demo import images
 from demo.predictor import Predictor
 from demo.signs import LAYER, MAX_EXAMPLES
 from experiments import rotation
-from hypersphere import cli, datasets, detectors, records
+from hypersphere import datasets, detectors
 
 SIDE, BRUSH = 560, 44  # pixels, twice those of the page
 

@@ -24,8 +24,9 @@ import keras
 import numpy as np
 from sklearn.neighbors import LocalOutlierFactor
 
+from common import cli, records, training
 from experiments import choice
-from hypersphere import cli, datasets, features, files, networks, records, training, tsne
+from hypersphere import datasets, features, files, networks, tsne
 from hypersphere.errors import InputError
 
 BATCH_SIZE, EPOCHS = 128, 3

@@ -17,8 +17,9 @@ from pathlib import Path
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from hypersphere import cli, datasets, records, training
-from hypersphere.cli import PROJECT
+from common import cli, records, training
+from common.cli import PROJECT
+from hypersphere import datasets
 from hypersphere.errors import InputError
 from hypersphere.files import make_writable, replacing
 
@@ -190,5 +191,5 @@ def _client(address):
 
 def code_sha256():
     """SHA-256 of all code that a trial may run."""
-    files = [path for pattern in ["*.py", "hypersphere/*.py", "experiments/*.py"] for path in PROJECT.glob(pattern)]
+    files = [path for pattern in ["*.py", "*/*.py"] for path in PROJECT.glob(pattern)]
     return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()

@@ -28,24 +28,13 @@ import keras
 import numpy as np
 from sklearn.decomposition import PCA
 
+from common import cli, plots, records, training
 from experiments import building, sweep
 from experiments.draws import turned_classes
 from experiments.heads import HEADS as ARTICLE_HEADS
 from experiments.heads import head_of, trainable
 from experiments.scoreboard import RECIPES, Recipe, optimizer_of
-from hypersphere import (
-    cli,
-    datasets,
-    detectors,
-    features,
-    files,
-    heads,
-    outliers,
-    plots,
-    records,
-    scores,
-    training,
-)
+from hypersphere import datasets, detectors, features, files, heads, outliers, scores
 from hypersphere.enrolment import Enrolment, retrieval
 from hypersphere.errors import InputError
 

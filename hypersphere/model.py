@@ -19,8 +19,8 @@ class MetricModel(keras.Model):
     in evaluation that of the logits. A saved model loads once `hypersphere` is imported, and continues to train.
 
     Labels are whole numbers from 0, (n,) or (n, 1). `fit` raises ValueError if an array of labels is out of range.
-    Labels from a data set are seen in the compiled step alone: TensorFlow on a CPU raises an error there, PyTorch may,
-    and JAX and XLA cannot, so that the loss becomes NaN.
+    Labels from a data set are seen in the compiled step alone: there PyTorch and, on a CPU, TensorFlow raise an error;
+    JAX and XLA cannot, and the loss becomes NaN.
     """
 
     def __init__(self, encoder, head, **kwargs):

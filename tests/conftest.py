@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hypersphere import cli
+from common import cli
 
 if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
     cli.start()

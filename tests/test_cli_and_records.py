@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common import cli, records
 from conftest import assert_one_line_error, run_python
-from hypersphere import cli, files, records
+from hypersphere import files
 from hypersphere.errors import InputError
 
 
@@ -83,7 +84,7 @@ def test_a_folder_that_cannot_be_written_is_noticed_before_the_work(monkeypatch,
 HOOK = """
 import os, signal, sys
 from pathlib import Path
-from hypersphere import cli
+from common import cli
 from hypersphere.errors import InputError
 sys.argv = ["script.py", "--out", *sys.argv[1:]]
 before = sys.excepthook, signal.getsignal(signal.SIGTERM)
@@ -176,7 +177,8 @@ def test_replacing_keeps_the_old_file_when_writing_fails(tmp_path):
 WRITE_OFTEN = """
 import sys
 from pathlib import Path
-from hypersphere import files, records
+from common import records
+from hypersphere import files
 folder = Path(sys.argv[1])
 for number in range(300):
     files.make_writable(folder)
@@ -262,7 +264,7 @@ def test_the_revision_is_that_of_the_clone(tmp_path, monkeypatch):
     package = tmp_path / "hypersphere"
     package.mkdir()
     (package / "x.py").write_text("one")
-    monkeypatch.setattr(records, "PACKAGE", package)
+    monkeypatch.setattr(records, "PROJECT", tmp_path)
     assert records.revision() is None, "no clone"
 
     def git(*words):
@@ -273,20 +275,15 @@ def test_the_revision_is_that_of_the_clone(tmp_path, monkeypatch):
     git("add", ".")
     git("commit", "--message", "first")
     head = git("rev-parse", "HEAD").strip()
-    (tmp_path / "README.md").write_text("not of the package")
+    (tmp_path / "README.md").write_text("not code")
     assert records.revision() == head[:12]
     (package / "x.py").write_text("two")
     assert records.revision() == head[:12] + "+"
-    installed = tmp_path / ".venv" / "hypersphere"
-    installed.mkdir(parents=True)
-    monkeypatch.setattr(records, "PACKAGE", installed)
-    assert records.revision() is None, "the clone that it is installed in is another project's"
 
 
 def test_without_git_there_is_no_revision(monkeypatch, tmp_path):
     (tmp_path / ".git").mkdir()
-    monkeypatch.setattr(records, "PACKAGE", tmp_path / "hypersphere")
-    (tmp_path / "hypersphere").mkdir()
+    monkeypatch.setattr(records, "PROJECT", tmp_path)
     monkeypatch.setenv("PATH", "")
     assert records.revision() is None
 
@@ -295,6 +292,6 @@ def test_without_git_there_is_no_revision(monkeypatch, tmp_path):
 def test_peak_memory_is_the_processs_own():
     held = np.ones(500 * 10**6, np.uint8)
     assert records.peak_memory_mb() > 500
-    child = run_python("from hypersphere import records; print(records.peak_memory_mb())")
+    child = run_python("from common import records; print(records.peak_memory_mb())")
     del held
     assert 5 < int(child) < 400

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
+from common import records
 from conftest import PROJECT, run, run_python
 from demo import fit
 from demo import predictor as predictors
@@ -20,7 +21,7 @@ from demo.app import FAILED, FITTING, MAX_BODY, create_app, public_address
 from demo.fit import detector_key
 from demo.predictor import Predictor
 from experiments import rotation
-from hypersphere import datasets, detectors, features, layers, records, scores
+from hypersphere import datasets, detectors, features, layers, scores
 from picture_files import (
     VARIANTS,
     bomb,

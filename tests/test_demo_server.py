@@ -18,7 +18,7 @@ SLOW = """
 import sys, time
 from demo.app import create_app
 from demo.server import listen, serve
-from hypersphere import cli
+from common import cli
 
 class Slow:
     state = "ready"

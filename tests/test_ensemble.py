@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from experiments import ensemble, evidence, pseudo, rotation, scoreboard
+from experiments import building, ensemble, evidence, pseudo, rotation, scoreboard
 from experiments.draws import turned_classes, turns
 from experiments.tables import scoreboard as tables
-from hypersphere import datasets, features, files, networks, scores
+from hypersphere import datasets, features, files, scores
 from hypersphere.detectors import side_by_side
 
 SMOKE = Namespace(precision="float32", smoke=True, seeds=1)
@@ -89,7 +89,7 @@ def test_evidence_multiplies_truncated_p_values():
 def small_network(seed, classes):
     image = keras.Input((16, 16, 1))
     options = {"filters": [2, 3, 4], "units": 5, "batch_norm": True}
-    embedding = networks.convolutional_embedding(image, networks.layer_seeds(seed), **options)
+    embedding = building.convolutional_embedding(image, building.layer_seeds(seed), **options)
     return keras.Model(image, keras.layers.Dense(classes)(embedding))
 
 

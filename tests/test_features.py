@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from common import training
 from experiments import building
-from hypersphere import features, training
+from hypersphere import features
 
 
 @pytest.fixture(scope="module")

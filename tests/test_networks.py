@@ -8,9 +8,10 @@ import keras
 import numpy as np
 import pytest
 
+from common import training
 from conftest import run_python
 from experiments import building, mobilenet
-from hypersphere import detectors, features, heads, layers, networks, training
+from hypersphere import detectors, features, heads, layers, networks
 from hypersphere.errors import InputError
 
 

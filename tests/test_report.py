@@ -7,10 +7,10 @@ import shutil
 import numpy as np
 import pytest
 
+from common import records
 from conftest import PROJECT, run
 from experiments import report
 from experiments.tables import article1, article2, common, differences, unseen
-from hypersphere import records
 from hypersphere.errors import InputError
 
 RECORDS = report.load(report.RESULTS)

@@ -253,7 +253,7 @@ def test_scripts_start_whatever_keras_is_set_to(tmp_path):
 
 
 def test_no_standard_error_is_needed():
-    code = "from hypersphere import ArcFace, cli; cli.start(); print(ArcFace(3).num_classes)"
+    code = "from common import cli; from hypersphere import ArcFace; cli.start(); print(ArcFace(3).num_classes)"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, stdout=subprocess.PIPE, preexec_fn=lambda: os.close(2), text=True)
     assert (done.returncode, done.stdout) == (0, "3\n")

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hypersphere import CosFace, MetricModel, layers, training
+from common import training
+from hypersphere import CosFace, MetricModel, layers
 
 EPOCHS = 4
 

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from common import plots
 from experiments.tables.article2 import HEADS, PAIRS, SCORERS, from_scratch, pairs
 from experiments.tables.common import below, caption, half_width, markdown, spread
-from hypersphere import plots
 
 # Planned before the runs: (head, scorer) minus (head, scorer).
 PLANNED = [

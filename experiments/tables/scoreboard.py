@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from common import plots
 from experiments.tables.common import (
     below,
     caption,
@@ -16,7 +17,6 @@ from experiments.tables.common import (
     require_alike,
     spread,
 )
-from hypersphere import plots
 
 # Names in the records.
 OURS = "layered LOF (ours)"

@@ -18,7 +18,7 @@ from pathlib import Path
 from hypersphere.errors import InputError
 from hypersphere.files import cannot_write, replacing
 
-PACKAGE = Path(__file__).resolve().parent
+PROJECT = Path(__file__).resolve().parent.parent
 # Every package that decides a number: networks, neighbours, maps, outlier images.
 PACKAGES = ["tensorflow", "tensorflow-cpu", "keras", "scikit-learn", "numpy", "scipy", "pillow", "matplotlib", "skops"]
 
@@ -94,11 +94,12 @@ def versions():
 
 
 def revision():
-    """The Git revision of the code, with "+" behind it if the package's files differ from it; None outside a clone."""
+    """The Git revision of the code, with "+" behind it if a Python file differs from it; None outside a clone."""
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        if (PACKAGE.parent / ".git").exists():
-            head = subprocess.check_output(["git", "rev-parse", "--short=12", "HEAD"], cwd=PACKAGE, text=True)
-            changed = subprocess.check_output(["git", "status", "--porcelain", "-uno", "."], cwd=PACKAGE, text=True)
+        if (PROJECT / ".git").exists():
+            git = {"cwd": PROJECT, "text": True}
+            head = subprocess.check_output(["git", "rev-parse", "--short=12", "HEAD"], **git)
+            changed = subprocess.check_output(["git", "status", "--porcelain", "-uno", "--", "*.py"], **git)
             return head.strip() + "+" * bool(changed)
     return None
 

@@ -6,7 +6,7 @@ import time
 import keras
 import tensorflow as tf
 
-from hypersphere import cli
+from common import cli
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # Keras's names
 STEPS_PER_EXECUTION = 20  # between two returns to Python

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import patheffects
 
-from hypersphere.cli import in_notebook
+from common.cli import in_notebook
 from hypersphere.files import replacing
 
 # Ten colours chosen to be told apart with colour-blindness too.

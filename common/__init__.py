@@ -1,0 +1,1 @@
+"""What scripts, experiments and the demo have in common: command line, records, training, figures."""
