@@ -1,11 +1,35 @@
-"""What networks of several experiments are built of: three convolutions, seeds for layers, an augmentation."""
+"""Building and training a network of three convolutions from a recipe, with any head."""
 
 import functools
 import math
 import random
+from dataclasses import dataclass
 
 import keras
 from keras import ops
+
+from common import training
+from hypersphere import heads, layers
+from hypersphere.model import MetricModel
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network of three convolutions is built and trained; a record keeps all of it."""
+
+    epochs: int
+    width: int = 16  # channels of the first convolution; the next two have twice and four times as many
+    batch_size: int = 128
+    optimizer: str = "adamw"  # or "sgd", with Nesterov momentum 0.9
+    learning_rate: float = 1e-2  # the highest of a one-cycle schedule
+    weight_decay: float = 0.05  # AdamW's; SGD has a penalty of this much on all kernels instead
+    batch_norm: bool = True
+    augment: bool = True  # turned, zoomed and shifted anew in each epoch
+    unchanged: float = 0.3  # the share of the images that are not, in each epoch
+    alpha: float | None = 16.0  # radius of the sphere; None leaves the embedding as it is
+
+
+ARTICLE = Recipe(10, 16, 128, "sgd", 0.05, 1e-3, batch_norm=False, augment=False, unchanged=0.0)  # article 1's
 
 
 def layer_seeds(seed):
@@ -81,3 +105,55 @@ class RandomWarp(keras.layers.Layer):
         c, f = middle - (a + b) * middle + draw(self.shift), middle - (d + e) * middle + draw(self.shift)
         transforms = ops.stack([a, b, c, d, e, f, ops.zeros(n), ops.zeros(n)], axis=1)
         return ops.image.affine_transform(images, transforms, interpolation="bilinear", fill_mode="constant")
+
+
+def build(recipe, image_shape, n_classes, seed, head=None):
+    """The network to train and the network to use, both images to logits; they share their layers.
+
+    The network to train changes its images first, if the recipe augments: were that a part of the network to use, it
+    would happen wherever `training=False` is forgotten.
+
+    head : a function of the number of classes and a kernel initializer that gives a head; by default a Dense layer, on
+    the sphere of radius alpha if the recipe has one.
+    """
+    penalty, seeds = keras.regularizers.L2(recipe.weight_decay) if recipe.optimizer == "sgd" else None, layer_seeds(seed)
+    on_sphere = recipe.alpha is not None and head is None
+    image = keras.Input(image_shape, name="image")
+    options = {"filters": [recipe.width, 2 * recipe.width, 4 * recipe.width], "units": 64, "penalty": penalty}
+    options |= {"batch_norm": recipe.batch_norm, "name": "features" if on_sphere else "embedding"}
+    embedding = convolutional_embedding(image, seeds, **options)
+    if on_sphere:
+        arguments = {"arguments": {"alpha": recipe.alpha}, "dtype": "float32", "name": "embedding"}
+        embedding = keras.layers.Lambda(layers.l2_constrain, **arguments)(embedding)
+    initializer = keras.initializers.GlorotUniform(next(seeds))
+    if head is None:
+        options = {"kernel_regularizer": penalty, "dtype": "float32", "name": "logits"}
+        last = keras.layers.Dense(n_classes, kernel_initializer=initializer, **options)
+    else:
+        last = head(n_classes, initializer)
+    encoder, network = keras.Model(image, embedding), keras.Model(image, last(embedding))
+    seen = keras.Input(image_shape, name="image")
+    changed = RandomWarp(unchanged=recipe.unchanged, seed=next(seeds))(seen) if recipe.augment else seen
+    return with_head(keras.Model(seen, encoder(changed)), last), network
+
+
+def with_head(encoder, head):
+    """A model that learns with a head, which may be a plain Dense layer."""
+    return MetricModel(encoder, head) if isinstance(head, heads.Head) else keras.Sequential([encoder, head])
+
+
+def optimizer_of(recipe, n_images):
+    """The recipe's optimizer for a training on so many images."""
+    rate = training.one_cycle(recipe.learning_rate, recipe.epochs * math.ceil(n_images / recipe.batch_size))
+    if recipe.optimizer == "sgd":
+        return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
+    return keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
+
+
+def train(recipe, x, y, seed, precision="float32", head=None):
+    """A network trained on images, (n, h, w, c), and labels, (n,), from 0; returned in float32, with each epoch's loss."""
+    keras.config.set_dtype_policy(training.POLICIES[precision])
+    training_network, network = build(recipe, x.shape[1:], int(y.max()) + 1, seed, head)
+    training.compile_for_logits(training_network, optimizer_of(recipe, len(x)))
+    rows = training.fit(training_network, (x, y), epochs=recipe.epochs, batch_size=recipe.batch_size, seed=seed)
+    return training.in_float32(network), [row["loss"] for row in rows]

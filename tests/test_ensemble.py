@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 
 from experiments import building, ensemble, evidence, pseudo, rotation, scoreboard
 from experiments.draws import turned_classes, turns
-from experiments.tables import scoreboard as tables
+from experiments.old_tables import scoreboard as tables
 from hypersphere import datasets, features, files, scores
 from hypersphere.detectors import side_by_side
 

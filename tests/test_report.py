@@ -10,7 +10,7 @@ import pytest
 from common import records
 from conftest import PROJECT, run
 from experiments import report
-from experiments.tables import article1, article2, common, differences, unseen
+from experiments.old_tables import article1, article2, common, differences, unseen
 from hypersphere.errors import InputError
 
 RECORDS = report.load(report.RESULTS)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from experiments.tables.article1 import SCRIPTS
-from experiments.tables.common import below, caption, cell, markdown, note
+from experiments.old_tables.article1 import SCRIPTS
+from experiments.old_tables.common import below, caption, cell, markdown, note
 
 # Variants of a single prediction, and which of ours each is an alternative to.
 ALTERNATIVES = {"the networks alone, model.predict": "the networks alone, ours"}

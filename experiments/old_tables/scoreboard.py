@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 from common import plots
-from experiments.tables.common import (
+from experiments.old_tables.common import (
     below,
     caption,
     cell,

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from experiments.tables.common import below, caption, cell, markdown, note, pivot, require_alike, spread
+from experiments.old_tables.common import below, caption, cell, markdown, note, pivot, require_alike, spread
 
 HEADS = {
     "softmax": "softmax",

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from experiments.tables.common import below, caption, cell, half_width, leaves, markdown, percent, require_alike, spread
+from experiments.old_tables.common import below, caption, cell, half_width, leaves, markdown, percent, require_alike, spread
 
 SCRIPTS = {
     "cnn": "train_cnn_baseline.py",

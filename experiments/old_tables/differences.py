@@ -8,8 +8,8 @@ import pandas as pd
 from scipy import stats
 
 from common import plots
-from experiments.tables.article2 import HEADS, PAIRS, SCORERS, from_scratch, pairs
-from experiments.tables.common import below, caption, half_width, markdown, spread
+from experiments.old_tables.article2 import HEADS, PAIRS, SCORERS, from_scratch, pairs
+from experiments.old_tables.common import below, caption, half_width, markdown, spread
 
 # Planned before the runs: (head, scorer) minus (head, scorer).
 PLANNED = [

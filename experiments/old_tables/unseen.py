@@ -3,9 +3,9 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from experiments.tables.article2 import HEADS
-from experiments.tables.common import below, caption, cell, markdown, note, require_alike
-from experiments.tables.differences import contrasts_table, one_difference
+from experiments.old_tables.article2 import HEADS
+from experiments.old_tables.common import below, caption, cell, markdown, note, require_alike
+from experiments.old_tables.differences import contrasts_table, one_difference
 
 SPACES = {"pixels": "pixels, centred", "pca64": "PCA, 64 components"} | HEADS
 DATASETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}

@@ -1,0 +1,177 @@
+"""What the studies' tables share: Markdown, mean ± sd, captions, paired differences, and the check of settings."""
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from hypersphere.errors import InputError
+
+# The CIFAR-10 that the committed records were made with: its images were stored as JPEG in between.
+CIFAR10_JPEG_COPY = "4031d37f75019b03cd2c6e0837a85e5935f31d6a5050a8d117ad746543e6f124"
+# The five official files of training images, one after the other.
+CIFAR10_OFFICIAL_TRAINING = "a0181da372c0d63a5920fdbea2ec3f83ecbc552d378218e1cb473cf634941a3b"
+# Settings that may differ within a mean: the repeats, and what a table's caption names or shows as a missing row.
+FREE = {"seed", "precision", "input_space", "maps"}
+
+
+def markdown(header, rows):
+    """A Markdown table whose columns line up in a terminal too."""
+    cells = [header, *rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    cells.insert(1, ["-" * width for width in widths])
+    lines = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def framed(corner, cells):
+    """The Markdown of a data frame of texts, its index under `corner`."""
+    return markdown([corner, *cells.columns], [list(row) for row in cells.itertuples(name=None)])
+
+
+def pivot(frame, rows, columns, text):
+    """A data frame of texts, `text(group)` for each value of `rows` and of `columns`, in order of appearance."""
+    cells = pd.Series({key: text(group) for key, group in frame.groupby([rows, columns], sort=False)})
+    return cells.unstack().reindex(index=frame[rows].unique(), columns=frame[columns].unique()).fillna("")
+
+
+def spread(values, digits, factor=1.0):
+    """ "mean ± standard deviation" of the values, or the value alone if there is one."""
+    values = np.asarray(values, dtype=float) * factor
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
+    return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
+
+
+def half_width(values):
+    """Half the width of the 95 % interval of a mean (Student's t)."""
+    return stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+
+
+def note(values, n):
+    """ " (n = 1)" if the number of values is not the caption's n."""
+    return "" if len(values) == n else f" (n = {len(values)})"
+
+
+def cell(values, n, digits, factor=1.0, unit=""):
+    """The spread of the values with their unit, and how many there are if the caption says another n."""
+    return spread(values, digits, factor) + unit + note(values, n) if len(values) else ""
+
+
+def percent(share):
+    """The text of a share as a percentage without needless digits."""
+    return f"{100 * float(share):g} %"
+
+
+def leaves(tree, path=()):
+    """The numbers in nested dictionaries, with the keys that lead to each."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from leaves(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+def require_alike(records, free=(), repeats=True):
+    """Raises InputError if two records differ in a setting that is not in FREE or `free`, or share a seed.
+
+    repeats : whether the records are repeats of one trial, so that each must have a seed of its own.
+    """
+    first, *others = records
+    for record in others:
+        settings = [dict(leaves(r["settings"] | {"flags": r.get("flags", {})})) for r in (first, record)]
+        for path in settings[0] | settings[1]:
+            values = [of.get(path) for of in settings]
+            if path[0] == "flags" and not all(path[1] in of.get("flags", {}) for of in (first, record)):
+                continue  # a script that one of them did not run
+            if values[0] != values[1] and path[-1] not in FREE and not {path[0], path[-1]} & set(free):
+                raise InputError(
+                    f"records {first['name']} and {record['name']}: {'.'.join(path)} is {values[0]} in one and "
+                    f"{values[1]} in the other; they do not belong into one table: keep them in different files"
+                )
+    if repeats:
+        seed, count = Counter(record["settings"]["seed"] for record in records).most_common(1)[0]
+        if count > 1:
+            raise InputError(f"records {first['name']}: {count} with seed {seed}; delete all but one of the lines")
+
+
+def caption(records, n=None, unit="seed", cifar10=False, versions=False):
+    """The line in italics below a table: how many repeats, which precision, machine, CIFAR-10 and versions.
+
+    n : a number of repeats, or words; cifar10 : whether the table has numbers of it.
+    """
+    parts = [counted(n, unit) if isinstance(n, int) else n] if n else []
+    parts += [_named(record["settings"].get("precision") for record in records)]
+    machines = [record["machine"] for record in records]
+    parts += [_named(f"{machine['cpu']}, {machine['cores']} cores" for machine in machines)]
+    if cifar10:
+        keys = ["cifar10_sha256", "cifar10_train_sha256"]
+        copies = [record["settings"][key] for record in records for key in keys if key in record["settings"]]
+        parts += [f"CIFAR-10: {_named(_cifar10_words(copy) for copy in copies)}"] if copies else []
+    if versions:
+        parts += [_named(_version_words(record["versions"]) for record in records)]
+    if any(record["settings"].get("smoke") for record in records):
+        parts += ["a smoke run: a slice of the data"]
+    return f"*{'; '.join(filter(None, parts))}*"
+
+
+def counted(n, unit="seed"):
+    """ "n = 5 seeds"."""
+    return f"n = {n} {unit}{'s' if n > 1 else ''}"
+
+
+def below(table, *lines):
+    """A table, or a text, with further paragraphs below it."""
+    return "\n\n".join(filter(None, [table, *lines]))
+
+
+def _named(values):
+    counts = Counter(value for value in values if value)
+    if len(counts) < 2:
+        return "".join(counts)
+    return "mixed: " + " and ".join(f"{value} ({count})" for value, count in counts.items())
+
+
+def _cifar10_words(sha256):
+    if sha256 is None:
+        return "left out"
+    known = {CIFAR10_JPEG_COPY: "JPEG copy", CIFAR10_OFFICIAL_TRAINING: "official training images"}
+    return known.get(sha256, f"not the JPEG copy (SHA-256 {sha256[:8]})")
+
+
+def _version_words(versions):
+    packages = ["python", "tensorflow", "tensorflow-cpu", "keras", "scikit-learn", "scikit-learn-intelex"]
+    return ", ".join(f"{package} {versions[package]}" for package in packages if package in versions)
+
+
+def holm(p_values):
+    """Holm's correction of p-values for their number: sorted, times m, m - 1, ..., never falling."""
+    order = np.argsort(p_values)
+    corrected = np.empty(len(order))
+    factors = np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(1, np.maximum.accumulate(np.asarray(p_values)[order] * factors))
+    return corrected
+
+
+def one_difference(difference):
+    """The statistics of one paired difference, (n,)."""
+    return {
+        "mean_difference": difference.mean(),
+        "half_width_95": half_width(difference),
+        "wilcoxon_p": stats.wilcoxon(difference).pvalue if np.any(difference) else 1.0,
+        "seeds_higher": int(np.sum(difference > 0)),
+        "n": len(difference),
+    }
+
+
+def contrasts_table(found, group, measure, repeats):
+    """The Markdown of contrasts, [(title, name of the group, `one_difference`), ...], Holm's correction over all."""
+    rows = []
+    corrected = holm([of["wilcoxon_p"] for *_, of in found])
+    for (title, name, of), p_value in zip(found, corrected, strict=True):
+        mean, half = of["mean_difference"], of["half_width_95"]
+        interval = f"{mean - half:+.3f} to {mean + half:+.3f}"
+        rows.append([title, name, f"{mean:+.3f}", interval, f"{of['seeds_higher']} of {of['n']}", f"{p_value:.3f}"])
+    header = ["planned contrast", group, f"difference of {measure}", "95 % interval", f"{repeats} higher", "p, Holm"]
+    return markdown(header, rows)
