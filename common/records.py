@@ -4,6 +4,7 @@ A single run leaves one file, `NAME.json`. An experiment leaves one file of line
 """
 
 import contextlib
+import errno
 import importlib.metadata
 import json
 import os
@@ -47,10 +48,14 @@ def write_record(path, record):
 
 
 def append_record(path, record):
-    """Add a trial's record to an experiment's file, in one write, so that an interruption leaves no half line."""
+    """Add a trial's record to a study's file, whole or not at all: a full disk leaves the lines that were there."""
+    line = json.dumps(record).encode() + b"\n"
     try:
         with path.open("ab", buffering=0) as file:
-            file.write(json.dumps(record).encode() + b"\n")
+            size = file.tell()
+            if file.write(line) < len(line):
+                file.truncate(size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as error:
         raise InputError(cannot_write(path, error)) from None
 

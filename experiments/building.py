@@ -116,7 +116,10 @@ def build(recipe, image_shape, n_classes, seed, head=None):
     head : a function of the number of classes and a kernel initializer that gives a head; by default a Dense layer, on
     the sphere of radius alpha if the recipe has one.
     """
-    penalty, seeds = keras.regularizers.L2(recipe.weight_decay) if recipe.optimizer == "sgd" else None, layer_seeds(seed)
+    penalty, seeds = (
+        keras.regularizers.L2(recipe.weight_decay) if recipe.optimizer == "sgd" else None,
+        layer_seeds(seed),
+    )
     on_sphere = recipe.alpha is not None and head is None
     image = keras.Input(image_shape, name="image")
     options = {"filters": [recipe.width, 2 * recipe.width, 4 * recipe.width], "units": 64, "penalty": penalty}
