@@ -154,7 +154,7 @@ def optimizer_of(recipe, n_images):
 
 
 def train(recipe, x, y, seed, precision="float32", head=None):
-    """A network trained on images, (n, h, w, c), and labels, (n,), from 0; returned in float32, with each epoch's loss."""
+    """A network trained on images, (n, h, w, c), and labels, (n,) from 0; it and each epoch's loss."""
     keras.config.set_dtype_policy(training.POLICIES[precision])
     training_network, network = build(recipe, x.shape[1:], int(y.max()) + 1, seed, head)
     training.compile_for_logits(training_network, optimizer_of(recipe, len(x)))

@@ -55,7 +55,8 @@ def summary(records):
     for study in ["article1", "article2"]:
         if records[study]:
             more, caption, of_study = STUDIES[study].summary_rows(records[study])
-            rows, captions, used = rows + more, captions + [caption], used + of_study
+            rows, used = rows + more, used + of_study
+            captions.append(caption)
     if not rows:
         return {}
     caption = tables.caption(used, "; ".join(captions), cifar10=True)
