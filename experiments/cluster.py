@@ -11,7 +11,7 @@ from hypersphere.errors import InputError
 from hypersphere.files import replacing
 
 
-def run(study, todo, args, models):
+def run(module, todo, args, models):
     """Yield the records of trials, {name: settings}, as they end; the networks that they keep come to `models`.
 
     Not through joblib's backend for Dask, which waits forever for a trial whose workers die again and again.
@@ -21,7 +21,7 @@ def run(study, todo, args, models):
     with connect(args.dask) as client:
         futures = {}
         for name, settings in todo.items():
-            futures[client.submit(_run_and_bring_back, study, name, settings, args.data, pure=False)] = name
+            futures[client.submit(_run_and_bring_back, module, name, settings, args.data, pure=False)] = name
         for future in distributed.as_completed(futures):  # a trial whose worker dies has gone to another one
             try:
                 record, files = future.result()
@@ -35,11 +35,11 @@ def run(study, todo, args, models):
             yield record
 
 
-def _run_and_bring_back(study, name, settings, data):
+def _run_and_bring_back(module, name, settings, data):
     """Run a trial on a worker: its record and the files that it kept, {path: bytes}."""
     os.environ |= sweep.ONE_THREAD
     with tempfile.TemporaryDirectory() as folder:
-        record = sweep.run_trial(study, name, settings, data, Path(folder))
+        record = sweep.run_trial(module, name, settings, data, Path(folder))
         kept = [path for path in Path(folder).rglob("*") if path.is_file()]
         return record, {str(path.relative_to(folder)): path.read_bytes() for path in kept}
 
@@ -58,10 +58,10 @@ def connect(address):
     try:
         if set(client.nthreads().values()) != {1}:
             problem = "no workers, or not of one thread each"
-        elif set(client.run(code_sha256).values()) != {code_sha256()}:
-            problem = "a worker has another version of this project"
-    except Exception as error:  # Dask makes a bare one of what a worker cannot import
-        problem = f"a worker cannot load this project ({error})"
+        elif {client.run_on_scheduler(code_sha256), *client.run(code_sha256).values()} != {code_sha256()}:
+            problem = "the scheduler or a worker has another version of this project"
+    except Exception as error:  # Dask makes a bare one of what a process cannot import
+        problem = f"the scheduler or a worker cannot load this project ({error})"
     if problem:
         client.close()
         raise InputError(

@@ -38,13 +38,14 @@ def add_flags(parser):
     parser.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler, whose workers run the trials instead")
 
 
-def run(study, trials, args):
+def run(module, trials, args):
     """Run the trials that have no record yet; returns the records of all, in the order of the trials.
 
-    study : its module's name in this package; trials : {name: settings}; args : the flags, with data, out, jobs and
+    module : the study's, "experiments.STUDY"; trials : {name: settings}; args : the flags, with data, out, jobs and
     dask. Records are lines of `results/STUDY.jsonl` under args.out; networks go into `models/STUDY`.
     A trial whose worker is killed runs again; InputError if that goes on, or if a record was made with other settings.
     """
+    study = module.rpartition(".")[2]
     path, models = args.out / "results" / f"{study}.jsonl", args.out / "models" / study
     make_writable(models)
     for _ in range(ATTEMPTS):
@@ -57,7 +58,7 @@ def run(study, trials, args):
         try:
             with (
                 cli.progress(len(todo), "trial", study) as line,
-                contextlib.closing(_ended(study, todo, args, models)) as ended,
+                contextlib.closing(_ended(module, todo, args, models)) as ended,
             ):
                 for record in ended:
                     records.append_record(path, record)
@@ -71,13 +72,13 @@ def run(study, trials, args):
     return [done[name] for name in trials]
 
 
-def _ended(study, todo, args, models):
+def _ended(module, todo, args, models):
     """The records of trials, as they end, on this machine or on a Dask cluster."""
     if not args.dask:
-        return _on_this_machine(study, todo, args, models)
+        return _on_this_machine(module, todo, args, models)
     from experiments import cluster  # here and not above: it imports this module
 
-    return cluster.run(study, todo, args, models)
+    return cluster.run(module, todo, args, models)
 
 
 def finished(path, trials):
@@ -101,20 +102,20 @@ def cifar10_setting(data):
     return datasets.cifar10_sha256(data)
 
 
-def run_trial(study, name, settings, data, models):
+def run_trial(module, name, settings, data, models):
     """A trial's record, from the function `run_trial` of the study's module."""
     for key, split in CIFAR10_SPLITS.items():
         if settings.get(key) not in (None, datasets.cifar10_sha256(data, split)):
             raise InputError(f"{name}: this machine has another CIFAR-10 than the one that started the sweep, or none")
-    return importlib.import_module(f"experiments.{study}").run_trial(name, settings, data, models)
+    return importlib.import_module(module).run_trial(name, settings, data, models)
 
 
-def _on_this_machine(study, todo, args, models):
+def _on_this_machine(module, todo, args, models):
     os.environ |= ONE_THREAD  # worker processes inherit it
     # TensorFlow keeps about 40 MB of every trial; joblib, with psutil, replaces a worker that has grown by 300 MB.
     warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
     # With one worker joblib would run the trials in this process: there are at least two, of which --jobs are busy.
     parallel = joblib.Parallel(max(2, args.jobs), return_as="generator_unordered", pre_dispatch=args.jobs)
-    tasks = (joblib.delayed(run_trial)(study, name, settings, args.data, models) for name, settings in todo.items())
+    tasks = (joblib.delayed(run_trial)(module, name, settings, args.data, models) for name, settings in todo.items())
     with contextlib.closing(parallel(tasks)) as ended:
         yield from ended  # closing ends the workers of an interrupted run

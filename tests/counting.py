@@ -1,4 +1,4 @@
-"""An experiment that trains nothing, for the tests of the sweep runner."""
+"""A study that trains nothing, for the tests of the sweep runner."""
 
 import os
 import signal
@@ -7,12 +7,11 @@ from pathlib import Path
 
 
 def run_trial(name, settings, data, models):
-    """Write down the process; die if the file `deadly` is there, and take it along unless `every_time`."""
+    """Write down the process; die as often as the file that is named under "deadly" says."""
     time.sleep(0.2)
-    deadly = settings.get("deadly")
-    if deadly and Path(deadly).exists():
-        if not settings.get("every_time"):
-            Path(deadly).unlink()
+    deadly = Path(settings["deadly"]) if "deadly" in settings else None
+    if deadly and int(deadly.read_text()) > 0:
+        deadly.write_text(str(int(deadly.read_text()) - 1))
         os.kill(os.getpid(), signal.SIGKILL)
     models.mkdir(parents=True, exist_ok=True)
     (models / f"{name}.txt").write_text(name)

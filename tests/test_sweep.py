@@ -11,13 +11,14 @@ from argparse import Namespace
 
 import pytest
 
-from conftest import PROJECT, assert_one_line_error, run, run_script
-from experiments import seeds, sweep
+from conftest import PROJECT, assert_one_line_error, run_python, run_script
+from experiments import cluster as cluster_module
+from experiments import sweep
 from hypersphere import datasets
 from hypersphere.errors import InputError
 
 PATH = [PROJECT, PROJECT / "tests"]
-FLAGS = ["--smoke", "--dataset", "fashion-mnist", "--seeds", 1, "--epochs", 2, "--heads", "softmax", "arcface"]
+FLAGS = ["--smoke", "--dataset", "fashion-mnist", "--draws", 1, "--epochs", 2, "--heads", "softmax", "arcface"]
 
 
 @pytest.fixture(autouse=True)
@@ -27,18 +28,18 @@ def workers_find_the_experiment(monkeypatch):
 
 def sweep_of(trials, out, dask=None, data=None):
     (out / "results").mkdir(parents=True, exist_ok=True)
-    return sweep.run("counting", trials, Namespace(out=out, data=data, jobs=2, dask=dask), "counted")
+    return sweep.run("counting", trials, Namespace(out=out, data=data, jobs=2, dask=dask))
 
 
 def lines(out):
-    return [json.loads(line) for line in (out / "results" / "counted.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (out / "results" / "counting.jsonl").read_text().splitlines()]
 
 
-@pytest.fixture
-def deadly(tmp_path):
+def deadly(tmp_path, times):
+    """Settings of a trial whose process is killed so often."""
     path = tmp_path / "deadly"
-    path.touch()
-    return path
+    path.write_text(str(times))
+    return {"deadly": str(path)}
 
 
 def test_each_trial_leaves_one_line_and_is_never_run_again(tmp_path, capfd):
@@ -50,14 +51,14 @@ def test_each_trial_leaves_one_line_and_is_never_run_again(tmp_path, capfd):
     sweep_of(trials | {"3": {"seed": 3}}, tmp_path)
     assert lines(tmp_path)[:3] == before and len(lines(tmp_path)) == 4
     assert "4 trials, 1 of them to run" in capfd.readouterr().out
-    assert sorted(path.name for path in (tmp_path / "models" / "counted").iterdir()) == [f"{n}.txt" for n in range(4)]
+    assert sorted(path.name for path in (tmp_path / "models" / "counting").iterdir()) == [f"{n}.txt" for n in range(4)]
 
 
 @pytest.mark.parametrize("other", [{"seed": 0, "epochs": 3}, {"seed": 0, "cifar10_sha256": "another"}])
 def test_a_record_of_other_settings_is_not_continued(other, tmp_path):
     (tmp_path / "results").mkdir()
     record = {"name": "a", "settings": {"seed": 0, "epochs": 2, "cifar10_sha256": "this"}, "metrics": {}}
-    (tmp_path / "results" / "counted.jsonl").write_text(json.dumps(record) + "\n")
+    (tmp_path / "results" / "counting.jsonl").write_text(json.dumps(record) + "\n")
     differing = next(key for key, value in (record["settings"] | other).items() if record["settings"][key] != value)
     with pytest.raises(InputError, match=f"a was made with another {differing}; give another --out"):
         sweep_of({"a": record["settings"] | other}, tmp_path)
@@ -69,47 +70,35 @@ def test_a_trial_with_another_cifar10_is_refused(tmp_path, data_folder):
     sweep_of({"a": {"cifar10_sha256": datasets.cifar10_sha256(data_folder)}}, tmp_path, data=data_folder)
 
 
-def test_a_killed_process_is_replaced(tmp_path, deadly, capfd):
-    trials = {"0": {}, "1": {"deadly": str(deadly)}, "2": {}}
+@pytest.mark.parametrize("times", [1, sweep.ATTEMPTS - 1])
+def test_a_killed_process_is_replaced(times, tmp_path, capfd):
+    trials = {"0": {}, "1": deadly(tmp_path, times), "2": {}}
     assert len(sweep_of(trials, tmp_path)) == 3
     assert "a worker was killed" in capfd.readouterr().out
 
 
 @pytest.mark.slow
-def test_a_trial_that_kills_every_process_ends_the_sweep(tmp_path, deadly):
+def test_a_trial_that_kills_every_process_ends_the_sweep(tmp_path):
     with pytest.raises(InputError, match="--jobs"):
-        sweep_of({"1": {"deadly": str(deadly), "every_time": True}}, tmp_path)
+        sweep_of({"1": deadly(tmp_path, 99)}, tmp_path)
 
 
-def test_article_1s_trials_pass_their_settings_on_to_the_scripts(tmp_path, monkeypatch):
-    args = Namespace(precision="float32", smoke=True, first_seed=7, seeds=2)
-    trials = seeds.plan(args, None)
-    assert [of["input_space"] for of in trials.values()] == [True, False]
-    assert seeds.flags_of("train_l2softmax.py", trials["seed8"]) == ["--smoke", "--seed", "8", "--precision", "float32"]
-    assert seeds.flags_of("anomaly_lof.py", trials["seed7"]) == ["--smoke", "--input-space"]
-    assert seeds.flags_of("anomaly_lof.py", trials["seed8"]) == ["--smoke"]
-    commands = []
-
-    def killed(command, **_):
-        commands.append(command)
-        return subprocess.CompletedProcess(command, -signal.SIGKILL, "", "")
-
-    monkeypatch.setattr(seeds.subprocess, "run", killed)
-    with pytest.raises(InputError, match="was killed"):
-        seeds.run_trial("seed7", trials["seed7"], None, tmp_path)
-    assert len(commands) == sweep.ATTEMPTS and commands[0] == commands[-1]
-
-
-@pytest.mark.slow
-def test_a_seed_of_article_1(tmp_path, data_folder):
-    flags = ["--smoke", "--seeds", 1, "--data", data_folder, "--out", tmp_path]
-    assert "1 trials, 1 of them to run" in run("experiments.seeds", *flags)
-    (record,) = map(json.loads, (tmp_path / "results" / "article1.jsonl").read_text().splitlines())
-    assert set(record["metrics"]) == set(record["seconds"]) == set(seeds.SCRIPTS)
-    assert (
-        record["flags"]["l2softmax"]["alpha"] == 16
-        and len(record["history"]["cnn"]) == record["flags"]["cnn"]["epochs"]
-    )
+def test_a_nearly_full_disk_leaves_whole_lines(tmp_path):
+    code = """
+import resource, sys
+from pathlib import Path
+from common import records
+path = Path(sys.argv[1])
+records.append_record(path, {"name": "a"})
+resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 5, -1))
+try:
+    records.append_record(path, {"name": "b" * 100})
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    path = tmp_path / "x.jsonl"
+    assert run_python(code, path).startswith(f"InputError {path}: cannot write")
+    assert path.read_text() == '{"name": "a"}\n'
 
 
 # On a cluster
@@ -161,7 +150,7 @@ def address(tmp_path_factory):
 def test_a_cluster_gives_the_same_records_as_this_machine(address, tmp_path):
     records = []
     for place, flags in [("here", ["--jobs", 1]), ("cluster", ["--dask", address])]:
-        done = run_script("experiments.heads", *FLAGS, *flags, "--out", tmp_path / place)
+        done = run_script("experiments.article2", *FLAGS, *flags, "--out", tmp_path / place)
         assert done.returncode == 0, done.stderr
         text = (tmp_path / place / "results" / "article2.jsonl").read_text()
         records.append({record["name"]: record for record in map(json.loads, text.splitlines())})
@@ -172,26 +161,26 @@ def test_a_cluster_gives_the_same_records_as_this_machine(address, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_workers_trial_runs_again_on_another(address, tmp_path, deadly):
-    sweep_of({"0": {}, "1": {"deadly": str(deadly)}, "2": {}}, tmp_path, address)
-    assert not deadly.exists() and sorted(line["name"] for line in lines(tmp_path)) == ["0", "1", "2"]
-    assert (tmp_path / "models" / "counted" / "1.txt").read_text() == "1"
+def test_a_killed_workers_trial_runs_again_on_another(address, tmp_path):
+    sweep_of({"0": {}, "1": deadly(tmp_path, 1), "2": {}}, tmp_path, address)
+    assert sorted(line["name"] for line in lines(tmp_path)) == ["0", "1", "2"]
+    assert (tmp_path / "models" / "counting" / "1.txt").read_text() == "1"
 
 
 @pytest.mark.slow
-def test_a_trial_that_kills_every_worker_ends_the_sweep(address, tmp_path, deadly):
-    with pytest.raises(InputError, match="1 killed every worker"):
-        sweep_of({"0": {}, "1": {"deadly": str(deadly), "every_time": True}}, tmp_path, address)
+def test_a_trial_that_kills_every_worker_ends_the_sweep(address, tmp_path):
+    with pytest.raises(InputError, match=r"1: .*see the workers' logs"):
+        sweep_of({"0": {}, "1": deadly(tmp_path, 99)}, tmp_path, address)
     assert [line["name"] for line in lines(tmp_path)] == ["0"]
 
 
 @pytest.mark.slow
 def test_workers_of_several_threads_or_of_another_version_are_refused(address, tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep, "PROJECT", tmp_path)  # so that this machine's code is another
+    monkeypatch.setattr(cluster_module, "PROJECT", tmp_path)  # so that this machine's code is another
     with pytest.raises(InputError, match="another version"):
         sweep_of({"0": {}}, tmp_path, address)
     monkeypatch.undo()
-    refused = pytest.raises(InputError, match=r"\[2\] threads; .*--nthreads 1")
+    refused = pytest.raises(InputError, match=r"not of one thread each; .*--nthreads 1")
     with cluster(tmp_path, threads=2, workers=1) as other, refused:
         sweep_of({"0": {}}, tmp_path, other)
 
@@ -200,12 +189,12 @@ def test_workers_of_several_threads_or_of_another_version_are_refused(address, t
 @pytest.mark.parametrize("outside", ["scheduler", "worker"])
 def test_what_runs_outside_a_clone_is_refused(outside, tmp_path):
     with cluster(tmp_path, workers=1, **{outside: []}) as address:
-        done = run_script("experiments.heads", *FLAGS, "--dask", address, "--out", tmp_path)
-        assert_one_line_error(done, address, outside, "PYTHONPATH=.")
+        done = run_script("experiments.article2", *FLAGS, "--dask", address, "--out", tmp_path)
+        assert_one_line_error(done, address, "cannot load this project", "PYTHONPATH=.")
 
 
 @pytest.mark.slow
 def test_a_scheduler_that_is_not_there_is_named(tmp_path):
     pytest.importorskip("distributed", reason="Dask is not installed")
-    with pytest.raises(InputError, match=r"no scheduler answers .* dask scheduler"):
+    with pytest.raises(InputError, match="no scheduler answers"):
         sweep_of({"0": {}}, tmp_path, "tcp://127.0.0.1:9")
