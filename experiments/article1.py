@@ -172,12 +172,13 @@ def tables(records):
     seeds, values = measured(records)
     n, made = len(seeds), {}
     sets = [path[3] for path in values if path[:3] == ("l2softmax", ACCEPTED, "0.001")]
-    parts = {"accuracy": accuracy, "tsne": tsne, "lof": lof, "separation": separation, "calibrated": calibrated}
+    parts = {"accuracy": accuracy, "tsne": tsne}
+    parts |= {"lof": lof, "separation": separation, "calibrated": calibrated} if sets else {}
     for name, part in parts.items():
-        (header, rows), is_lof = part(values, n, sets), part not in (accuracy, tsne)
-        if rows and (sets or not is_lof):
+        header, rows = part(values, n, sets)
+        if rows:
+            caption = shared.caption(seeds, n, cifar10=part not in (accuracy, tsne))
             sentence = paired_difference(values) if part is accuracy else ""
-            caption = shared.caption(seeds, n, cifar10=is_lof)
             made[name] = shared.below(shared.markdown(header, rows), sentence, caption)
     return made
 
@@ -272,9 +273,11 @@ def csvs(records):
     if not candidates:
         return {}
     names = [record["name"].split("/")[1] for record in candidates]
-    frame = pd.json_normalize([record["metrics"] for record in candidates]).groupby(names, sort=False)
-    frame = frame.agg(["mean", "std", "count"]).round(5)
+    frame = pd.json_normalize([record["metrics"] for record in candidates]).filter(regex="accuracy|accepted")
+    groups = frame.groupby(names, sort=False)
+    frame = groups.agg(["mean", "std"]).round(5)
     frame.columns = [" ".join(column) for column in frame.columns]
+    frame.insert(0, "n", groups.size())
     return {"article1_choice.csv": frame.to_csv(index_label="candidate")}
 
 
