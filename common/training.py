@@ -1,5 +1,6 @@
 """Training on TensorFlow: batches without Keras's pauses, a schedule, mixed precision, progress in one line."""
 
+import hashlib
 import math
 import time
 
@@ -119,3 +120,8 @@ def in_float32(network):
     network_in_float32 = keras.models.clone_model(network, clone_function=copy)
     network_in_float32.set_weights(network.get_weights())
     return network_in_float32
+
+
+def network_key(network):
+    """SHA-256 of a network's weights: saved with whatever is made with it, it tells which files belong together."""
+    return hashlib.sha256(b"".join(weights.tobytes() for weights in network.get_weights())).hexdigest()
