@@ -98,7 +98,7 @@ def run_trial(name, settings, data, models):
                 continue
             done = subprocess.run([sys.executable, cli.PROJECT / file, *flags], capture_output=True, text=True)
             if done.returncode:
-                last = done.stderr.strip().rpartition("\n")[2] or "no message"
+                last = done.stderr.strip().rpartition("\n")[2] or f"ended with exit code {done.returncode}"
                 problem = "was killed" if done.returncode < 0 else last
                 raise InputError(f"{name}: {file}: {problem}; run again to continue")
         return load_scripts(Path(folder) / "results")[0] | {"name": name, "settings": settings, "missing": None}
