@@ -58,12 +58,9 @@ DETECTORS = [("input", "0.001", PIXELS), ("l2softmax", "0.001", SPHERE), ("l2sof
 DETECTORS += [("cnn", "0.001", {})]
 REJECTIONS = [("input", "0.006", PIXELS), ("input", "0.01", {}), ("cnn", "0.01", {})]
 REJECTIONS += [("l2softmax", "0.01", SPHERE), ("l2softmax", "0.04", STRICTER)]
-QUALITY = {  # of a map: title, digits, factor
-    "knn_accuracy_space": ("10-NN accuracy in the space, %", 2, 100),
-    "knn_accuracy_map": ("in the map, %", 2, 100),
-    "trustworthiness": ("trustworthiness", 3, 1),
-    "kl_divergence": ("KL divergence", 3, 1),
-}
+QUALITY = {"knn_accuracy_space": ("10-NN accuracy in the space, %", 2, 100)}  # of a map: title, digits, factor
+QUALITY |= {"knn_accuracy_map": ("in the map, %", 2, 100)}
+QUALITY |= {"trustworthiness": ("trustworthiness", 3, 1), "kl_divergence": ("KL divergence", 3, 1)}
 
 
 def plan(args, cifar10_sha256):
@@ -72,14 +69,15 @@ def plan(args, cifar10_sha256):
     LOF in the input space, which knows no seed, is measured with the first seed alone, maps with the first five.
     """
     common, trials = {"precision": args.precision, "smoke": args.smoke, "cifar10_sha256": cifar10_sha256}, {}
-    for number in range(args.seeds or (3 if args.choose else 10)):
-        if args.choose:
+    if args.choose:
+        epochs = {"epochs": 1} if args.smoke else {}
+        for seed in range(100, 100 + (args.seeds or 3)):
             for name, recipe in CANDIDATES.items():
-                settings = asdict(recipe) | ({"epochs": 1} if args.smoke else {})
-                trials[f"choice/{name}/seed{100 + number}"] = {"recipe": settings, "seed": 100 + number} | common
-        else:
-            settings = {"seed": args.first_seed + number, "input_space": number == 0, "maps": number < 5}
-            trials[f"seed{settings['seed']}"] = settings | common
+                trials[f"choice/{name}/seed{seed}"] = {"recipe": asdict(recipe) | epochs, "seed": seed} | common
+        return trials
+    for number in range(args.seeds or 10):
+        settings = {"seed": args.first_seed + number, "input_space": number == 0, "maps": number < 5}
+        trials[f"seed{settings['seed']}"] = settings | common
     return trials
 
 
@@ -144,8 +142,9 @@ def load_scripts(folder):
                 words = f"made from another network than {network}.json; run {SCRIPTS[script]} again"
                 raise InputError(f"{paths[script]}: {words}")
     settings = {key: value for of_script in flags.values() for key, value in of_script.items()}
-    settings = {key: settings.get(key) for key in ["smoke", "precision", "cifar10_sha256"]}
+    settings = {key: settings.get(key) for key in ["smoke", "cifar10_sha256"]}
     settings["seed"] = next(iter(seeds.values()), None)
+    settings["precision"] = " and ".join(dict.fromkeys(flags[name]["precision"] for name in NETWORKS if name in flags))
     record = {key: {script: r[key] for script, r in made.items()} for key in ["metrics", "seconds", "peak_memory_mb"]}
     record |= {"name": "this run", "settings": settings, "flags": flags, "missing": made.get("lof", {}).get("missing")}
     return [record | {key: list(made.values())[-1][key] for key in ["versions", "revision", "machine"]}]
@@ -255,10 +254,8 @@ def calibrated(values, n, sets):
 def summary_rows(records):
     """The article's main numbers beside ours, as rows of a table; a part of its caption; the records behind them."""
     seeds, values = measured(records)
-    rows, n = [], len(seeds)
-    for space, title in NETWORKS.items():
-        test = cell(values[space, "accuracy", "test"], n, 2, 100, " %")
-        rows.append([f"{title}, test accuracy", percent(ARTICLE_ACCURACY[space]), test])
+    n, (_, rows) = len(seeds), accuracy(values, len(seeds), [])
+    rows = [[f"{title}, test accuracy", *numbers[:2]] for title, *numbers in rows]
     for level, article in [("0.01", SPHERE), ("0.04", STRICTER)]:
         for name in ["Fashion-MNIST", "CIFAR-10"]:
             title = f"{name} accepted by LOF on {SPACES['l2softmax']}, {percent(level)} of MNIST test rejected"
