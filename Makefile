@@ -1,36 +1,45 @@
-# make           set up .venv and run article 1 with one seed: tables, figures, networks
-# make test      set up .venv and run the fast tests
-# make test-all  every test: clusters, browser, notebooks, installation
-# make demo      the drawing demo on http://127.0.0.1:8000
-# make seeds     article 1's records, several seeds; make heads: article 2's; make scoreboard: the scoreboard's
-# make report    put the committed records' tables and figures into README.md and docs/
-# make lint      what the code must pass besides the tests
-# make clean     delete what `make` made, and .venv
+# make            set up .venv and run article 1 with one seed: tables, figures, networks
+# make test       set up .venv and run the fast tests
+# make test-all   every test: clusters, browser, notebooks, installation
+# make demo       the drawing demo on http://127.0.0.1:8000
+# make article1, article2, scoreboard, unseen   a study's records, into runs/
+# make report     put the committed records' tables and figures into README.md and docs/
+# make lint       what the code must pass besides the tests
+# make clean      delete what `make` made, and .venv
 #
-# FLAGS are passed on to the scripts: make FLAGS="--data FOLDER", make seeds FLAGS="--seeds 10".
+# FLAGS go to every command. For `make` alone they are those that all four scripts know: --smoke, --data FOLDER,
+# --out FOLDER, --verbose, as in make FLAGS="--data FOLDER". TRAIN goes to both trainings, which then run anew:
+# make TRAIN="--epochs 5 --seed 3". A study has flags of its own: make article1 FLAGS="--seeds 5".
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 PY := .venv/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
-LIBRARY := $(wildcard common/*.py hypersphere/*.py data/*/*.gz)
-.PHONY: all test test-all demo seeds heads scoreboard report lint clean
+OUT := $(or $(shell echo '$(FLAGS)' | sed -nE 's/.*--out[= ] *([^ ]+).*/\1/p'),$(if $(filter --smoke,$(FLAGS)),runs/smoke,.))
+STUDIES := article1 article2 scoreboard unseen
+TRAINING := common/training.py $(patsubst %,hypersphere/%.py,datasets features layers networks) $(wildcard data/mnist/*.gz)
+DETECTION := $(patsubst %,hypersphere/%.py,datasets detectors features outliers scores)
+TRAINED := $(OUT)/results/cnn.json $(OUT)/results/l2softmax.json
+.PHONY: all anew test test-all demo $(STUDIES) report lint clean
 
-all: results/tsne.json results/lof.json
-	@$(PY) -m experiments.report --results results --last-run
+all: $(OUT)/results/tsne.json $(OUT)/results/lof.json
+	@$(PY) -m experiments.report --results $(OUT)/results --last-run
 
 # A stage's record is written last, so its time stamp stands for all that the stage wrote.
-results/cnn.json: train_cnn_baseline.py $(LIBRARY) | .venv/run
-	@HYPERSPHERE_STAGE="[1/4]" $(PY) $< $(FLAGS)
-results/l2softmax.json: train_l2softmax.py $(LIBRARY) | .venv/run
-	@HYPERSPHERE_STAGE="[2/4]" $(PY) $< $(FLAGS)
-results/tsne.json: visualize_tsne.py results/cnn.json results/l2softmax.json
+$(OUT)/results/cnn.json: train_cnn_baseline.py
+	@HYPERSPHERE_STAGE="[1/4]" $(PY) $< $(FLAGS) $(TRAIN)
+$(OUT)/results/l2softmax.json: train_l2softmax.py
+	@HYPERSPHERE_STAGE="[2/4]" $(PY) $< $(FLAGS) $(TRAIN)
+$(OUT)/results/tsne.json: visualize_tsne.py hypersphere/tsne.py common/plots.py $(TRAINED)
 	@HYPERSPHERE_STAGE="[3/4]" $(PY) $< $(FLAGS)
-results/lof.json: anomaly_lof.py results/cnn.json results/l2softmax.json
+$(OUT)/results/lof.json: anomaly_lof.py $(DETECTION) common/plots.py $(TRAINED)
 	@HYPERSPHERE_STAGE="[4/4]" $(PY) $< $(FLAGS)
+$(TRAINED): $(TRAINING) $(if $(TRAIN),anew) | .venv/run
 
-seeds heads scoreboard demo report: .venv/run
-	$(PY) -m $(if $(filter demo,$@),demo,experiments.$@) $(FLAGS)
+$(STUDIES) report: .venv/run
+	$(PY) -m experiments.$@ $(FLAGS)
+demo: .venv/run
+	$(PY) -m demo $(FLAGS)
 
 test: .venv/dev
 	$(PY) -m pytest -m "not slow" $(FLAGS)

@@ -6,7 +6,6 @@
 Reads   data/mnist
 Writes  models/l2softmax.keras         the network, which gives logits
         models/l2softmax.npz           embeddings, labels and predictions of the three splits
-        figures/curves.png             accuracy and loss over the epochs, of both networks
         figures/l2softmax_mistakes.png the misclassified test images
         results/l2softmax.json         settings, history, metrics, versions, machine, time
 """
@@ -34,12 +33,8 @@ parser.add_argument("--epochs", type=cli.positive_int, default=10, help="passes 
 parser.add_argument("--batch-size", type=cli.positive_int, default=128, help="images a step, %(default)s")
 parser.add_argument("--learning-rate", type=cli.positive_float, default=0.05, help="the highest, %(default)s")
 parser.add_argument("--weight-decay", type=cli.non_negative_float, default=1e-3, help="L2 penalty, %(default)s")
-parser.add_argument(
-    "--precision",
-    choices=list(training.POLICIES),
-    default="float32",
-    help="of the convolutions in training, %(default)s; bfloat16 is faster on processors with AMX",
-)
+words = "of the convolutions in training, %(default)s; bfloat16 is faster on processors with AMX"
+parser.add_argument("--precision", choices=list(training.POLICIES), default="float32", help=words)
 args = parser.parse()
 
 started = time.perf_counter()
@@ -72,19 +67,14 @@ network = keras.Model(image, logits, name=NAME)
 steps = args.epochs * math.ceil(len(splits["train"][0]) / args.batch_size)
 optimizer = keras.optimizers.SGD(training.one_cycle(args.learning_rate, steps), momentum=0.9, nesterov=True)
 training.compile_for_logits(network, optimizer)
-history = training.fit(
-    network,
-    splits["train"],
-    splits["val"],
-    epochs=args.epochs,
-    batch_size=args.batch_size,
-    seed=args.seed,
-    show="bars" if args.verbose else "line",
-)
+options = {"epochs": args.epochs, "batch_size": args.batch_size, "seed": args.seed}
+show = "bars" if args.verbose else "line"
+history = training.fit(network, splits["train"], splits["val"], **options, show=show)
 
 # %% Results, in float32
 network = training.in_float32(network)
-arrays, accuracy = {"seed": np.array(args.seed)}, {}
+key = training.network_key(network)  # in all that is saved, so that files of two trainings are never mixed
+arrays, accuracy = {"seed": np.array(args.seed), "network": np.array(key)}, {}
 for split, (x, y) in splits.items():
     embedding, prediction = features.embed(network, x)
     arrays |= {f"embedding_{split}": embedding, f"label_{split}": y, f"prediction_{split}": prediction}
@@ -99,13 +89,5 @@ title = f"{TITLE}: the {wrong} misclassified of {len(y_test)} test images (the a
 figure = plots.misclassified(x_test, y_test, arrays["prediction_test"], title)
 plots.save(figure, args.out / "figures" / f"{NAME}_mistakes.png")
 metrics = {"accuracy": accuracy, "wrong": wrong}
-record = records.new_record(NAME, cli.settings_of(args), metrics, started, history=history)
+record = records.new_record(NAME, cli.settings_of(args), metrics, started, history=history, network=key)
 records.write_record(args.out / "results" / f"{NAME}.json", record)
-
-# %% Both networks' curves, as far as both have been trained
-histories = {}
-for name, title in {"cnn": "plain CNN", "l2softmax": "L2-constrained CNN"}.items():
-    path = args.out / "results" / f"{name}.json"
-    if path.is_file():
-        histories[title] = records.read_record(path, f"delete it, or run the script of {name} again")["history"]
-plots.save(plots.learning_curves(histories), args.out / "figures" / "curves.png")

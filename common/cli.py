@@ -2,13 +2,14 @@
 
 import argparse
 import contextlib
+import errno
+import math
 import os
 import signal
 import sys
 import time
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from hypersphere.errors import InputError
@@ -16,6 +17,7 @@ from hypersphere.files import make_writable
 
 PROJECT = Path(__file__).resolve().parent.parent  # the clone, where the scripts are
 FOLDERS = ["models", "figures", "results"]
+MENDABLE = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES}  # by the user: a full or read-only disk
 
 
 def in_notebook():
@@ -37,9 +39,8 @@ def start(keras=True):
         os.environ.setdefault("MPLBACKEND", "agg")  # files only: no display is needed
     if keras:
         if os.environ.setdefault("KERAS_BACKEND", "tensorflow") != "tensorflow":
-            print(
-                f"error: KERAS_BACKEND={os.environ['KERAS_BACKEND']}: the scripts need TensorFlow; unset it",
-                file=sys.stderr,
+            sys.stderr.write(
+                f"error: KERAS_BACKEND={os.environ['KERAS_BACKEND']}: the scripts need TensorFlow; unset it\n"
             )
             sys.exit(2)
         with contextlib.nullcontext() if os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0" else _silent_stderr():
@@ -58,14 +59,13 @@ def _silent_stderr():
     except OSError:  # there is none: nothing will be shown
         yield
         return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
     try:
         yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-        os.close(nowhere)
 
 
 class Parser(argparse.ArgumentParser):
@@ -75,9 +75,8 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, docstring, out=PROJECT):
-        super().__init__(
-            description=docstring, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-        )
+        as_written = argparse.RawDescriptionHelpFormatter
+        super().__init__(description=docstring, formatter_class=as_written, allow_abbrev=False)
         self.out = out
 
     def error(self, message):
@@ -108,41 +107,27 @@ def settings_of(args):
     return {name: value for name, value in vars(args).items() if name not in left_out}
 
 
-def positive_int(text):
-    """The type of a flag that counts something."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
-    return int(text)
+def _number(kind, fits, words):
+    """The type of a flag: a number of a kind, int or float, that fits."""
+
+    def parse(text):
+        with contextlib.suppress(ValueError):
+            if fits(kind(text)):
+                return kind(text)
+        raise argparse.ArgumentTypeError(f"{text} is not a {words}")
+
+    return parse
 
 
-def seed_number(text):
-    """The type of --seed: what NumPy and TensorFlow both take as one."""
-    if not text.isdecimal() or int(text) >= 2**31:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to {2**31 - 1}")
-    return int(text)
+positive_int = _number(int, lambda value: value >= 1, "whole number of at least 1")
+seed_number = _number(
+    int, lambda value: 0 <= value < 2**31, f"whole number from 0 to {2**31 - 1}"
+)  # as NumPy takes one
+positive_float = _number(float, lambda value: 0 < value < math.inf, "number above 0")
+non_negative_float = _number(float, lambda value: 0 <= value < math.inf, "number of at least 0")
 
 
-def positive_float(text):
-    """The type of a flag that measures something."""
-    return _finite(text, at_least=np.nextafter(0, 1), words="above 0")
-
-
-def non_negative_float(text):
-    """The type of a flag that measures something which may be absent."""
-    return _finite(text, at_least=0, words="of at least 0")
-
-
-def _finite(text, at_least, words):
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not at_least <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number {words}")
-    return value
-
-
-def progress(total, unit, description=None):
+def progress(total, unit, description=None, shown=True):
     """A `tqdm` line that counts units to `total`; in a log it is written every half minute, in a terminal as it moves.
 
     description : by default the script's name, behind what HYPERSPHERE_STAGE says, as "[2/4]".
@@ -150,13 +135,10 @@ def progress(total, unit, description=None):
     if description is None:
         script = "" if in_notebook() else Path(sys.argv[0]).name
         description = f"{os.environ.get('HYPERSPHERE_STAGE', '')} {script}".strip()
-    return tqdm(
-        total=total,
-        desc=f"{description}  {unit}",
-        file=sys.stdout,
-        mininterval=0.2 if sys.stdout.isatty() else 30,
-        bar_format="{desc} {n_fmt}/{total_fmt}{postfix}  {elapsed}, {remaining} left",
-    )
+    interval = 0.2 if sys.stdout.isatty() else 30
+    text = "{desc} {n_fmt}/{total_fmt}{postfix}  {elapsed}, {remaining} left"
+    options = {"mininterval": interval, "bar_format": text, "disable": not shown}
+    return tqdm(total=total, desc=f"{description}  {unit}", file=sys.stdout, **options)
 
 
 @contextlib.contextmanager
@@ -171,8 +153,9 @@ def stage(description):
 
 
 def install_error_hook(debug=False):
-    """Uncaught input and file errors end the program with one line and exit code 2; SIGTERM acts as Ctrl-C.
+    """Uncaught errors that the user can mend end the program with one line and exit code 2; SIGTERM acts as Ctrl-C.
 
+    These are InputError and a full or read-only disk; any other error is a bug and keeps its traceback.
     debug : show the traceback as well.
     """
 
@@ -181,7 +164,7 @@ def install_error_hook(debug=False):
             os._exit(1)  # the reader of our output has gone: nobody is left to tell
         if debug:
             sys.__excepthook__(kind, error, traceback)
-        if issubclass(kind, (InputError, OSError)):
+        if issubclass(kind, InputError) or (issubclass(kind, OSError) and error.errno in MENDABLE):
             _end(f"error: {' '.join(str(error).split())}", 2)
         if issubclass(kind, KeyboardInterrupt):
             _end("\ninterrupted: run the command again", 130)

@@ -71,13 +71,15 @@ def rows_of_images(rows, title):
     columns = max(map(len, rows.values()), default=0) or 1
     size = (columns * 0.85 + 2.2, len(rows) * 1.1 + 0.6)
     figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False, layout="constrained")
-    for of_row, (name, images) in zip(axes, rows.items(), strict=True):
-        of_row[0].text(-0.15, 0.5, name.replace(": ", ":\n"), transform=of_row[0].transAxes, ha="right", va="center")
+    for row_axes, (name, images) in zip(axes, rows.items(), strict=True):
+        row_axes[0].text(
+            -0.15, 0.5, name.replace(": ", ":\n"), transform=row_axes[0].transAxes, ha="right", va="center"
+        )
         if not images:
-            of_row[0].text(0, 0.5, "none", transform=of_row[0].transAxes, va="center")
-        for ax in of_row:
+            row_axes[0].text(0, 0.5, "none", transform=row_axes[0].transAxes, va="center")
+        for ax in row_axes:
             ax.axis("off")
-        for ax, (image, caption) in zip(of_row, images, strict=False):
+        for ax, (image, caption) in zip(row_axes, images, strict=False):
             draw_image(ax, image, caption)
     figure.suptitle(title)
     return figure

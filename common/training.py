@@ -1,5 +1,6 @@
 """Training on TensorFlow: batches without Keras's pauses, a schedule, mixed precision, progress in one line."""
 
+import hashlib
 import math
 import time
 
@@ -44,11 +45,11 @@ def shuffled_batches(x, y, batch_size, seed, epoch):
 
 
 class EpochClock(keras.callbacks.Callback):
-    """Counts epochs in a variable, before their batches are drawn, and keeps the metrics and seconds of each."""
+    """Counts epochs in a variable, before their batches are drawn, keeps what each came to, and moves a line."""
 
-    def __init__(self, epoch):
+    def __init__(self, epoch, line):
         super().__init__()
-        self.epoch, self.rows = epoch, []
+        self.epoch, self.line, self.rows = epoch, line, []
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch.assign(epoch)
@@ -57,25 +58,9 @@ class EpochClock(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         seconds = time.perf_counter() - self.started
         self.rows.append({name: float(value) for name, value in logs.items()} | {"seconds": seconds})
-
-
-class ProgressLine(keras.callbacks.Callback):
-    """One line that follows the training: epoch, elapsed time, validation accuracy."""
-
-    def __init__(self, epochs):
-        super().__init__()
-        self.epochs = epochs
-
-    def on_train_begin(self, logs=None):
-        self.line = cli.progress(self.epochs, "epoch")
-
-    def on_epoch_end(self, epoch, logs=None):
         if "val_accuracy" in logs:
             self.line.set_postfix_str(f"val {logs['val_accuracy']:.2%}", refresh=False)
         self.line.update()
-
-    def on_train_end(self, logs=None):
-        self.line.close()
 
 
 def compile_for_logits(network, optimizer, loss=None):
@@ -96,16 +81,12 @@ def fit(network, training_data, validation_data=None, *, epochs, batch_size, see
     show : None for silence, "line" for a progress line, "bars" for Keras's progress bars.
     """
     epoch = tf.Variable(0)
-    clock = EpochClock(epoch)
-    network.fit(
-        shuffled_batches(*training_data, batch_size, seed, epoch),
-        epochs=epochs,
-        validation_data=validation_data,
-        validation_batch_size=1000,
-        callbacks=[clock, *([ProgressLine(epochs)] if show == "line" else [])],
-        shuffle=False,  # the batches are shuffled already
-        verbose=1 if show == "bars" else 0,
-    )
+    batches = shuffled_batches(*training_data, batch_size, seed, epoch)
+    options = {"epochs": epochs, "validation_data": validation_data, "validation_batch_size": 1000}
+    options |= {"shuffle": False, "verbose": 1 if show == "bars" else 0}  # the batches are shuffled already
+    with cli.progress(epochs, "epoch", shown=show == "line") as line:
+        clock = EpochClock(epoch, line)
+        network.fit(batches, callbacks=[clock], **options)
     return clock.rows
 
 
@@ -119,3 +100,8 @@ def in_float32(network):
     network_in_float32 = keras.models.clone_model(network, clone_function=copy)
     network_in_float32.set_weights(network.get_weights())
     return network_in_float32
+
+
+def network_key(network):
+    """SHA-256 of a network's weights: saved with whatever is made with it, it tells which files belong together."""
+    return hashlib.sha256(b"".join(weights.tobytes() for weights in network.get_weights())).hexdigest()

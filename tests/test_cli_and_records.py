@@ -1,6 +1,8 @@
 """Flags, one-line errors, progress, files that appear whole, and records."""
 
+import errno
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -95,8 +97,10 @@ error = parser.parse().error
 print("at work")
 if error == "input":
     raise InputError("x.npz: missing;\\n run train_x.py first")
-if error == "file":
+if error == "bug in a path":
     Path("no-such-file").read_text()
+if error.isdecimal():
+    raise OSError(int(error), os.strerror(int(error)), "x.npz")
 if error == "stop":
     os.kill(os.getpid(), signal.SIGTERM)
 if error == "bug":
@@ -113,7 +117,11 @@ def test_errors_of_the_user_end_in_one_line(tmp_path):
     done = run_with_hook(tmp_path, "input")
     assert_one_line_error(done, "error: x.npz: missing; run train_x.py first")
     assert done.stderr.count("\n") == 1 and done.stdout == "at work\n"
-    assert_one_line_error(run_with_hook(tmp_path, "file"), "no-such-file")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES])
+def test_a_full_or_read_only_disk_is_one_line(number, tmp_path):
+    assert_one_line_error(run_with_hook(tmp_path, str(number)), os.strerror(number), "x.npz")
 
 
 def test_debug_shows_the_traceback_too(tmp_path):
@@ -128,6 +136,8 @@ def test_a_bug_keeps_its_traceback(tmp_path):
         done = run_with_hook(tmp_path, "bug", *flags)
         assert done.returncode == 1 and done.stderr.count("Traceback") == 1
         assert done.stderr.endswith("ZeroDivisionError: a bug\n")
+    done = run_with_hook(tmp_path, "bug in a path")
+    assert done.returncode == 1 and "Traceback" in done.stderr and "no-such-file" in done.stderr
 
 
 def test_a_stopped_program_says_so(tmp_path):

@@ -17,11 +17,12 @@ from sklearn.neighbors import LocalOutlierFactor
 
 from conftest import PROJECT, assert_one_line_error, run, run_script
 from experiments import building
-from hypersphere import datasets, detectors, features, networks
+from hypersphere import datasets, detectors, features, files, networks
 from hypersphere.errors import InputError
 
 TRAINING = {"cnn": "train_cnn_baseline.py", "l2softmax": "train_l2softmax.py"}
 SCRIPTS = [*TRAINING.values(), "visualize_tsne.py", "anomaly_lof.py"]
+needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 SETS = ["MNIST test", "Fashion-MNIST", "CIFAR-10", "photographs"]
 
 
@@ -185,14 +186,40 @@ def test_missing_and_damaged_models(smoke_run, tmp_path):
     for script in ["visualize_tsne.py", "anomaly_lof.py"]:
         with pytest.raises(InputError, match=r"missing; run train_cnn_baseline\.py"):
             run(script, "--smoke", "--out", tmp_path)
-    shutil.copytree(smoke_run / "models", tmp_path / "models", dirs_exist_ok=True)
+    for folder in ["models", "results"]:
+        shutil.copytree(smoke_run / folder, tmp_path / folder, dirs_exist_ok=True)
     (tmp_path / "models" / "l2softmax.npz").write_bytes(b"PK\x03\x04 no archive")
     with pytest.raises(InputError, match=r"l2softmax\.npz: damaged; run train_l2softmax\.py"):
         run("visualize_tsne.py", "--smoke", "--out", tmp_path)
     (tmp_path / "models" / "cnn.keras").write_bytes(b"no model")
     with pytest.raises(InputError, match=r"cnn\.keras: not a network .* run train_cnn_baseline\.py"):
         run("anomaly_lof.py", "--smoke", "--out", tmp_path)
-    assert not list(tmp_path.glob("results/*"))
+
+
+def test_files_of_different_trainings_are_refused(smoke_run, tmp_path):
+    """As a kill between two files leaves them: an old one beside a new one."""
+    old = tmp_path / "old"
+    run("train_cnn_baseline.py", "--smoke", "--epochs", 1, "--out", old)
+    for number, file in enumerate(["models/cnn.keras", "models/cnn.npz", "results/cnn.json"]):
+        out = tmp_path / str(number)
+        shutil.copytree(smoke_run, out)
+        shutil.copy(old / file, out / file)
+        readers = {"models/cnn.keras": "anomaly_lof.py", "results/cnn.json": "visualize_tsne.py"}
+        for script in [readers[file]] if file in readers else ["anomaly_lof.py", "visualize_tsne.py"]:
+            with pytest.raises(InputError, match=r"cnn\.npz: another network.*; run train_cnn_baseline\.py"):
+                run(script, "--smoke", "--out", out)
+
+
+def test_digits_are_not_embedded_again(smoke_run, data_folder, tmp_path):
+    """LOF sees the saved embeddings of training and test images, whatever the network would say."""
+    shutil.copytree(smoke_run / "models", tmp_path / "models")
+    path = tmp_path / "models" / "l2softmax.npz"
+    arrays = files.load_arrays(path, "")
+    arrays["embedding_test"][:] = arrays["embedding_test"][0]
+    files.save_arrays(path, arrays)
+    run("anomaly_lof.py", "--smoke", "--out", tmp_path, "--data", data_folder)
+    accepted = record(tmp_path, "lof")["metrics"]["l2softmax"]["accepted_at_contamination"]
+    assert accepted["0.001"]["MNIST test"] in (0, 1), "the saved rows are all the same"
 
 
 def test_embeddings_of_other_images(smoke_run):
@@ -257,3 +284,62 @@ def test_no_standard_error_is_needed():
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, stdout=subprocess.PIPE, preexec_fn=lambda: os.close(2), text=True)
     assert (done.returncode, done.stdout) == (0, "3\n")
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """A copy of what `make` needs, with an environment that is set up already."""
+    for name in ["Makefile", "requirements.txt", *SCRIPTS]:
+        shutil.copy(PROJECT / name, tmp_path)
+    for name in ["common", "hypersphere", "experiments"]:
+        shutil.copytree(PROJECT / name, tmp_path / name)
+    (tmp_path / "data").mkdir()
+    for name in ["mnist", "fashion-mnist"]:
+        (tmp_path / "data" / name).symlink_to(datasets.CLONE_DATA / name)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    for name in ["python", "../run"]:
+        (tmp_path / ".venv" / "bin" / name).touch()
+    return tmp_path
+
+
+def make(folder, *flags):
+    """Run `make` with this interpreter; returns what it prints."""
+    command = ["make", f"PY={sys.executable}", *flags]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@needs_make
+def test_make_runs_a_stage_only_when_it_must(clone):
+    def planned(*flags):
+        printed = make(clone, "--dry-run", *flags)
+        return [script for script in SCRIPTS if script in printed]
+
+    before = sorted(clone.rglob("*"))
+    assert planned() == planned("FLAGS=--smoke") == SCRIPTS
+    assert sorted(clone.rglob("*")) == before, "a dry run leaves nothing behind"
+    for out in ["results", "elsewhere/results"]:
+        (clone / out).mkdir(parents=True)
+        for name in ["cnn", "l2softmax", "tsne", "lof"]:
+            (clone / out / f"{name}.json").touch()
+    assert planned() == planned("FLAGS=--verbose --out elsewhere") == planned("FLAGS=--out=elsewhere") == []
+    assert planned("FLAGS=--smoke") == planned("TRAIN=--epochs 5") == SCRIPTS
+    assert planned("-W", "anomaly_lof.py") == ["anomaly_lof.py"]
+    assert planned("-W", "train_cnn_baseline.py") == ["train_cnn_baseline.py", "visualize_tsne.py", "anomaly_lof.py"]
+    assert planned("-W", "common/plots.py") == ["visualize_tsne.py", "anomaly_lof.py"]
+    assert planned("-W", "common/training.py") == SCRIPTS
+
+
+@needs_make
+@pytest.mark.slow
+def test_make_with_flags_ends_with_the_tables(clone, data_folder):
+    flags = f"FLAGS=--smoke --data {data_folder}"
+    printed = make(clone, "-j2", flags, "TRAIN=--epochs 1 --seed 3")
+    for words in ["## accuracy", "## tsne", "## lof", "## calibrated", "a smoke run", "curves.png"]:
+        assert words in printed
+    smoke = clone / "runs" / "smoke"
+    settings = {name: record(smoke, name)["settings"] for name in ["cnn", "l2softmax", "lof"]}
+    assert {name: one["seed"] for name, one in settings.items()} == {"cnn": 3, "l2softmax": 3, "lof": 3}
+    assert settings["cnn"]["epochs"] == 1 and not (clone / "results").exists()
+    assert "wrote" not in make(clone, flags), "nothing has changed"
