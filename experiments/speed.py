@@ -1,22 +1,13 @@
-"""Time `make` in a fresh clone, and each stage of article 1 beside what one would take instead, in turns.
+"""How long does each stage of article 1 take beside what one would use instead?
 
-    python -m experiments.speed                  # some 20 minutes on two cores
-    python -m experiments.speed --only make      # `make` alone, or `--only stages`, `--only recipes`
-    python -m experiments.speed --repeats 1      # without a spread
-    python -m experiments.speed --smoke
+    python -m experiments.speed [--smoke]    # after `make`; some 15 minutes on two cores
 
 Reads   data/mnist, and what `make` left: models/l2softmax.{keras,npz}
-Writes  runs/results/speed.jsonl     a line for `make`, one for the stages with the seconds of every repeat, one for an
-                                     epoch of each of article 1's recipes
-
-PyTorch and openTSNE are alternatives: `pip install '.[bench]'`; what is not installed is left out.
+Writes  runs/results/speed.jsonl     a line with the seconds of every repeat
 """
 
-import functools
 import importlib.util
 import itertools
-import subprocess
-import tempfile
 import time
 from pathlib import Path
 
@@ -25,185 +16,84 @@ import numpy as np
 from sklearn.neighbors import LocalOutlierFactor
 
 from common import cli, records, training
-from experiments import choice
+from experiments.tables import below, caption, markdown
 from hypersphere import datasets, features, files, networks, tsne
-from hypersphere.errors import InputError
 
-BATCH_SIZE, EPOCHS = 128, 3
-
-
-def optimizer():
-    """The training scripts', at a constant rate."""
-    return keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True)
+BATCH_SIZE, EPOCHS, REPEATS = 128, 3, 3
+NEEDED = {"PyTorch loop, float32": "torch", "openTSNE": "openTSNE"}  # pip install ".[bench]"; else left out
 
 
-def our_training(network, train, val, precision):
-    """As the training scripts do it."""
-    keras.config.set_dtype_policy(training.POLICIES[precision])
-    blocks = (keras.layers.Conv2D, keras.layers.MaxPooling2D, keras.layers.ReLU)
-
-    def copy(layer):
-        dtype = training.POLICIES[precision] if isinstance(layer, blocks) else "float32"
-        return type(layer).from_config(layer.get_config() | {"dtype": dtype})
-
-    clone = keras.models.clone_model(network, clone_function=copy)
-    training.compile_for_logits(clone, optimizer())
-    training.fit(clone, train, val, epochs=EPOCHS, batch_size=BATCH_SIZE, seed=0)
-    keras.config.set_dtype_policy("float32")
+def train(network, data, val, with_keras=False):
+    """Train a copy of a network as the training scripts do, or by Keras's `fit` on arrays."""
+    copy, optimizer = keras.models.clone_model(network), keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True)
+    if with_keras:
+        copy.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+        copy.fit(*data, batch_size=BATCH_SIZE, epochs=EPOCHS, validation_data=val, verbose=0)
+    else:
+        training.compile_for_logits(copy, optimizer)
+        training.fit(copy, data, val, epochs=EPOCHS, batch_size=BATCH_SIZE, seed=0)
 
 
-def keras_training(network, train, val):
-    """Keras's `fit` on arrays, with its own defaults."""
-    clone = keras.models.clone_model(network)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    clone.compile(optimizer(), loss, metrics=["accuracy"])
-    clone.fit(*train, batch_size=BATCH_SIZE, epochs=EPOCHS, validation_data=val, verbose=0)
-
-
-def torch_training(filters, train, val):
+def train_with_torch(data, val):
     """A plain PyTorch loop for the same network, in the usual order of layers."""
-    import torch
-    from torch import nn
-
-    class Sphere(nn.Module):
-        def forward(self, x):
-            return 16 * nn.functional.normalize(x.float())
-
-    blocks, channels = [], [1, *filters]
-    for before, after in itertools.pairwise(channels):
-        blocks += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-    network = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(9 * channels[-1], 64), Sphere(), nn.Linear(64, 10))
-    network = network.to(memory_format=torch.channels_last)
-    sgd = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3)
-    (x, y), (x_val, y_val) = (
-        (torch.from_numpy(x).permute(0, 3, 1, 2).to(memory_format=torch.channels_last), torch.from_numpy(y))
-        for x, y in [train, val]
-    )
+    torch = importlib.import_module("torch")
+    nn, last = torch.nn, torch.nn.Linear(64, 10)
+    blocks = [(nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)) for a, b in [(1, 16), (16, 32), (32, 64)]]
+    encoder = nn.Sequential(*sum(blocks, ()), nn.Flatten(), nn.Linear(576, 64)).to(memory_format=torch.channels_last)
+    options = {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-3}
+    optimizer = torch.optim.SGD([*encoder.parameters(), *last.parameters()], **options)
+    x, x_val = (torch.from_numpy(x).permute(0, 3, 1, 2).to(memory_format=torch.channels_last) for x, _ in (data, val))
+    y = torch.from_numpy(data[1])
     for _ in range(EPOCHS):
-        for rows in torch.randperm(len(x)).split(BATCH_SIZE):
-            loss = nn.functional.cross_entropy(network(x[rows]), y[rows])
-            sgd.zero_grad()
-            loss.backward()
-            sgd.step()
+        for rows in torch.randperm(len(y)).split(BATCH_SIZE):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(last(16 * nn.functional.normalize(encoder(x[rows]))), y[rows]).backward()
+            optimizer.step()
         with torch.inference_mode():
-            answers = torch.cat([network(batch).argmax(1) for batch in x_val.split(1000)])
-        (answers == y_val).float().mean().item()
+            [last(16 * nn.functional.normalize(encoder(batch))).argmax(1) for batch in x_val.split(1000)]
 
 
-def fit_and_score(known, new):
-    """Fit scikit-learn's LOF on known rows and score new ones."""
-    LocalOutlierFactor(n_neighbors=20, algorithm="brute", novelty=True).fit(known).score_samples(new)
-
-
-def time_make(args):
-    """Seconds of `make` in a fresh clone that uses this one's environment, and of each script with its peak memory."""
-    flags = ["--smoke", "--out", "."] * args.smoke + (["--data", str(Path(args.data).resolve())] if args.data else [])
-    with tempfile.TemporaryDirectory() as folder:
-        clone = Path(folder) / "clone"
-        subprocess.run(["git", "clone", "--quiet", cli.PROJECT, clone], check=True)
-        (clone / ".venv").symlink_to(cli.PROJECT / ".venv")
-        (clone / ".venv" / "run").touch()  # nothing is to be installed
-        started = time.perf_counter()
-        if subprocess.run(["make", f"FLAGS={' '.join(flags)}"], cwd=clone).returncode:
-            raise InputError("make failed, see above")
-        seconds = time.perf_counter() - started
-        made = {path.stem: records.read_record(path, "run again") for path in (clone / "results").glob("*.json")}
-    scripts = {name: {key: of[key] for key in ["seconds", "peak_memory_mb"]} for name, of in made.items()}
-    return {"seconds": seconds, "scripts": scripts}
-
-
-def stages_of(args):
-    """What is timed, {stage: {variant: call}}; the first variant is ours."""
-    train, val, (x_test, y_test) = datasets.load_mnist(args.data, smoke=args.smoke)
-    models = args.models or cli.PROJECT / "models"
-    network = networks.load_network(models / "l2softmax.keras", "run train_l2softmax.py")
-    arrays = files.load_arrays(models / "l2softmax.npz", "run train_l2softmax.py", y_test)
-    known, new = arrays["embedding_train"], arrays["embedding_test"]
-    pixels, new_pixels = train[0].reshape(len(train[0]), -1), x_test.reshape(len(x_test), -1)
-    trainings = {
-        f"ours, {precision}": functools.partial(our_training, network, train, val, precision)
-        for precision in args.precisions
-    }
-    trainings["Keras, fit on arrays"] = lambda: keras_training(network, train, val)
-    maps = {"ours, scikit-learn's": lambda: tsne.tsne_map(new, perplexity=30, seed=0)}
-    if importlib.util.find_spec("torch"):
-        filters = [layer.filters for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
-        trainings["PyTorch loop, float32"] = lambda: torch_training(filters, train, val)
-    if importlib.util.find_spec("openTSNE"):
-        from openTSNE import TSNE
-
-        maps["openTSNE"] = lambda: TSNE(n_jobs=-1, random_state=0).fit(new)
-    return {
-        f"{EPOCHS} training epochs": trainings,
-        "embedding 10,000 images": {
-            "ours": lambda: features.embed(network, x_test),
-            "Keras, predict": lambda: network.predict(x_test, verbose=0),
-        },
-        "LOF, 64 dimensions": {"scikit-learn": lambda: fit_and_score(known, new)},
-        "LOF, 784 dimensions": {"scikit-learn": lambda: fit_and_score(pixels, new_pixels)},
-        "t-SNE of 10,000 images": maps,
-    }
-
-
-def time_recipes(args):
-    """Seconds of a training epoch of each candidate for article 1's recipe, {candidate: [seconds]}."""
-    (x, y), *_ = datasets.load_mnist(args.data, smoke=args.smoke)
-    settings = {"alpha": 16.0, "precision": "float32", "seed": 0}
-    recipes = {name: recipe | settings for name, recipe in choice.CANDIDATES.items()}
-    compiled = {name: choice.compiled(recipe, len(x)) for name, recipe in recipes.items()}
-    keras.config.set_dtype_policy("float32")
-
-    def epoch_of(name):
-        schedule = {"epochs": 1, "batch_size": recipes[name]["batch_size"], "seed": 0}
-        return lambda: training.fit(compiled[name], (x, y), **schedule)
-
-    return {"seconds": time_in_turns({name: epoch_of(name) for name in recipes}, args.repeats + 1, dropped=1)}
-
-
-def time_in_turns(variants, repeats, dropped=0):
-    """Seconds of each repeat but the first `dropped`, {variant: [seconds]}.
-
-    The variants take turns, so that a slower spell of the machine meets them all.
-    """
-    seconds = {variant: [] for variant in variants}
-    for _ in range(repeats):
-        for variant, call in variants.items():
-            started = time.perf_counter()
-            call()
-            seconds[variant].append(time.perf_counter() - started)
-    return {variant: of_variant[dropped:] for variant, of_variant in seconds.items()}
-
-
-def time_stages(args):
-    """Seconds of every repeat, {stage: {variant: [seconds]}}."""
-    seconds = {}
-    for stage, variants in stages_of(args).items():
-        seconds[stage] = time_in_turns(variants, args.repeats)
-        ours = np.median(next(iter(seconds[stage].values())))
-        for variant, taken in seconds[stage].items():
-            print(f"{stage}, {variant}: {np.median(taken):.1f} s, ours takes {ours / np.median(taken):.2f} of it")
-    return {"seconds": seconds}
-
-
-MEASURES = {"make": time_make, "stages": time_stages, "recipes": time_recipes}
+def tables(records):
+    """The last record's seconds of each stage, ours first, and our share of an alternative's: {marker: Markdown}."""
+    rows, last = [], records[-1]
+    for stage, variants in last["metrics"]["seconds"].items():
+        ours = np.median(next(iter(variants.values())))
+        for number, (variant, seconds) in enumerate(variants.items()):
+            median, span = np.median(seconds), f"{min(seconds):.1f} to {max(seconds):.1f}"
+            rows.append([stage, variant, f"{median:.1f}", span, f"{ours / median:.2f}" if number else ""])
+    table = markdown(["stage", "variant", "seconds (median)", "range", "ours / this"], rows)
+    return {"stages": below(table, caption([last], last["settings"]["repeats"], "repeat", versions=True))}
 
 
 def main():
     parser = cli.Parser(__doc__, out=cli.PROJECT / "runs")
-    parser.add_argument("--only", choices=list(MEASURES), help="default: all")
-    parser.add_argument("--repeats", type=cli.positive_int, default=3, help="of the stages, %(default)s")
-    parser.add_argument("--precisions", nargs="+", choices=list(training.POLICIES), default=["float32"], help="float32")
-    parser.add_argument("--models", type=Path, help="folder of l2softmax.keras and .npz, default: the project's")
-    args = parser.parse()
-    for name in ["torch", "openTSNE"]:
-        if not importlib.util.find_spec(name):
-            print(f"{name} is not installed and left out: pip install '.[bench]'")
-    for name, measure in MEASURES.items():
-        if args.only in (None, name):
+    parser.add_argument("--models", type=Path, default=cli.PROJECT / "models", help="folder of l2softmax.*")
+    args, began, seconds = parser.parse(), time.perf_counter(), {}
+    train_set, val, (x, _) = datasets.load_mnist(args.data, args.smoke)
+    network = networks.load_network(args.models / "l2softmax.keras", "run train_l2softmax.py")
+    arrays = files.load_arrays(args.models / "l2softmax.npz", "run train_l2softmax.py")
+    known, new = arrays["embedding_train"], arrays["embedding_test"]
+    pixels = [images.reshape(len(images), -1) for images in (train_set[0], x)]
+    lof = LocalOutlierFactor(n_neighbors=20, algorithm="brute", novelty=True)
+    calls = {  # the first variant of a stage is ours
+        ("3 training epochs", "ours, float32"): lambda: train(network, train_set, val),
+        ("3 training epochs", "Keras, fit on arrays"): lambda: train(network, train_set, val, with_keras=True),
+        ("3 training epochs", "PyTorch loop, float32"): lambda: train_with_torch(train_set, val),
+        ("embedding 10,000 images", "ours"): lambda: features.embed(network, x),
+        ("embedding 10,000 images", "Keras, predict"): lambda: network.predict(x, verbose=0),
+        ("LOF, 64 dimensions", "scikit-learn"): lambda: lof.fit(known).score_samples(new),
+        ("LOF, 784 dimensions", "scikit-learn"): lambda: lof.fit(pixels[0]).score_samples(pixels[1]),
+        ("t-SNE of 10,000 images", "ours, scikit-learn's"): lambda: tsne.tsne_map(new, perplexity=30, seed=0),
+        ("t-SNE of 10,000 images", "openTSNE"): lambda: importlib.import_module("openTSNE").TSNE(n_jobs=-1).fit(new),
+    }
+    for _, (stage, variant) in itertools.product(range(REPEATS), calls):  # in turns: a slow spell meets them all
+        if importlib.util.find_spec(NEEDED.get(variant, "keras")):
             started = time.perf_counter()
-            settings = {"smoke": args.smoke} | ({"repeats": args.repeats} if name != "make" else {})
-            record = records.new_record(name, settings, measure(args), started)
-            records.append_record(args.out / "results" / "speed.jsonl", record)
+            calls[stage, variant]()
+            seconds.setdefault(stage, {}).setdefault(variant, []).append(time.perf_counter() - started)
+    record = records.new_record("stages", {"smoke": args.smoke, "repeats": REPEATS}, {"seconds": seconds}, began)
+    records.append_record(args.out / "results" / "speed.jsonl", record)
+    print(tables([record])["stages"])
 
 
 if __name__ == "__main__":

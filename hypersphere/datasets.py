@@ -40,20 +40,10 @@ CIFAR10_FILES = [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"
 CIFAR10_RECORD = 1 + 3 * 32 * 32  # a label byte, then the red, green and blue planes
 CIFAR10_RECORDS = 10_000  # in each file
 
+CLOTHES = "T-shirt/top, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot"
 CLASS_NAMES = {
-    "mnist": [str(digit) for digit in range(10)],
-    "fashion-mnist": [
-        "T-shirt/top",
-        "trouser",
-        "pullover",
-        "dress",
-        "coat",
-        "sandal",
-        "shirt",
-        "sneaker",
-        "bag",
-        "ankle boot",
-    ],
+    "mnist": list("0123456789"),
+    "fashion-mnist": CLOTHES.split(", "),
     "cifar10": ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
 }
 
@@ -72,9 +62,9 @@ def data_folders(folder=None):
     """
     own = [CLONE_DATA] if CLONE_DATA.is_dir() else []
     folder = folder or os.environ.get("HYPERSPHERE_DATA")
-    if not folder and not own:
-        raise InputError("no folder of data sets; name one in the variable HYPERSPHERE_DATA")
     if not folder:
+        if not own:
+            raise InputError("no folder of data sets; name one in the variable HYPERSPHERE_DATA")
         return own
     folder = Path(folder).expanduser()
     names = ["mnist", "fashion-mnist", CIFAR10_FOLDER]
@@ -108,17 +98,17 @@ def read_idx(path):
 
 
 def read_labelled(dataset, split, folder=None):
-    """Images and labels of a key of `CLASS_NAMES`, split "train" or "t10k"; CIFAR-10 is downloaded if absent.
+    """Images and labels of a key of `CLASS_NAMES`, split "train" or "test"; CIFAR-10 is downloaded if absent.
 
     Returns x : (n, height, width, channels) uint8 and y : (n,) int64; see `to_float`.
     """
     if dataset == "cifar10":
-        images, labels = zip(*map(read_cifar10, cifar10_files(complete_cifar10(folder), split)), strict=True)
+        images, labels = zip(*map(read_cifar10, _cifar10_files(complete_cifar10(folder), split)), strict=True)
         return np.concatenate(images), np.concatenate(labels)
     folders = data_folders(folder)
     home = next((f / dataset for f in folders if (f / dataset).is_dir()), folders[-1] / dataset)
-    images = read_idx(home / f"{split}-images-idx3-ubyte.gz")
-    labels = read_idx(home / f"{split}-labels-idx1-ubyte.gz")
+    prefix = "train" if split == "train" else "t10k"
+    images, labels = (read_idx(home / f"{prefix}-{part}-ubyte.gz") for part in ["images-idx3", "labels-idx1"])
     return images[..., np.newaxis], labels.astype(np.int64)
 
 
@@ -133,15 +123,10 @@ def load_mnist(folder=None, smoke=False):
 
     `smoke` keeps the first 2,000 / 500 / 500 of each split. x : (n, 28, 28, 1) float32 in [0, 1].
     """
-    x, y = load_labelled("mnist", "train", folder)
-    splits = {
-        "train": (x[:N_TRAIN], y[:N_TRAIN]),
-        "val": (x[N_TRAIN:], y[N_TRAIN:]),
-        "test": load_labelled("mnist", "t10k", folder),
-    }
-    if smoke:
-        splits = {name: (x[: SMOKE[name]], y[: SMOKE[name]]) for name, (x, y) in splits.items()}
-    return splits["train"], splits["val"], splits["test"]
+    (x, y), test = load_labelled("mnist", "train", folder), load_labelled("mnist", "test", folder)
+    sizes = SMOKE.values() if smoke else [None] * 3
+    splits = [(x[:N_TRAIN], y[:N_TRAIN]), (x[N_TRAIN:], y[N_TRAIN:]), test]
+    return tuple((x[:n], y[:n]) for (x, y), n in zip(splits, sizes, strict=True))
 
 
 def to_float(images):
@@ -155,8 +140,7 @@ def read_cifar10(path):
     Raises InputError if the file is missing or is not 10,000 records with labels 0 to 9.
     Source of the format: https://www.cs.toronto.edu/~kriz/cifar.html
     """
-    if not path.is_file():
-        raise InputError(f"{path}: missing; delete its folder to download CIFAR-10 again")
+    _require_cifar10(path)
     content = np.fromfile(path, dtype=np.uint8)
     if content.size != CIFAR10_RECORDS * CIFAR10_RECORD:
         raise InputError(f"{path}: {content.size} bytes instead of {CIFAR10_RECORDS * CIFAR10_RECORD}; restore it")
@@ -173,33 +157,34 @@ def find_cifar10(folder=None):
     Raises DownloadError if it is absent and cannot be downloaded.
     """
     folders = data_folders(folder)
-    for candidate in folders:
-        if (candidate / CIFAR10_FOLDER).is_dir():
-            return candidate / CIFAR10_FOLDER
-    return download_cifar10(folders[0])
+    found = [candidate / CIFAR10_FOLDER for candidate in folders if (candidate / CIFAR10_FOLDER).is_dir()]
+    return found[0] if found else download_cifar10(folders[0])
 
 
 def complete_cifar10(folder=None):
     """As `find_cifar10`, but all its files must be there: InputError names the first that is missing."""
     home = find_cifar10(folder)
     for name in CIFAR10_FILES:
-        if not (home / name).is_file():
-            raise InputError(f"{home / name}: missing; delete its folder to download CIFAR-10 again")
+        _require_cifar10(home / name)
     return home
 
 
-def cifar10_sha256(folder=None, split="t10k"):
+def cifar10_sha256(folder=None, split="test"):
     """SHA-256 of the CIFAR-10 files of a split in use, which tells copies apart; None if they are not there."""
     for candidate in data_folders(folder):
-        paths = cifar10_files(candidate / CIFAR10_FOLDER, split)
+        paths = _cifar10_files(candidate / CIFAR10_FOLDER, split)
         if all(path.is_file() for path in paths):
             return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
     return None
 
 
-def cifar10_files(home, split):
-    """The files of a split, "train" or "t10k"."""
-    return [home / name for name in CIFAR10_FILES if name.startswith("test") == (split == "t10k")]
+def _cifar10_files(home, split):
+    return [home / name for name in (CIFAR10_FILES[:5] if split == "train" else CIFAR10_FILES[5:])]
+
+
+def _require_cifar10(path):
+    if not path.is_file():
+        raise InputError(f"{path}: missing; delete its folder to download CIFAR-10 again")
 
 
 def download_cifar10(folder):
@@ -213,19 +198,11 @@ def download_cifar10(folder):
         make_writable(folder)  # else Keras would unpack elsewhere, without a word
     except InputError as error:
         raise DownloadError(f"CIFAR-10 is not there and could not be downloaded: {error}") from None
-
     previous = socket.getdefaulttimeout()
     socket.setdefaulttimeout(5)  # seconds; without a network, give up soon
+    options = {"file_hash": CIFAR10_MD5, "hash_algorithm": "md5", "extract": True, "cache_dir": folder}
     try:
-        unpacked = keras.utils.get_file(
-            "cifar-10-binary.tar.gz",
-            origin=CIFAR10_URL,
-            file_hash=CIFAR10_MD5,
-            hash_algorithm="md5",
-            extract=True,
-            cache_dir=folder,
-            cache_subdir="",
-        )
+        unpacked = keras.utils.get_file("cifar-10-binary.tar.gz", CIFAR10_URL, cache_subdir="", **options)
     except Exception as error:  # get_file raises bare Exceptions
         raise DownloadError(
             f"CIFAR-10 is not in {folder} and could not be downloaded ({error}): run again with a network, "

@@ -111,10 +111,8 @@ class LayeredDetector(OutlierMixin, BaseEstimator):
         return self._layer_scores(validate_data(self, X, reset=False))
 
     def _layer_scores(self, X):
-        scores = []
-        for name, columns, *_ in self.layers_:
-            scores.append(_score(self.measures_[name], self.transforms_[name].transform(X[:, columns])))
-        return finite(np.column_stack(scores))
+        rows = {name: self.transforms_[name].transform(X[:, columns]) for name, columns, *_ in self.layers_}
+        return finite(np.column_stack([_score(self.measures_[name], x) for name, x in rows.items()]))
 
     def layer_log_p_values(self, X):
         """The logarithm of each layer's p-value, (n, d) to (n, number of layers)."""

@@ -104,3 +104,34 @@ def retrieval(embedding, label, block=1000):
         average[rows] = (precision * same).sum(axis=1) / np.maximum(n_others[rows], 1)
     counted = n_others > 0
     return {"recall_at_1": float(first[counted].mean()), "map_at_r": float(average[counted].mean())}
+
+
+def few_shot(train, known, new, n_examples, choices, seed):
+    """How well a few examples of each new class name its other images: {number of examples: {"new", "all"}}.
+
+    "new" is the accuracy among the new classes alone. "all" is that among all classes, of which the known ones are
+    enrolled by their training images, over the images of known classes too. Means over so many choices of the examples.
+
+    train, known, new : embeddings, (n, d), and labels, (n,), of training and of new images of the known classes, and of
+    the new classes. n_examples : numbers of examples of a class. seed : of the choices.
+    """
+    rng, accuracy = np.random.default_rng(seed), {}
+    enrolled = Enrolment().fit(*train)
+    to_known = {split: enrolled.cosines(x).max(axis=1) for split, x in [("known", known[0]), ("new", new[0])]}
+    known_right = enrolled.predict(known[0]) == known[1]
+    members = [np.flatnonzero(new[1] == label) for label in np.unique(new[1])]
+    for count in n_examples:
+        found = []
+        for _ in range(choices):
+            rows = np.concatenate([rng.choice(rows_of_class, count, replace=False) for rows_of_class in members])
+            others = np.setdiff1d(np.arange(len(new[1])), rows)
+            enrolled = Enrolment().fit(new[0][rows], new[1][rows])
+            cosines = enrolled.cosines(new[0])
+            right = enrolled.classes_[cosines.argmax(axis=1)] == new[1]
+            still_right = known_right & ~(enrolled.cosines(known[0]).max(axis=1) > to_known["known"])
+            nearer = cosines.max(axis=1) > to_known["new"]
+            both = np.concatenate([still_right, (right & nearer)[others]])
+            found.append([right[others].mean(), both.mean()])
+        among_new, among_all = (float(np.mean(shares)) for shares in zip(*found, strict=True))
+        accuracy[str(count)] = {"new": among_new, "all": among_all}
+    return accuracy

@@ -35,11 +35,10 @@ class Head(keras.layers.Layer):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
     def get_config(self):
-        return super().get_config() | {
-            "num_classes": self.num_classes,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-        }
+        initializer = keras.initializers.serialize(self.kernel_initializer)
+        regularizer = keras.regularizers.serialize(self.kernel_regularizer)
+        own = {"num_classes": self.num_classes, "kernel_initializer": initializer, "kernel_regularizer": regularizer}
+        return super().get_config() | own
 
     def build(self, input_shape):
         self.add_kernel(input_shape[-1], self.num_classes)
@@ -49,12 +48,8 @@ class Head(keras.layers.Layer):
 
     def add_kernel(self, width, columns):
         """Add the kernel, (width, columns)."""
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(width, columns),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-        )
+        options = {"initializer": self.kernel_initializer, "regularizer": self.kernel_regularizer}
+        self.kernel = self.add_weight(name="kernel", shape=(width, columns), **options)
 
     def cosines(self, embedding):
         """Cosines between embeddings, (n, d), and the columns of the kernel, (n, columns)."""

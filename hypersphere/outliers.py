@@ -71,6 +71,23 @@ def load_image_folder(folder):
     return datasets.to_float(np.stack(images))
 
 
+def load_class_folders(folder, n_classes, n_images):
+    """The images of a folder with a folder a class: x, (n, 28, 28, 1), and y, (n,), in order of the classes' names.
+
+    Raises InputError if there are fewer than so many classes, or images of one.
+    """
+    folders = sorted(path for path in Path(folder).iterdir() if path.is_dir()) if Path(folder).is_dir() else []
+    if len(folders) < n_classes:
+        raise InputError(
+            f"{folder}: {len(folders)} classes; give a folder of at least {n_classes} folders, a class each"
+        )
+    classes = [load_image_folder(path) for path in folders]
+    for path, images in zip(folders, classes, strict=True):
+        if len(images) < n_images:
+            raise InputError(f"{path}: {len(images)} images, but it needs {n_images}; add some")
+    return np.concatenate(classes), np.repeat(np.arange(len(classes)), [len(images) for images in classes])
+
+
 def load_far(folder=None, own_folder=None, strict=False, smoke=False):
     """Far-OOD sets by name, and a sentence on what is missing ("" if nothing is).
 
@@ -78,7 +95,7 @@ def load_far(folder=None, own_folder=None, strict=False, smoke=False):
     set is left out; `strict` raises DownloadError instead. `smoke` keeps the first images of each set.
     Returns ({name: (n, 28, 28, 1) float32 in [0, 1]}, sentence).
     """
-    sets = {"Fashion-MNIST": datasets.load_labelled("fashion-mnist", "t10k", folder)[0]}
+    sets = {"Fashion-MNIST": datasets.load_labelled("fashion-mnist", "test", folder)[0]}
     missing = ""
     try:
         sets["CIFAR-10"] = load_grey_cifar10(folder)

@@ -73,23 +73,19 @@ def separation(normal_scores, scores):
 
     AUROC, FPR at 95 % TPR and the share accepted where 1 % of the normal data are rejected, each by set.
     """
-    threshold = rejection_threshold(normal_scores, 0.01)
-    return {
-        "auroc": {name: auroc(normal_scores, of_set) for name, of_set in scores.items()},
-        "fpr95": {name: fpr95(normal_scores, of_set) for name, of_set in scores.items()},
-        "accepted": {name: share_accepted(of_set, threshold) for name, of_set in scores.items()},
-    }
+    found = {"auroc": {}, "fpr95": {}, "accepted": {}}
+    for name, values in scores.items():
+        found["auroc"][name], found["fpr95"][name] = auroc(normal_scores, values), fpr95(normal_scores, values)
+        found["accepted"][name] = share_accepted(values, rejection_threshold(normal_scores, 0.01))
+    return found
 
 
 def accepted_shares(scores, thresholds):
-    """The share of each set that is accepted at each threshold.
-
-    scores : {set: (n,)}; thresholds : {level: threshold}. Returns {level as text: {set: share}}, ready for JSON.
-    """
-    return {
-        str(level): {name: share_accepted(values, threshold) for name, values in scores.items()}
-        for level, threshold in thresholds.items()
-    }
+    """The share of each set, {name: (n,)}, accepted at thresholds, {level: threshold}: {str(level): {name: share}}."""
+    shares = {}
+    for level, threshold in thresholds.items():
+        shares[str(level)] = {name: share_accepted(values, threshold) for name, values in scores.items()}
+    return shares
 
 
 def conformal_p_values(calibration_scores, scores):

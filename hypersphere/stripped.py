@@ -43,18 +43,16 @@ def strip(content):
 
     Raises UnknownFormat if it is not a picture, PictureError if it is damaged or costs too much to decode.
     """
-    if content.startswith(PNG):
-        strip_format = _strip_png
-    elif content.startswith(b"\xff\xd8"):
-        strip_format = _strip_jpeg
-    elif content.startswith(b"RIFF") and content[8:12] == b"WEBP":
-        strip_format = _strip_webp
-    else:
-        raise UnknownFormat("not a picture, neither PNG nor JPEG nor WebP")
     try:
-        return strip_format(content)
+        if content.startswith(PNG):
+            return _strip_png(content)
+        if content.startswith(b"\xff\xd8"):
+            return _strip_jpeg(content)
+        if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+            return _strip_webp(content)
     except (struct.error, KeyError, OverflowError):
         raise PictureError("damaged picture (a part is missing)") from None
+    raise UnknownFormat("not a picture, neither PNG nor JPEG nor WebP")
 
 
 def _strip_png(content):
@@ -126,8 +124,8 @@ def _strip_webp(content):
     kept, canvas, corner = {}, None, (0, 0)
     for name, body in _riff_chunks(content, 12):
         if name == b"ANMF" and canvas is None:
-            canvas = tuple(1 + _of_24_bits(kept[b"VP8X"], place) for place in [4, 7])
-            corner = tuple(2 * _of_24_bits(body, place) for place in [0, 3])
+            canvas = tuple(1 + _number_of_24_bits(kept[b"VP8X"], place) for place in [4, 7])
+            corner = tuple(2 * _number_of_24_bits(body, place) for place in [0, 3])
             kept.update(_riff_chunks(body, 16))
         else:
             kept.setdefault(name, body)
@@ -146,7 +144,7 @@ def _strip_webp(content):
     return Stripped("WEBP", written, size, 8, _orientation(kept.get(b"EXIF", b"")), canvas, corner, codes)
 
 
-def _of_24_bits(content, place):
+def _number_of_24_bits(content, place):
     return int.from_bytes(content[place : place + 3], "little")
 
 

@@ -20,15 +20,9 @@ def tsne_map(space, perplexity, seed, verbose=False):
     https://doi.org/10.1038/s41467-019-13055-y
     """
     if perplexity >= len(space):
-        raise InputError(f"--perplexity {perplexity:g}: must be below the number of points, {len(space)}")
-    model = TSNE(
-        perplexity=perplexity,
-        learning_rate=max(len(space) / 12, 50),
-        max_iter=ITERATIONS,
-        random_state=seed,
-        n_jobs=-1,
-        verbose=2 * verbose,
-    )
+        raise InputError(f"perplexity {perplexity:g}: it must be below the number of points, {len(space)}")
+    options = {"learning_rate": max(len(space) / 12, 50), "max_iter": ITERATIONS, "verbose": 2 * verbose}
+    model = TSNE(perplexity=perplexity, random_state=seed, n_jobs=-1, **options)
     points = model.fit_transform(space)
     return points, float(model.kl_divergence_)
 

@@ -43,7 +43,7 @@ def test_mnist_has_the_articles_split_and_smoke_is_a_slice_of_it():
 
 
 def test_every_class_of_fashion_mnist_has_a_name():
-    _, labels = datasets.read_labelled("fashion-mnist", "t10k")
+    _, labels = datasets.read_labelled("fashion-mnist", "test")
     assert list(np.bincount(labels)) == [1000] * len(datasets.CLASS_NAMES["fashion-mnist"])
 
 
@@ -89,7 +89,7 @@ def test_the_named_folder_comes_first_and_the_projects_is_the_last(tmp_path, dat
     monkeypatch.setenv("HYPERSPHERE_DATA", str(data_folder))
     assert datasets.data_folders() == [data_folder, datasets.CLONE_DATA]
     assert datasets.find_cifar10() == data_folder / datasets.CIFAR10_FOLDER
-    assert len(datasets.read_labelled("mnist", "t10k")[1]) == 10_000, "MNIST is in the project's folder alone"
+    assert len(datasets.read_labelled("mnist", "test")[1]) == 10_000, "MNIST is in the project's folder alone"
     with pytest.raises(InputError, match=f"{tmp_path}: no data set in this folder"):
         datasets.data_folders(tmp_path)
 
@@ -114,7 +114,7 @@ def test_all_files_of_cifar10_are_read_and_must_be_there(tmp_path, monkeypatch):
             datasets.complete_cifar10(tmp_path)
         write_cifar10(tmp_path / name, rng)
         (tmp_path / name / "test_batch.bin").rename(home / name)
-    for split, names in [("train", datasets.CIFAR10_FILES[:5]), ("t10k", ["test_batch.bin"])]:
+    for split, names in [("train", datasets.CIFAR10_FILES[:5]), ("test", ["test_batch.bin"])]:
         images, labels = datasets.load_labelled("cifar10", split, tmp_path)
         parts = [datasets.read_cifar10(home / name) for name in names]
         np.testing.assert_allclose(images, np.concatenate([x for x, _ in parts]) / 255, rtol=1e-6)

@@ -6,7 +6,7 @@ import skops.io
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from hypersphere import Enrolment
-from hypersphere.enrolment import retrieval
+from hypersphere.enrolment import few_shot, retrieval
 
 
 def at(*degrees):
@@ -88,3 +88,18 @@ def test_retrieval_in_blocks_is_the_same():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(57, 5)), rng.integers(0, 4, 57)
     assert retrieval(x, y, block=10) == retrieval(x, y)
+
+
+def clusters(seed, labels, spread=0.1, dimensions=8):
+    """Points around an axis for each label."""
+    return np.eye(dimensions)[labels] + np.random.default_rng(seed).normal(0, spread, (len(labels), dimensions))
+
+
+def test_a_few_examples_name_clusters_that_stand_apart_and_no_others():
+    labels = {"train": np.repeat(range(3), 40), "known": np.repeat(range(3), 30), "new": np.repeat(range(3, 6), 30)}
+    parts = {part: (clusters(number, y), y) for number, (part, y) in enumerate(labels.items())}
+    options = {"n_examples": [1, 20], "choices": 50, "seed": 0}
+    assert few_shot(**parts, **options)["20"] == {"new": 1.0, "all": 1.0}
+    parts["new"] = clusters(9, np.zeros_like(labels["new"])), labels["new"]  # all where a known class is
+    accuracy = few_shot(**parts, **options)["1"]
+    assert abs(accuracy["new"] - 1 / 3) < 0.1 and accuracy["all"] < 0.6

@@ -151,7 +151,7 @@ def test_letters_are_as_described():
 
 
 def test_turned_digits():
-    x, y = datasets.load_labelled("mnist", "t10k")
+    x, y = datasets.load_labelled("mnist", "test")
     turned = made_outliers.turned_digits()
     assert len(turned) == np.isin(y, [3, 4, 7]).sum()
     np.testing.assert_array_equal(turned[0, :, :, 0], np.rot90(x[0, :, :, 0], 2))  # the first test image is a 7
