@@ -136,7 +136,7 @@ def fit_layers(table, options, found):
     rows = {name: side_by_side(extracted, table) for name, extracted in found.items()}
     detector = LayeredDetector(layers_of(found["train"], table), **options)
     detector.fit(rows.pop("train"), X_calibration=rows.pop("val"))
-    return detector, {name: detector.layer_log_p_values(of_set) for name, of_set in rows.items()}
+    return detector, {name: detector.layer_log_p_values(new) for name, new in rows.items()}
 
 
 def separation(novelty):
