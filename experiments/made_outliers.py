@@ -1,4 +1,4 @@
-"""Out-of-distribution images that are drawn or computed: printed letters, turned digits, noise.
+"""Out-of-distribution images that are drawn or computed: printed letters and turned digits.
 
 All are (n, 28, 28, 1) float32 in [0, 1]. None takes part in a training or a calibration.
 """
@@ -54,21 +54,17 @@ def turned_digits(folder=None):
     return x[np.isin(y, UNREADABLE_TURNED), ::-1, ::-1]
 
 
-def noise(kind, n=1000, seed=0):
-    """Independent pixels: "uniform" in [0, 1], or "gaussian" around 0.5 (sd 0.25), clipped."""
-    rng = np.random.default_rng(seed)
-    shape = (n, 28, 28, 1)
-    x = rng.random(shape) if kind == "uniform" else rng.normal(0.5, 0.25, shape).clip(0, 1)
-    return x.astype(np.float32)
+def load_split(classes, folder=None, smoke=False):
+    """Training, validation and test images of the digits below `classes`, three (x, y), and OOD images, {set: x}.
 
-
-def load_all(folder=None, smoke=False):
-    """As `load_far`, with printed letters, noise and turned digits too."""
+    All ten digits meet what `load_far` gives, printed letters and turned digits; fewer meet the others' test images.
+    Also a sentence on what of these could not be had.
+    """
+    splits = datasets.load_mnist(folder, smoke)
+    learned = [(x[y < classes], y[y < classes]) for x, y in splits]
+    if classes < 10:
+        x, y = splits[2]
+        return learned, {"digits 5-9": x[y >= classes]}, ""
     sets, missing = outliers.load_far(folder)
-    sets |= {
-        "printed letters": draw_letters(),
-        "uniform noise": noise("uniform"),
-        "Gaussian noise": noise("gaussian"),
-        "turned digits": turned_digits(folder),
-    }
-    return outliers.first_images(sets, smoke), missing
+    sets |= {"printed letters": draw_letters(), "turned digits": turned_digits(folder)}
+    return learned, outliers.first_images(sets, smoke), missing

@@ -1,4 +1,4 @@
-"""Outliers made from digits alone, and from random strokes: a network learns some, others choose what is looked at.
+"""Outliers made of digits and of random strokes: networks learn some kinds, the others choose the detector's layers.
 
 Each kind is a function of digits, (n, 28, 28, 1), their labels, (n,), and a generator, to images, (m, 28, 28, 1).
 """
@@ -6,8 +6,6 @@ Each kind is a function of digits, (n, 28, 28, 1), their labels, (n,), and a gen
 import keras
 import numpy as np
 from PIL import Image, ImageDraw
-
-from experiments.draws import turned_classes
 
 
 def mirrored(x, y, rng):
@@ -82,16 +80,18 @@ NEW = {"mirrored": mirrored, "turned": turned, "enlarged": enlarged, "erased": e
 
 
 def turns_and_none(x, y, rng):
-    """What a rotation-prediction network learns: digits, (n, 28, 28, 1), in four turns as classes, and one class more.
+    """What a rotation-prediction network learns: digits, (n, 28, 28, 1), in four turns, and a class "none".
 
-    The last class, "none", has a tenth as many images as there are digits for each kind of `LEARNED`. Returns bytes,
-    (4.4 n, 28, 28, 1), and labels as `draws.turned_classes` gives them.
+    Class y, turned v times by 90 degrees counter-clockwise, is class y + v * the number of classes; "none" is the last
+    class, a tenth as many images as there are digits for each kind of `LEARNED`. Returns bytes, (4.4 n, 28, 28, 1), and
+    labels, (4.4 n,).
     """
     rows = [rng.choice(len(x), len(x) // 10, replace=False) for _ in LEARNED]
-    made = [make(x[of_kind], y[of_kind], rng) for of_kind, make in zip(rows, LEARNED.values(), strict=True)]
-    x_turned, y_turned = turned_classes(to_bytes(x), y, 4)
-    none = np.full(sum(map(len, made)), y_turned.max() + 1)
-    return np.concatenate([x_turned, *map(to_bytes, made)]), np.concatenate([y_turned, none])
+    none = [to_bytes(make(x[chosen], y[chosen], rng)) for chosen, make in zip(rows, LEARNED.values(), strict=True)]
+    turned = [np.rot90(to_bytes(x), turn, axes=(1, 2)) for turn in range(4)]
+    n_classes = y.max() + 1
+    labels = [y + turn * n_classes for turn in range(4)] + [np.full(sum(map(len, none)), 4 * n_classes)]
+    return np.concatenate(turned + none), np.concatenate(labels)
 
 
 def to_bytes(x):

@@ -1,387 +1,379 @@
-"""The scoreboard: how well do detectors reject out-of-distribution images, without having seen one?
+"""The scoreboard: which detector rejects images that are not digits, far and near, without having seen one?
 
-    python -m experiments.scoreboard                  # the best recipe, five seeds
-    python -m experiments.scoreboard --recipes all    # every recipe, for their comparison, hours
-    python -m experiments.scoreboard --data FOLDER    # the folder that holds cifar-10-batches-bin/
+    python -m experiments.scoreboard                  # five seeds, an hour on two cores
+    python -m experiments.scoreboard --choose         # compare what the ensemble's detector looks at, half an hour
     python -m experiments.scoreboard --smoke          # a try on small slices, a minute
 
-Each seed trains two networks: one on all digits, which meets clothes, photographs, letters, noise and turned digits,
-and one on the digits 0-4, which meets the digits 5-9.
+A trial trains a classifier and two rotation-prediction networks, which also tell apart the digits' four turns and a
+class "none" of joined digits and random strokes. If they learn all digits they meet clothes, photographs, letters and
+turned digits; if they learn the digits 0-4 they meet 5-9. The ensemble's detector looks at all three networks, the
+others at the classifier. --choose leaves some digits out of the training: they, and what `pseudo.py` makes of the
+others' validation images, are the outliers; half of the validation images calibrates, the other half is judged.
 
 Reads   data/mnist, data/fashion-mnist, cifar-10-batches-bin (downloaded once if absent)
-Writes  runs/results/scoreboard.jsonl                             a line a network, as it ends
-        runs/models/scoreboard/RECIPE/CLASSES-digits-seedN.keras  the networks: a trial whose line is gone reads its own
-        runs/figures/scoreboard_accepted.png                      the OOD images that our detector accepts
-Repeating the command continues with what is missing.
+Writes  runs/results/scoreboard.jsonl              a line a trial, as it ends; with its line it is not run again
+        runs/models/scoreboard/ensemble/*.keras    the networks: SEED-classifier, -rotation1, -rotation2
+        runs/figures/*_accepted.png                OOD images that the layered and the ensemble's detector accept
 """
 
-import contextlib
-import json
-import math
+import functools
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 import keras
+import matplotlib.pyplot as plt
 import numpy as np
-from scipy.special import softmax
-from sklearn.metrics import log_loss
+import pandas as pd
+from sklearn.covariance import EmpiricalCovariance
+from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
-from common import cli, plots, records, training
-from experiments import building, made_outliers, sweep
-from experiments.baselines import ARTICLE, DETECTORS, INPUT_SPACE, Known, features_of
-from hypersphere import datasets, features, files, layers, networks, scores
+from common import cli, plots, records
+from experiments import building, made_outliers, pseudo, rotation, sweep
+from experiments import tables as shared
+from hypersphere import datasets, features, files, networks, scores
 from hypersphere.detectors import LayeredDetector, layers_of, side_by_side
-from hypersphere.errors import InputError
 
-OURS = "layered LOF (ours)"
+CLASSIFIER = building.Recipe(epochs=15)
+RECIPES = {"classifier": CLASSIFIER, "rotation": replace(CLASSIFIER, epochs=4, alpha=None)}
+N_ROTATION_NETWORKS = 2
+SEEDS = range(42, 52, N_ROTATION_NETWORKS)  # no seed of a choice
+ARTICLE, OURS, ENSEMBLE = "LOF, embedding (article)", "layered LOF (ours)", "ensemble (ours)"
 LEVELS = np.concatenate([np.arange(1, 100) / 1000, np.arange(10, 101) / 100]).round(3)  # of the reliability figure
-HALVINGS = 100
-GALLERY = 12  # images a set
+GALLERY = 12  # images a row
+
+# Parts of both detectors, {title: {layer: the p-value above which it has no say}}.
+LAYERED_PARTS = {"first block alone": {"block1": 1.0}, "third block alone": {"block3": 1.0}}
+LAYERED_PARTS |= {"embedding alone, distance": {"embedding": 1.0}}
+CHOSEN = {layer: truncation for layer, (_, truncation) in rotation.LAYERS.items()}
+ENSEMBLE_PARTS = {f"without {left}": {layer: CHOSEN[layer] for layer in CHOSEN if layer != left} for left in CHOSEN}
+LAYERED = {OURS: (features.LAYERS, {}, LAYERED_PARTS)}  # both detectors, {title: (layers, options, parts)}
+LAYERED |= {ENSEMBLE: (rotation.LAYERS, rotation.OPTIONS, ENSEMBLE_PARTS)}
+# --choose: the digits left out in turn; combinations of layers; and variants of the detector, {title: (number of
+# rotation-prediction networks, other options)}.
+LEFT_OUT = {"2": [2], "5": [5], "odd": [1, 3, 5, 7, 9], "0-4": [0, 1, 2, 3, 4]}
+CHOICE_SEED, N_PSEUDO = 100, 1000  # seeds 100 and 101; images a kind
+COMBINATIONS = {"chosen": CHOSEN} | {f"chosen, {title}": part for title, part in ENSEMBLE_PARTS.items()}
+COMBINATIONS |= {f"chosen, {layer} below 0.05": CHOSEN | {layer: 0.05} for layer in ["embedding", "disagreement"]}
+VARIANTS = {"chosen": (2, {}), "1 rotation-prediction network": (1, {})}
+VARIANTS |= {"64 components": (2, {"n_components": 64}), "20 neighbours": (2, {"n_neighbors": 20})}
 
 
-# %% The recipes
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How the L2-constrained network is built and trained; a record keeps all of it."""
-
-    epochs: int = 30
-    batch_size: int = 128
-    optimizer: str = "adamw"  # or "sgd", with Nesterov momentum 0.9
-    learning_rate: float = 1e-2  # the highest
-    weight_decay: float = 0.05  # AdamW's; SGD has a penalty of this much on all kernels instead
-    batch_norm: bool = True
-    augment: bool = True  # turned, zoomed and shifted anew in each epoch
-    unchanged: float = 0.3  # the share of the images that are not, in each epoch
-    alpha: float | None = 16.0  # radius of the sphere; None leaves the embedding as it is
-    width: int = 32  # channels of the first convolution; the next two have twice and four times as many
-    label_smoothing: float = 0.0  # the share of each label that is spread over all classes
-    one_cycle: bool = True  # else the learning rate stays as it is
-
-
-BEST = Recipe()
-ALL_CHANGED = replace(BEST, unchanged=0.0)
-SHORTER = replace(ALL_CHANGED, epochs=15)
-RECIPES = {
-    "best": BEST,
-    "article": Recipe(
-        10, 128, "sgd", learning_rate=0.05, weight_decay=1e-3, batch_norm=False, augment=False, unchanged=0.0
-    ),
-    "all images changed": ALL_CHANGED,
-    "half the epochs": SHORTER,
-    # Each differs from the one above in one choice, and in the learning rate where its own would not do.
-    "no augmentation": replace(SHORTER, augment=False),
-    "no batch norm": replace(SHORTER, batch_norm=False, learning_rate=2e-3),
-    "label smoothing": replace(SHORTER, label_smoothing=0.1),
-    "half the width": replace(SHORTER, width=16),
-    "constant rate": replace(SHORTER, one_cycle=False, learning_rate=1e-3),
-    "half the radius": replace(SHORTER, alpha=8.0),
-}
-
-
-def build(recipe, classes=10, seed=None):
-    """The network to train and the network to use: images, (n, 28, 28, 1), to logits; both share their layers.
-
-    The network to train changes its images first, if the recipe augments: were that a part of the network to use, it
-    would happen wherever `training=False` is forgotten.
-    """
-    penalty = keras.regularizers.L2(recipe.weight_decay) if recipe.optimizer == "sgd" else None
-    seeds = building.layer_seeds(seed)
-    image = keras.Input((28, 28, 1), name="image")
-    filters = [recipe.width, 2 * recipe.width, 4 * recipe.width]
-    options = {"filters": filters, "units": 64, "batch_norm": recipe.batch_norm, "penalty": penalty}
-    embedding = building.convolutional_embedding(
-        image, seeds, **options, name="features" if recipe.alpha else "embedding"
-    )
-    if recipe.alpha:
-        on_sphere = {"arguments": {"alpha": recipe.alpha}, "dtype": "float32", "name": "embedding"}
-        embedding = keras.layers.Lambda(layers.l2_constrain, **on_sphere)(embedding)
-    initializer = keras.initializers.GlorotUniform(next(seeds))
-    options = {"kernel_regularizer": penalty, "kernel_initializer": initializer, "dtype": "float32"}
-    logits = keras.layers.Dense(classes, name="logits", **options)(embedding)
-    network = keras.Model(image, logits)
-    if not recipe.augment:
-        return network, network
-    seen = keras.Input((28, 28, 1), name="image")
-    changed = building.RandomWarp(unchanged=recipe.unchanged, seed=next(seeds))(seen)
-    return keras.Model(seen, network(changed)), network
-
-
-def optimizer_of(recipe, n_images):
-    """The recipe's optimizer for a training on so many images."""
-    rate = recipe.learning_rate
-    if recipe.one_cycle:
-        rate = training.one_cycle(rate, steps=recipe.epochs * math.ceil(n_images / recipe.batch_size))
-    if recipe.optimizer == "sgd":
-        return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
-    return keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
-
-
-def loss_of(recipe):
-    """The recipe's cross-entropy of labels, (n,), and logits; None for the plain one.
-
-    Source of label smoothing: Szegedy et al. 2016, https://arxiv.org/abs/1512.00567
-    """
-    if not recipe.label_smoothing:
-        return None
-    smoothed = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
-    return lambda labels, logits: smoothed(
-        keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), logits.shape[-1]), logits
-    )
-
-
-# %% Judging detectors
-
-
-def judge(fit, known, test, ood):
-    """Fit a detector and score the test images and every OOD set; returns `scores.separation` and the seconds."""
-    started = time.perf_counter()
-    score = fit(known)
-    fitted = time.perf_counter()
-    test_scores = score(test)
-    scored = time.perf_counter()
-    separation = scores.separation(test_scores, {name: score(of_set) for name, of_set in ood.items()})
-    return separation | {"fit_seconds": fitted - started, "score_seconds": scored - fitted}
-
-
-def judge_layers(detector, known, test, ood, layers=features.LAYERS):
-    """As `judge`, for a layered detector; also its layers' log p-values, (n, layers), of the test images and by set."""
-
-    def rows(found):
-        return side_by_side(found, layers)
-
-    started = time.perf_counter()
-    detector.fit(rows(known.train), X_calibration=rows(known.calibration))
-    fitted = time.perf_counter()
-    test_log_p = detector.layer_log_p_values(rows(test))
-    scored = time.perf_counter()
-    log_p = {name: detector.layer_log_p_values(rows(of_set)) for name, of_set in ood.items()}
-    ood_scores = {name: -detector.evidence(of_set) for name, of_set in log_p.items()}
-    separation = scores.separation(-detector.evidence(test_log_p), ood_scores)
-    return separation | {"fit_seconds": fitted - started, "score_seconds": scored - fitted}, test_log_p, log_p
-
-
-# %% Parts of our detector, from log p-values to evidence, (n, 4) to (n,): the three layers', and LOF's on the embedding
-
-
-def truncated(log_p):
-    """The first block's evidence as our detector counts it."""
-    return np.minimum(log_p[:, 0] - np.log(features.LAYERS["block1"][1]), 0)
-
-
-PARTS = {
-    "first block alone": lambda log_p: log_p[:, 0],
-    "third block alone": lambda log_p: log_p[:, 1],
-    "embedding alone, distance": lambda log_p: log_p[:, 2],
-    "embedding alone, LOF": lambda log_p: log_p[:, 3],
-    "without the first block": lambda log_p: log_p[:, 1] + log_p[:, 2],
-    "without the third block": lambda log_p: truncated(log_p) + log_p[:, 2],
-    "without the embedding": lambda log_p: truncated(log_p) + log_p[:, 1],
-    "LOF instead of the distance": lambda log_p: truncated(log_p) + log_p[:, 1] + log_p[:, 3],
-    "first block not truncated": lambda log_p: log_p[:, :3].sum(axis=1),
-    "smallest of the three": lambda log_p: log_p[:, :3].min(axis=1),
-}
-
-
-def ablation(known, test, ood, test_log_p, log_p):
-    """`scores.separation` of the parts of our detector; the last two are what `judge_layers` gives."""
-    of_embedding = LayeredDetector()
-    of_embedding.fit(known.train["embedding"], X_calibration=known.calibration["embedding"])
-    test_log_p = np.hstack([test_log_p, of_embedding.layer_log_p_values(test["embedding"])])
-    log_p = {
-        name: np.hstack([log_p[name], of_embedding.layer_log_p_values(of_set["embedding"])])
-        for name, of_set in ood.items()
-    }
-    return {
-        title: scores.separation(-part(test_log_p), {name: -part(of_set) for name, of_set in log_p.items()})
-        for title, part in PARTS.items()
-    }
-
-
-def calibration(calibration_scores, test_scores):
-    """How well the nominal rejection rate holds on test images, as a dictionary for JSON; novelty scores, (m,), (n,).
-
-    rejected : the share of the test images at each of the levels; rejected_at_1_percent : the same at 0.01.
-    halves : as a check, that share where a random half of the test images calibrates and the other half is
-    judged, once for each of `HALVINGS` halvings.
-    """
-    p_values = scores.conformal_p_values(calibration_scores, test_scores)
-    rng, halves = np.random.default_rng(0), []
-    for _ in range(HALVINGS):
-        calibrating, judged = np.array_split(rng.permutation(test_scores), 2)
-        halves.append(float(np.mean(scores.conformal_p_values(calibrating, judged) <= 0.01)))
-    rejected = [float(np.mean(p_values <= level)) for level in LEVELS]
-    return {
-        "levels": LEVELS.tolist(),
-        "rejected": rejected,
-        "rejected_at_1_percent": float(np.mean(p_values <= 0.01)),
-        "halves": halves,
-    }
-
-
-# %% A trial
-
-
-def plan(args, cifar10_sha256):
-    """The trials, {name: settings}: every recipe with the same seeds."""
+def plan(args, cifar10):
+    """The trials, {name: settings}: all digits and 0-4 for each seed, or, with --choose, each way to leave some out."""
+    recipes = {name: asdict(replace(recipe, epochs=1) if args.smoke else recipe) for name, recipe in RECIPES.items()}
+    common = {"precision": args.precision, "smoke": args.smoke, "recipes": recipes}
+    if args.choose:
+        common |= {"seed": CHOICE_SEED}
+        titles = list(LEFT_OUT)[:1] if args.smoke else LEFT_OUT
+        return {f"evidence/without_{title}": common | {"left_out": LEFT_OUT[title]} for title in titles}
     trials = {}
-    for recipe_name in dict.fromkeys(RECIPES if "all" in args.recipes else args.recipes):
-        recipe = RECIPES[recipe_name]
-        recipe = replace(recipe, epochs=args.epochs or (2 if args.smoke else recipe.epochs))
-        for seed in range(args.seeds or (1 if args.smoke else 5)):
-            for classes in [10, 5]:
-                settings = {"recipe_name": recipe_name, "classes": classes, "seed": seed, "precision": args.precision}
-                settings |= {"smoke": args.smoke, "recipe": asdict(recipe)}
-                settings |= {"cifar10_sha256": cifar10_sha256} if classes == 10 else {}
-                trials[f"{recipe_name.replace(' ', '_')}/{classes}-digits-seed{seed}"] = settings
+    for seed in SEEDS[: args.seeds or (1 if args.smoke else len(SEEDS))]:
+        trials[f"ensemble/10-digits-seed{seed}"] = common | {"classes": 10, "seed": seed, "cifar10_sha256": cifar10}
+        trials[f"ensemble/5-digits-seed{seed}"] = common | {"classes": 5, "seed": seed}
     return trials
 
 
-def trained_network(settings, x, y, path):
-    """The trial's network, in float32, and {"settings", "loss", "seconds"} of its training.
+# %% Detectors from the literature: functions of training features, {name: (n, d)}, and labels, (n,), that return a
+# function of new features, to novelty scores, (m,)
 
-    Both are kept, in `path` and its `.json`, and read if they are there: a trial whose record is gone is judged anew
-    without training.
+
+def largest_logit(train, labels):
+    """Minus the largest logit. Source: https://arxiv.org/abs/1911.11132"""
+    return lambda new: -new["logits"].max(axis=1)
+
+
+def mahalanobis(train, labels):
+    """Squared Mahalanobis distance to the nearest class mean, one covariance. Source: https://arxiv.org/abs/1807.03888"""
+    embedding = train["embedding"]
+    means = np.stack([embedding[labels == label].mean(axis=0) for label in np.unique(labels)])
+    covariance = EmpiricalCovariance(assume_centered=True).fit(embedding - means[labels])
+    return lambda new: np.min([covariance.mahalanobis(new["embedding"] - mean) for mean in means], axis=0)
+
+
+def nearest_neighbors(train, labels):
+    """Distance of the embedding's direction to the 50th nearest training one. Source: https://arxiv.org/abs/2204.06507"""
+    search = NearestNeighbors(n_neighbors=50, algorithm="brute").fit(scores.directions(train["embedding"]))
+    return lambda new: search.kneighbors(scores.directions(new["embedding"]))[0][:, -1]
+
+
+def lof_on(layer, train, labels):
+    """The article's detector, LOF with 20 neighbours, on a layer or on the pixels."""
+    lof = LocalOutlierFactor(n_neighbors=20, algorithm="brute", novelty=True).fit(train[layer])
+    return lambda new: scores.novelty_score(lof, new[layer])
+
+
+INPUT_SPACE = "LOF, input space"
+DETECTORS = {"largest logit": largest_logit, "Mahalanobis": mahalanobis, "nearest neighbours": nearest_neighbors}
+DETECTORS |= {INPUT_SPACE: functools.partial(lof_on, "pixels"), ARTICLE: functools.partial(lof_on, "embedding")}
+
+
+def train_networks(settings, x, y):
+    """The classifier and the rotation-prediction networks of images, (n, 28, 28, 1), and labels, (n,): {name: network}.
+
+    The first two have the trial's seed, the last one the next; the seed also decides the images of "none".
     """
-    note = path.with_suffix(".json")
-    if note.is_file():
-        with contextlib.suppress(ValueError, KeyError, TypeError, InputError):  # damaged or gone
-            trained = json.loads(note.read_text(encoding="utf-8"))
-            if trained["settings"] == json.loads(json.dumps(settings)):
-                return networks.load_network(path, "it is trained again", [*features.BLOCKS, "embedding"]), trained
-    started = time.perf_counter()
-    recipe = Recipe(**settings["recipe"])
-    keras.config.set_dtype_policy(training.POLICIES[settings["precision"]])
-    training_network, network = build(recipe, settings["classes"], settings["seed"])
-    training.compile_for_logits(training_network, optimizer_of(recipe, len(x)), loss_of(recipe))
-    schedule = {"epochs": recipe.epochs, "batch_size": recipe.batch_size, "seed": settings["seed"]}
-    loss = [row["loss"] for row in training.fit(training_network, (x, y), **schedule)]
-    network = training.in_float32(network)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    networks.save_network(network, path)
-    trained = {"settings": settings, "loss": loss, "seconds": time.perf_counter() - started}
-    with files.replacing(note) as beside:
-        beside.write_text(json.dumps(trained), encoding="utf-8")
-    return network, trained
+    keras.backend.clear_session()  # of the trial before
+    recipes = {name: building.Recipe(**recipe) for name, recipe in settings["recipes"].items()}
+    seed, precision = settings["seed"], settings["precision"]
+    trained = {"classifier": building.train(recipes["classifier"], x, y, seed, precision)[0]}
+    for number in range(N_ROTATION_NETWORKS):
+        seen = pseudo.turns_and_none(x, y, np.random.default_rng(seed + number))
+        trained[f"rotation{number + 1}"] = building.train(recipes["rotation"], *seen, seed + number, precision)[0]
+    return trained
 
 
-def images_of(settings, data):
-    """Training, validation and test images of the digits to learn, three (x, y), and OOD images, {set: x}.
+def extract(classifier, rotation_networks, images):
+    """What `rotation.feature_model` gives for sets of images, and their "pixels": {set: {name: (n, d)}}."""
+    model = rotation.feature_model(classifier, rotation_networks)
+    return {name: model.predict(x, 250, verbose=0) | {"pixels": x.reshape(len(x), -1)} for name, x in images.items()}
 
-    Also a sentence on what of these could not be had.
+
+def fit_layers(table, options, found):
+    """A layered detector fitted to the set "train" and calibrated on "val", and the other sets' log p-values.
+
+    found : {set: features}; returns {set: (n, number of layers)}, the layers as in the table.
     """
-    splits, classes = datasets.load_mnist(data, settings["smoke"]), settings["classes"]
-    learned = [(x[y < classes], y[y < classes]) for x, y in splits]
-    if classes == 10:
-        return learned, *made_outliers.load_all(data, settings["smoke"])
-    x, y = splits[2]
-    return learned, {"digits 5-9": x[y >= classes]}, ""
+    rows = {name: side_by_side(extracted, table) for name, extracted in found.items()}
+    detector = LayeredDetector(layers_of(found["train"], table), **options)
+    detector.fit(rows.pop("train"), X_calibration=rows.pop("val"))
+    return detector, {name: detector.layer_log_p_values(new) for name, new in rows.items()}
+
+
+def separation(novelty):
+    """`scores.separation` of every set from "test"; novelty : {set: (n,)}."""
+    return scores.separation(novelty["test"], {name: values for name, values in novelty.items() if name != "test"})
+
+
+def ablation(log_p, layers, parts):
+    """`separation` by parts of a detector, {title: separation}.
+
+    log_p : {set: (n, number of layers)}; layers : their names; parts : {title: {layer: its truncation}}.
+    """
+    found = {}
+    for title, part in parts.items():
+        columns, truncations = [list(layers).index(layer) for layer in part], np.log(list(part.values()))
+        product = {name: scores.log_truncated_product(rows[:, columns], truncations) for name, rows in log_p.items()}
+        found[title] = separation({name: -values for name, values in product.items()})
+    return found
 
 
 def run_trial(name, settings, data, models):
-    """Train a network, fit the detectors to it and judge them on every set.
+    """Train the networks, kept in `models/NAME-*.keras`, and judge every detector on every set.
 
-    The network is kept as `trained_network` says, and of the best recipe's seed 0 the OOD images that are accepted, in
-    `models/NAME-accepted.npz`.
+    With --choose, judge every combination of layers instead. Of the first seed some accepted images are kept, too.
     """
-    is_best = settings["recipe_name"] == "best"
-    ((x_train, y_train), (x_val, y_val), (x_test, y_test)), ood, missing = images_of(settings, data)
-    network, trained = trained_network(settings, x_train, y_train, models / f"{name}.keras")
-    started = time.perf_counter() - trained["seconds"]  # a training counts, whichever run it was in
-    known = Known(features_of(network, x_train), y_train, features_of(network, x_val))
-    test = features_of(network, x_test)
-    of_sets = {set_name: features_of(network, x) for set_name, x in ood.items()}
-    detector = LayeredDetector(layers_of(known.train, features.LAYERS))
-    ours, test_log_p, log_p = judge_layers(detector, known, test, of_sets)
-    # The input space knows no seed: there, LOF is measured with seed 0 alone.
-    judged = {d for d in DETECTORS if d == ARTICLE or (is_best and (d != INPUT_SPACE or settings["seed"] == 0))}
-    metrics = {
-        "accuracy": {
-            split: float((of_split["logits"].argmax(axis=1) == label).mean())
-            for split, of_split, label in [("val", known.calibration, y_val), ("test", test, y_test)]
-        },
-        "validation_loss": float(log_loss(y_val, softmax(known.calibration["logits"].astype(float), axis=1))),
-        "parameters": network.count_params(),
-        "detectors": {OURS: ours}
-        | {title: judge(fit, known, test, of_sets) for title, fit in DETECTORS.items() if title in judged},
-        "parts": ablation(known, test, of_sets, test_log_p, log_p) if is_best else {},
-        "calibration": calibration(-detector.calibration_scores_, -detector.evidence(test_log_p)),
-    }
-    if is_best and settings["seed"] == 0:
-        p_values = {
-            set_name: scores.conformal_p_values(-detector.calibration_scores_, -detector.evidence(of_set))
-            for set_name, of_set in log_p.items()
-        }
-        digits = {set_name: of_set["logits"].argmax(axis=1) for set_name, of_set in of_sets.items()}
-        files.save_arrays(models / f"{name}-accepted.npz", accepted(ood, p_values, digits, detector.level))
-    keras.backend.clear_session()
-    return records.new_record(name, settings, metrics, started, loss=trained["loss"], missing=missing)
+    if "left_out" in settings:
+        return choose(name, settings, data)
+    started = time.perf_counter()
+    learned, ood, missing = made_outliers.load_split(settings["classes"], data, settings["smoke"])
+    trained = train_networks(settings, *learned[0])
+    (models / name).parent.mkdir(parents=True, exist_ok=True)
+    for title, network in trained.items():
+        networks.save_network(network, models / f"{name}-{title}.keras")
+    splits = dict(zip(["train", "val", "test"], learned, strict=True))
+    classifier, *rotation_networks = trained.values()
+    found = extract(classifier, rotation_networks, {split: x for split, (x, _) in splits.items()} | ood)
+    metrics = {"parameters": [network.count_params() for network in trained.values()], "detectors": {}, "parts": {}}
+    for metric, output in [("accuracy", "log_probabilities"), ("classifier_accuracy", "logits")]:
+        right = {split: found[split][output].argmax(axis=1) == splits[split][1] for split in ["val", "test"]}
+        metrics[metric] = {split: float(np.mean(is_right)) for split, is_right in right.items()}
+    for title, fit in DETECTORS.items():
+        if title != INPUT_SPACE or settings["seed"] == SEEDS[0]:  # the input space knows no seed
+            score = fit(found["train"], splits["train"][1])
+            metrics["detectors"][title] = separation({key: score(found[key]) for key in ["test", *ood]})
+    accepted = {}
+    for title, (table, options, parts) in LAYERED.items():
+        detector, log_p = fit_layers(table, options, found)
+        novelty = {key: -detector.evidence(rows) for key, rows in log_p.items()}
+        metrics["detectors"][title] = separation(novelty)
+        metrics["parts"] |= ablation(log_p, table, parts)
+        accepted[title] = {key: novelty[key] <= -detector.offset_ for key in ood}
+    p_values = scores.conformal_p_values(-detector.calibration_scores_, novelty["test"])  # the ensemble's
+    metrics["calibration"] = {"levels": LEVELS.tolist(), "rejected": [float(np.mean(p_values <= p)) for p in LEVELS]}
+    if settings["seed"] == SEEDS[0]:
+        digits = {key: found[key]["log_probabilities"].argmax(axis=1) for key in ood}
+        files.save_arrays(models / f"{name}-accepted.npz", gallery(accepted, ood, digits))
+    return records.new_record(name, settings, metrics, started, missing=missing)
 
 
-# %% The figure of what is accepted
+def choose(name, settings, data):
+    """The record of a trial that judges every combination of layers on the outliers made."""
+    started = time.perf_counter()
+    (x_train, y_train), (x_val, y_val), _ = datasets.load_mnist(data, settings["smoke"])
+    kept = np.setdiff1d(np.arange(10), settings["left_out"])
+    is_learned, is_kept = np.isin(y_train, kept), np.isin(y_val, kept)
+    x, y = x_train[is_learned], np.searchsorted(kept, y_train[is_learned])
+    calibrating, judged = np.flatnonzero(is_kept)[::2], np.flatnonzero(is_kept)[1::2]
+    images = {"train": x, "val": x_val[calibrating], "test": x_val[judged], "left out": x_val[~is_kept]}
+    rng, source = np.random.default_rng(settings["seed"]), judged[:N_PSEUDO]
+    for kind, make in (pseudo.NEW | pseudo.LEARNED).items():
+        images[kind] = make(x_val[source], y_val[source], rng)
+    classifier, *rotation_networks = train_networks(settings, x, y).values()
+    combinations = {}
+    for title, (count, options) in VARIANTS.items():
+        found = extract(classifier, rotation_networks[:count], images)
+        _, log_p = fit_layers(rotation.LAYERS, rotation.OPTIONS | options, found)
+        combinations[title] = ablation(log_p, rotation.LAYERS, COMBINATIONS)
+    return records.new_record(name, settings, {"combinations": combinations}, started)
 
 
-def accepted(ood, p_values, digits, level):
-    """The OOD images that are accepted with the highest p-values, at most `GALLERY` of each set.
+def gallery(accepted, images, digits):
+    """Accepted OOD images, at most `GALLERY` for each detector and set, drawn at random, as arrays to keep.
 
-    ood, p_values, digits : {set name: images, p-values, predicted digits}.
-    Returns {"sets": (m,) names with the share that is accepted, "set": (n,) the number of each image's set,
-    "caption": (n,) digits, "image": (n, 28, 28, 1)}.
+    accepted : {detector: {set: (n,) whether each image is accepted}}; images, digits : of the same sets.
     """
-    sets, numbers, captions, images = [], [], [], []
-    for number, (name, p) in enumerate(p_values.items()):
-        highest = np.argsort(-p)[: min(np.sum(p > level), GALLERY)]
-        sets.append(f"{name}: {np.mean(p > level):.2%}")
-        numbers += [number] * len(highest)
-        captions += [f"as {digit}" for digit in digits[name][highest]]
-        images += list(ood[name][highest])
-    return {"sets": np.array(sets), "set": np.array(numbers), "caption": np.array(captions), "image": np.array(images)}
+    rng, shown = np.random.default_rng(0), {"detector": [], "row": [], "caption": [], "image": []}
+    for detector, by_set in accepted.items():
+        for name, is_accepted in by_set.items():
+            chosen = rng.permutation(np.flatnonzero(is_accepted))[:GALLERY]
+            shown["detector"] += [detector] * len(chosen)
+            shown["row"] += [f"{name}: {np.mean(is_accepted):.2%}"] * len(chosen)
+            shown["caption"] += [f"as {digit}" for digit in digits[name][chosen]]
+            shown["image"] += list(images[name][chosen])
+    return {key: np.array(values) for key, values in shown.items()}
 
 
-def kept_gallery(path, name, row):
-    """The rows of images that a trial kept, {row's name: [(image, caption), ...]}; None, with a sentence, if deleted.
-
-    row : what the file calls the number of an image's row; the names of all rows are under its plural.
-    """
-    if not path.is_file():
-        print(f"{path}: missing, so no gallery; to make it again, delete the line of {name} from the records")
-        return None
-    arrays = files.load_arrays(path, "delete it and its line in the records, and run again")
-    rows = {of_row: [] for of_row in arrays[f"{row}s"]}
-    for number, caption, image in zip(arrays[row], arrays["caption"], arrays["image"], strict=True):
-        rows[arrays[f"{row}s"][number]].append((image, caption))
-    return rows
-
-
-def draw_accepted(trials, out):
-    """Draw what is accepted in the best recipe's seed 0, or say that its images were deleted."""
-    rows = {}
-    for name in trials:
+def draw_galleries(trials, out):
+    """Draw both galleries from what the first seed's trials kept."""
+    rows = {OURS: {}, ENSEMBLE: {}}
+    for name in [name for name, settings in trials.items() if settings["seed"] == SEEDS[0]]:
         path = out / "models" / "scoreboard" / f"{name}-accepted.npz"
-        if name.startswith("best/") and name.endswith("seed0"):
-            kept = kept_gallery(path, name, "set")
-            if kept is None:
-                return
-            rows |= kept
+        kept = files.load_arrays(path, "delete it and its line in the records, and run again")
+        for detector, row, *shown in zip(*(kept[key] for key in ["detector", "row", "image", "caption"]), strict=True):
+            rows[detector].setdefault(row, []).append(shown)
+    for detector, figure in {OURS: "scoreboard_accepted.png", ENSEMBLE: "ensemble_accepted.png"}.items():
+        title = f"{detector}: OOD images accepted at a nominal 1 %, and as which digit (seed {SEEDS[0]})"
+        plots.save(plots.rows_of_images(rows[detector], title), out / "figures" / figure)
+
+
+# %% Tables and figures
+
+MEASURES = ["auroc", "fpr95", "accepted"]
+SETS = ["Fashion-MNIST", "CIFAR-10", "printed letters", "turned digits", "digits 5-9"]
+NEAR_PARTS = ["without turn blocks", "without turn embeddings", "without disagreement", ENSEMBLE]
+TITLES = {"CIFAR-10": "CIFAR-10, grey", "without turn blocks": "without rotation blocks 2, 3"}
+TITLES |= {"without turn embeddings": "without rotation embeddings"}
+
+
+def trials_of(records):
+    """The records of single networks by recipe, those of ensembles, and those of --choose."""
+    single, ensemble, chosen = {}, [], []
+    for record in sorted(records, key=lambda r: (-r["settings"].get("classes", 0), r["settings"]["seed"])):
+        settings = record["settings"]
+        if "recipe_name" in settings:
+            single.setdefault(settings["recipe_name"], []).append(record)
+        else:
+            (chosen if "left_out" in settings else ensemble).append(record)
+    return single, ensemble, chosen
+
+
+def rows_of(found, **about):
+    """A row for each detector and set of {detector: `scores.separation`}."""
+    return [
+        about | {"detector": detector, "set": name} | {key: numbers[key][name] for key in MEASURES}
+        for detector, numbers in found.items()
+        for name in numbers["auroc"]
+    ]
+
+
+def measured(trials):
+    """What trials measured, a row for each trial, detector or part, and set; InputError if they are not alike."""
+    for classes in {record["settings"]["classes"] for record in trials}:
+        shared.require_alike([record for record in trials if record["settings"]["classes"] == classes])
+    shared.require_alike(trials, free=["classes", "cifar10_sha256"], repeats=False)
+    rows = []
+    for record in trials:
+        settings, metrics = record["settings"], record["metrics"]
+        about = {"recipe": settings.get("recipe_name"), "digits": settings["classes"], "seed": settings["seed"]}
+        about |= {f"{split}_accuracy": share for split, share in metrics["accuracy"].items()}
+        rows += rows_of(metrics["detectors"] | metrics["parts"], **about)
+    return pd.DataFrame(rows)
+
+
+def detector_table(trials, detectors, accepted=False):
+    """Detectors or parts in rows, sets in columns: AUROC and FPR95, or the share accepted."""
+    frame = measured(trials)
+    n = int(frame.groupby("digits").seed.nunique().max())
+
+    def text(group):
+        if accepted:
+            return shared.cell(group.accepted, n, 4)
+        return f"{shared.spread(group.auroc, 2, 100)} / {shared.spread(group.fpr95, 2, 100)}{shared.note(group, n)}"
+
+    frame = frame[frame.set.isin(SETS) & frame.detector.isin(detectors)]
+    cells = shared.pivot(frame, "detector", "set", text).reindex(detectors).dropna()
+    corner = "share accepted, 1 % of MNIST test rejected" if accepted else "AUROC / FPR95, %"
+    table = shared.framed(corner, cells.rename(index=TITLES, columns=TITLES))
+    return shared.below(table, shared.caption(trials, n, cifar10="CIFAR-10" in cells))
+
+
+def tables(records):
+    """Every table that the records allow, {marker: Markdown}."""
+    single, ensemble, _ = trials_of(records)
+    made = {}
+    if best := single.get("best"):
+        made["board"] = detector_table(best, [*DETECTORS, OURS])
+        made["accepted"] = detector_table(best, [ARTICLE, OURS], accepted=True)
+        made["parts"] = detector_table(best, [*LAYERED_PARTS, OURS])
+    if ensemble:
+        made["near"] = detector_table(ensemble, [*DETECTORS, OURS, ENSEMBLE])
+        made["near_accepted"] = detector_table(ensemble, [ARTICLE, OURS, ENSEMBLE], accepted=True)
+        made["near_parts"] = detector_table(ensemble, NEAR_PARTS)
+    return made
+
+
+def figures(records):
+    """The measured rejection rate of test digits against the nominal level, a curve a seed, {file name: figure}."""
+    single, ensemble, _ = trials_of(records)
+    ten = [record for record in single.get("best", ensemble) if record["settings"]["classes"] == 10]
+    if not ten:
+        return {}
+    figure, ax = plt.subplots(figsize=(6, 5), layout="constrained")
+    ax.plot(LEVELS, LEVELS, color="black", linewidth=1, label="nominal")
+    for record, style in zip(ten, ["-", "--", "-.", ":"] * len(ten), strict=False):
+        found = record["metrics"]["calibration"]
+        ax.plot(found["levels"], found["rejected"], style, label=f"seed {record['settings']['seed']}")
+    ax.set(xscale="log", yscale="log", title="Nominal and measured rejection rate")
+    ax.set(xlabel="nominal level", ylabel="share of the MNIST test images rejected")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=8)
+    return {"scoreboard_reliability.png": figure}
+
+
+def csvs(records):
+    """Means of what was compared, {file name: text}: recipes, and the shares accepted by combinations of layers."""
+    single, _, chosen = trials_of(records)
+    made = {}
+    if single:
+        frame = pd.concat([measured(trials) for trials in single.values()])
+        groups = frame[frame.detector.isin([ARTICLE, OURS])].groupby(["recipe", "digits", "detector", "set"])
+        made["scoreboard_recipes.csv"] = (
+            groups.mean().drop(columns="seed").assign(seeds=groups.size()).round(4).to_csv()
+        )
+    rows = []
+    for record in chosen:
+        for variant, found in record["metrics"]["combinations"].items():
+            rows += rows_of(found, variant=variant)
     if rows:
-        title = "OOD images accepted where 1 % of the digits are rejected (nominal), and as which digit (seed 0)"
-        plots.save(plots.rows_of_images(rows, title), out / "figures" / "scoreboard_accepted.png")
+        shares = pd.DataFrame(rows).pivot_table("accepted", ["variant", "detector"], "set", sort=False)
+        shares.insert(0, "mean", shares.drop(columns=pseudo.LEARNED).mean(axis=1))  # of what no network has learned
+        made["scoreboard_evidence.csv"] = shares.sort_values("mean").round(4).to_csv()
+    return made
 
 
 def main():
     parser = cli.Parser(__doc__, out=cli.PROJECT / "runs")
-    parser.add_argument("--recipes", nargs="+", choices=["all", *RECIPES], default=["best"], help="%(default)s")
-    parser.add_argument("--seeds", type=cli.positive_int, metavar="N", help="a recipe, 5; with --smoke 1")
-    parser.add_argument("--epochs", type=cli.positive_int, help="passes over the training images, the recipe's")
+    parser.add_argument("--choose", action="store_true", help="compare what the detector looks at; draw nothing")
+    parser.add_argument("--seeds", type=cli.positive_int, metavar="N", help=f"the first N of {len(SEEDS)}")
     sweep.add_flags(parser)
     args = parser.parse()
-    trials = plan(args, sweep.cifar10_setting(args.data))
-    for record in sweep.run("experiments.scoreboard", trials, args, "scoreboard"):
-        ours = record["metrics"]["detectors"][OURS]["auroc"]
-        aurocs = ", ".join(f"{name} {100 * auroc:.2f}" for name, auroc in ours.items())
-        print(f"{record['name']}: test accuracy {record['metrics']['accuracy']['test']:.2%}, AUROC {aurocs}")
-    draw_accepted(trials, args.out)
+    trials = plan(args, None if args.choose else sweep.cifar10_setting(args.data))
+    found = sweep.run("experiments.scoreboard", trials, args)
+    print(*(csvs(found) if args.choose else tables(found)).values(), sep="\n\n")
+    if not args.choose:
+        draw_galleries(trials, args.out)
 
 
 if __name__ == "__main__":

@@ -242,7 +242,7 @@ def main():
     parser.add_argument("--seeds", type=cli.positive_int, metavar="N", help="trainings a head, 10; with --smoke 1")
     sweep.add_flags(parser)
     args = parser.parse()
-    for record in sweep.run("unseen", plan(args), args):
+    for record in sweep.run("experiments.unseen", plan(args), args):
         print(f"{record['name']}: MAP@R {record['metrics']['map_at_r']:.3f}")
 
 

@@ -1,208 +1,217 @@
-"""The scoreboard: detectors from the literature against NumPy, and trials on small slices."""
+"""The scoreboard: detectors against NumPy, outliers made of digits, rotation-prediction networks, and small trials."""
 
-import json
-import shutil
 from argparse import Namespace
-from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 
-from experiments import baselines, scoreboard
-from hypersphere import datasets, features, networks, scores
-from hypersphere.detectors import LayeredDetector, layers_of, side_by_side
+from experiments import building, pseudo, rotation, scoreboard
+from hypersphere import datasets, features, scores
+from hypersphere.detectors import side_by_side
 from hypersphere.errors import InputError
 
 
-def plan(data_folder, recipe="best", epochs=None):
-    cifar10 = datasets.cifar10_sha256(data_folder)
-    args = Namespace(recipes=[recipe], seeds=None, epochs=epochs, precision="float32", smoke=True)
-    return scoreboard.plan(args, cifar10)
-
-
-@pytest.fixture(scope="module")
-def trials(tmp_path_factory, data_folder):
-    """The models' folder and the records of the best recipe's two networks, on a small slice."""
-    models = tmp_path_factory.mktemp("models")
-    planned = plan(data_folder).items()
-    return models, {name: scoreboard.run_trial(name, settings, data_folder, models) for name, settings in planned}
+def plan(choose=False, cifar10=None):
+    return scoreboard.plan(Namespace(choose=choose, seeds=None, precision="float32", smoke=True), cifar10)
 
 
 @pytest.fixture(scope="module")
 def made_up():
-    """Features of training, calibration and new images in four classes, and of outliers between them."""
+    """Features and labels of training images in four classes, and features of new images and of outliers."""
     rng = np.random.default_rng(0)
     centers = rng.normal(size=(4, 6)) * 4
 
     def draw(n, is_ood):
         labels = rng.integers(0, 4, n)
         embedding = centers[labels] * (0.3 if is_ood else 1) + rng.normal(0, 0.5, (n, 6))
-        spread = 3 if is_ood else 1
-        layers = {"block1": rng.normal(0, spread, (n, 9)), "block3": rng.normal(0, spread, (n, 8))}
         pixels = rng.random((n, 12)) * (0.2 if is_ood else 1)
-        return layers | {"embedding": embedding, "logits": embedding @ centers.T, "pixels": pixels}, labels
+        return {"embedding": embedding, "logits": embedding @ centers.T, "pixels": pixels}, labels
 
-    train, labels = draw(400, is_ood=False)
-    known = baselines.Known(train, labels, draw(200, is_ood=False)[0])
-    return known, draw(100, is_ood=False)[0], draw(80, is_ood=True)[0]
+    return *draw(400, is_ood=False), draw(100, is_ood=False)[0], draw(80, is_ood=True)[0]
 
 
-@pytest.mark.parametrize("name", baselines.DETECTORS)
+@pytest.mark.parametrize("name", scoreboard.DETECTORS)
 def test_detectors_score_ood_higher(made_up, name):
-    known, test, ood = made_up
-    score = baselines.DETECTORS[name](known)
+    train, labels, test, ood = made_up
+    score = scoreboard.DETECTORS[name](train, labels)
     assert score(test).shape == (100,)
     assert scores.auroc(score(test), score(ood)) > 0.7
 
 
-def test_logit_detectors_against_numpy(made_up):
-    known, test, _ = made_up
-    exponentials = np.exp(test["logits"])
-    expected = {
-        "softmax probability": -np.log(exponentials.max(axis=1) / exponentials.sum(axis=1)),
-        "largest logit": -test["logits"].max(axis=1),
-        "energy": -np.log(exponentials.sum(axis=1)),
-    }
-    for name, values in expected.items():
-        np.testing.assert_allclose(baselines.DETECTORS[name](known)(test), values, atol=1e-9)
-
-
-def test_distance_detectors_against_numpy(made_up):
-    known, test, _ = made_up
-    train, new = known.train["embedding"], test["embedding"]
-    means = np.stack([train[known.labels == label].mean(axis=0) for label in range(4)])
-    within = train - means[known.labels]
+def test_detectors_against_numpy(made_up):
+    known, labels, test, _ = made_up
+    np.testing.assert_array_equal(scoreboard.largest_logit(known, labels)(test), -test["logits"].max(axis=1))
+    train, new = known["embedding"], test["embedding"]
+    means = np.stack([train[labels == label].mean(axis=0) for label in range(4)])
+    within = train - means[labels]
     inverse = np.linalg.inv(within.T @ within / len(train))
     mahalanobis = [min((x - m) @ inverse @ (x - m) for m in means) for x in new]
-    np.testing.assert_allclose(baselines.mahalanobis(known)(test), mahalanobis)
+    np.testing.assert_allclose(scoreboard.mahalanobis(known, labels)(test), mahalanobis)
     unit_train, unit_new = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in [train, new])
     distances = np.sort(np.linalg.norm(unit_new[:, None] - unit_train, axis=2), axis=1)[:, 49]
-    np.testing.assert_allclose(baselines.nearest_neighbors(known)(test), distances, atol=1e-7)
+    np.testing.assert_allclose(scoreboard.nearest_neighbors(known, labels)(test), distances, atol=1e-7)
 
 
-def test_judge(made_up):
-    known, test, ood = made_up
-    verdict = scoreboard.judge(baselines.energy, known, test, {"ood": ood, "test": test})
-    score = baselines.energy(known)
-    assert verdict["auroc"] == {"ood": scores.auroc(score(test), score(ood)), "test": 0.5}
-    assert verdict["fpr95"]["test"] == pytest.approx(0.95) and verdict["accepted"]["test"] == pytest.approx(0.99)
+def test_a_part_counts_its_layers_up_to_their_truncations():
+    log_p = {"test": np.log(np.full((50, 3), 0.5)), "odd": np.log(np.full((2, 3), 0.5))}
+    log_p["test"][:, 2] = np.log(np.linspace(0.02, 1, 50))
+    log_p["odd"][:, 0] = np.log([0.06, 0.0001])  # of which the first has no say
+    found = scoreboard.ablation(log_p, ["first", "second", "third"], {"part": {"first": 0.05, "third": 1.0}})
+    test, odd = -np.log(np.linspace(0.02, 1, 50)), -np.log(0.5) - np.log([1, 0.0001 / 0.05])
+    assert found == {"part": scores.separation(test, {"odd": odd})}
 
 
-def test_without_a_radius_the_embedding_lies_on_no_sphere():
-    x = np.random.default_rng(0).random((20, 28, 28, 1), dtype=np.float32)
-    for alpha in [16.0, None]:
-        _, network = scoreboard.build(replace(scoreboard.BEST, width=2, alpha=alpha), seed=0)
-        embedding, _ = features.embed(network, x)
-        lengths = np.linalg.norm(embedding, axis=1)
-        assert np.allclose(lengths, 16, rtol=1e-5) == (alpha is not None) and embedding.shape == (20, 64)
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
 
 
-def test_parts_are_made_of_the_detector():
-    log_p = -np.random.default_rng(0).exponential(3, (50, 4))
-    without_third = scoreboard.PARTS["without the third block"](log_p)
-    np.testing.assert_allclose(without_third, [min(row[0] - np.log(0.05), 0) + row[2] for row in log_p])
+@pytest.fixture
+def digits():
+    x, y = datasets.load_labelled("mnist", "train")
+    return x[:300], y[:300]
 
 
-def test_calibration_counts_what_is_rejected():
-    test_scores = np.arange(1000.0)
-    result = scoreboard.calibration(test_scores[:999] + 0.5, test_scores)
-    np.testing.assert_allclose(result["rejected"], scoreboard.LEVELS, atol=1.1e-3)
-    assert result["rejected_at_1_percent"] == pytest.approx(0.01, abs=1.1e-3)
-    assert len(result["halves"]) == scoreboard.HALVINGS
-    assert np.mean(result["halves"]) == pytest.approx(0.01, abs=0.002)
+def test_outliers_of_one_digit(digits, rng):
+    x, y = digits
+    np.testing.assert_array_equal(pseudo.mirrored(x, y, rng), x[~np.isin(y, [0, 1, 8])][:, :, ::-1])
+    np.testing.assert_array_equal(pseudo.turned(x, y, rng), np.rot90(x[y != 0], axes=(1, 2)))
+    assert np.mean(pseudo.enlarged(x, y, rng) > 0.5) > 1.2 * np.mean(x > 0.5)
+    erased = pseudo.erased(x, y, rng)
+    is_gone = erased != x
+    assert not erased[is_gone].any() and np.mean(is_gone.any(axis=(1, 2, 3))) > 0.95
+    for axes in [(2, 3), (1, 3)]:
+        assert is_gone.any(axis=axes).sum(axis=1).max() == 10  # rows, then columns
+    scratched = pseudo.scratched(x[:20], y[:20], rng)
+    assert (scratched >= x[:20]).all() and all((scratched > x[:20]).any(axis=(1, 2, 3)))
+    strokes = pseudo.strokes(x[:20], y[:20], rng)
+    assert strokes.shape == (20, 28, 28, 1) and strokes.max() <= 1
+    assert all(0.01 < np.mean(image > 0.5) < 0.4 for image in strokes)
 
 
-def test_trials_judge_every_detector_on_every_set(trials):
-    _, records = trials
-    whole, near = records["best/10-digits-seed0"], records["best/5-digits-seed0"]
-    assert set(whole["metrics"]["detectors"]) == {*baselines.DETECTORS, scoreboard.OURS}
-    assert set(whole["metrics"]["parts"]) == set(scoreboard.PARTS)
-    sets = {"Fashion-MNIST", "CIFAR-10", "photographs", "printed letters", "turned digits"}
-    assert sets < set(whole["metrics"]["detectors"][scoreboard.OURS]["auroc"])
-    assert set(near["metrics"]["detectors"][scoreboard.OURS]["auroc"]) == {"digits 5-9"}
-    assert whole["metrics"]["accuracy"]["test"] > 0.5 and whole["metrics"]["parameters"] <= 200_000
-    assert "cifar10_sha256" in whole["settings"] and "cifar10_sha256" not in near["settings"]
+@pytest.mark.parametrize("make, axis", [(pseudo.joined, 0), (pseudo.joined_sides, 1)])
+def test_outliers_joined_of_two_digits(make, axis, digits, rng):
+    x, y = digits
+    (first, second), (own, other) = (np.split(images, 2, axis=axis + 1) for images in [x, make(x, y, rng)])
+    np.testing.assert_array_equal(own, first)
+    for half, label in zip(other, y, strict=True):
+        assert (y[(second == half).all(axis=(1, 2, 3))] != label).any()
 
 
-def test_the_kept_network_gives_the_recorded_numbers(trials):
-    models, records = trials
-    network = networks.load_network(models / "best" / "10-digits-seed0.keras", "run again")
-    (x_train, _), (x_val, _), (x_test, y_test) = datasets.load_mnist(smoke=True)
-    train, val, test = (features.extract(network, x) for x in [x_train, x_val, x_test])
-    metrics = records["best/10-digits-seed0"]["metrics"]
-    assert np.mean(test["logits"].argmax(axis=1) == y_test) == metrics["accuracy"]["test"]
-    train_rows, val_rows, test_rows = (side_by_side(found, features.LAYERS) for found in [train, val, test])
-    detector = LayeredDetector(layers_of(train, features.LAYERS)).fit(train_rows, X_calibration=val_rows)
-    rejected = np.mean(detector.predict(test_rows) == -1)
-    assert rejected == pytest.approx(metrics["calibration"]["rejected_at_1_percent"], abs=0.005)
+def test_outliers_of_two_digits_over_each_other(digits, rng):
+    x, y = digits
+    for image, own, label in zip(pseudo.laid_over(x, y, rng), x, y, strict=True):
+        assert any(np.array_equal(np.maximum(own, other), image) for other in x[y != label])
 
 
-def test_a_kept_network_is_judged_anew_and_a_damaged_note_trains_anew(trials, data_folder, tmp_path, monkeypatch):
-    models, records = trials
-    shutil.copytree(models, tmp_path, dirs_exist_ok=True)
-    name, settings = "best/5-digits-seed0", plan(data_folder)["best/5-digits-seed0"]
-    (tmp_path / "best" / "5-digits-seed0.json").write_text("{")
-    again = scoreboard.run_trial(name, settings, data_folder, tmp_path)
-    assert again["metrics"]["accuracy"] == records[name]["metrics"]["accuracy"]
-
-    def no_training(*args, **kwargs):
-        raise AssertionError("it was trained")
-
-    monkeypatch.setattr(scoreboard.training, "fit", no_training)
-    kept = scoreboard.run_trial(name, settings, data_folder, tmp_path)
-    assert kept["metrics"]["accuracy"] == again["metrics"]["accuracy"] and kept["loss"] == again["loss"]
+def test_what_rotation_prediction_networks_learn(digits, rng):
+    x, y = pseudo.turns_and_none(*digits, rng)
+    assert len(x) == len(y) == 4 * 300 + 4 * 30 and x.dtype == np.uint8
+    for turn in range(4):
+        rows = slice(300 * turn, 300 * (turn + 1))
+        np.testing.assert_array_equal(x[rows], np.rot90(pseudo.to_bytes(digits[0]), turn, axes=(1, 2)))
+        np.testing.assert_array_equal(y[rows], digits[1] + 10 * turn)
+    assert (y[1200:] == 40).all()
+    upper, lower = (np.split(images, 2, axis=1) for images in [pseudo.to_bytes(digits[0]), x[1200:1230]])
+    for number, half in enumerate(upper):
+        assert all((half == image).all(axis=(1, 2, 3)).any() for image in lower[number])
 
 
-def test_the_gallery_needs_its_images_but_the_records_do_not(trials, tmp_path, capsys):
-    models, records = trials
-    scoreboard.draw_accepted(records, tmp_path)
-    assert "missing, so no gallery" in capsys.readouterr().out
-    shutil.copytree(models, tmp_path / "models" / "scoreboard")
+def small_network(seed, classes):
+    image = keras.Input((16, 16, 1))
+    options = {"filters": [2, 3, 4], "units": 5, "batch_norm": True}
+    embedding = building.convolutional_embedding(image, building.layer_seeds(seed), **options)
+    return keras.Model(image, keras.layers.Dense(classes)(embedding))
+
+
+def output(network, name, x):
+    return keras.ops.convert_to_numpy(keras.Model(network.input, network.get_layer(name).output)(x))
+
+
+def statistics(network, name, x):
+    found = output(network, name, x)
+    return np.concatenate([found.mean(axis=(1, 2)), found.std(axis=(1, 2)), found.max(axis=(1, 2))], axis=1)
+
+
+def test_features_of_all_networks_side_by_side():
+    images = np.random.default_rng(0).random((50, 16, 16, 1), dtype=np.float32)
+    classifier, *others = (small_network(seed, classes) for seed, classes in [(0, 10), (1, 41), (2, 41)])
+    found = rotation.feature_model(classifier, others).predict(images, verbose=0)
+    assert {values.dtype.name for values in found.values()} == {"float32"}
+    alone = features.extract(classifier, images)
+    turned = [np.rot90(images, number, axes=(1, 2)) for number in range(4)]
+    others_log_p = [log_softmax(network.predict(images, verbose=0), axis=1)[:, :10] for network in others]
+    together = log_softmax(alone["logits"], axis=1) + np.mean(others_log_p, axis=0)
+    blocks = [statistics(network, name, images) for network in others for name in ["block2", "block3"]]
+    expected = alone | {
+        "turn block1": np.hstack([statistics(network, "block1", images) for network in others]),
+        "turn blocks": np.hstack(blocks),
+        "turn embeddings": np.hstack([output(network, "embedding", x) for network in others for x in turned]),
+        "log_probabilities": together,
+        "disagreement": -together.max(axis=1, keepdims=True),
+    }
+    assert set(found) == set(expected)
+    for name, values in found.items():
+        np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-5)
+    detector = rotation.detector_for(found)
+    assert [name for name, *_ in detector.layers] == list(rotation.LAYERS)
+    rows = side_by_side(found, rotation.LAYERS)
+    for name, columns, *_ in detector.layers:
+        np.testing.assert_array_equal(rows[:, columns], found[name])
+
+
+def test_a_trial_judges_every_detector_and_keeps_what_the_pages_show(tmp_path, data_folder):
+    trials = plan(cifar10=datasets.cifar10_sha256(data_folder))
+    assert list(trials) == ["ensemble/10-digits-seed42", "ensemble/5-digits-seed42"]
     (tmp_path / "figures").mkdir()
-    scoreboard.draw_accepted(records, tmp_path)
-    assert (tmp_path / "figures" / "scoreboard_accepted.png").stat().st_size > 10_000
+    made = []
+    for name, settings in trials.items():
+        made.append(scoreboard.run_trial(name, settings, data_folder, tmp_path / "models" / "scoreboard"))
+    whole, near = (record["metrics"] for record in made)
+    assert set(whole["detectors"]) == {*scoreboard.DETECTORS, scoreboard.OURS, scoreboard.ENSEMBLE}
+    sets = {"Fashion-MNIST", "CIFAR-10", "photographs", "printed letters", "turned digits"}
+    assert set(whole["detectors"][scoreboard.OURS]["auroc"]) == sets
+    assert all(set(found["auroc"]) == {"digits 5-9"} for found in near["detectors"].values())
+    assert all(found["auroc"]["Fashion-MNIST"] > 0.6 for found in whole["detectors"].values())
+    assert whole["accuracy"]["test"] > 0.5 and min(whole["calibration"]["rejected"]) >= 0
+    kept = tmp_path / "models" / "scoreboard" / "ensemble"
+    networks = [f"10-digits-seed42-{network}.keras" for network in ["classifier", "rotation1", "rotation2"]]
+    assert all((kept / name).is_file() for name in networks)
+    assert set(scoreboard.tables(made)) == {"near", "near_accepted", "near_parts"}
+    assert set(scoreboard.figures(made)) == {"scoreboard_reliability.png"}
+    scoreboard.draw_galleries(trials, tmp_path)
+    assert len(list((tmp_path / "figures").glob("*_accepted.png"))) == 2
+    (kept / "10-digits-seed42-accepted.npz").unlink()
+    with pytest.raises(InputError, match="delete it and its line"):
+        scoreboard.draw_galleries(trials, tmp_path)
 
 
-def test_without_cifar10_its_column_alone_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "CIFAR10_URL", "http://127.0.0.1:9/nothing-listens-here")
-    monkeypatch.setattr(datasets, "CIFAR10_FOLDER", "not-here")
-    (name, settings), _ = plan(None, "article", epochs=1).items()
-    assert settings["cifar10_sha256"] is None
+def test_digits_left_out_are_the_outliers_of_a_choice(monkeypatch, tmp_path):
+    monkeypatch.setattr(scoreboard, "VARIANTS", {"chosen": (2, {}), "one": (1, {})})
+    (name, settings), *_ = plan(choose=True).items()
     record = scoreboard.run_trial(name, settings, None, tmp_path)
-    sets = set(record["metrics"]["detectors"][scoreboard.OURS]["auroc"])
-    assert "CIFAR-10" not in sets and "Fashion-MNIST" in sets and "run again with a network" in record["missing"]
+    found = record["metrics"]["combinations"]
+    assert set(found) == {"chosen", "one"} and set(found["one"]) == set(scoreboard.COMBINATIONS)
+    chosen = found["chosen"]["chosen"]["auroc"]
+    assert set(chosen) == {"left out", *pseudo.NEW, *pseudo.LEARNED}
+    assert chosen["enlarged"] > 0.95 and chosen["left out"] > 0.7 and chosen["strokes"] > 0.8
+    made = scoreboard.csvs([record])["scoreboard_evidence.csv"].splitlines()
+    assert len(made) == 1 + 2 * len(scoreboard.COMBINATIONS)
 
 
-def test_a_cifar10_with_files_missing_is_an_error(tmp_path, data_folder):
+def test_a_cifar10_with_files_missing_is_an_error(tmp_path):
     (tmp_path / datasets.CIFAR10_FOLDER).mkdir()
-    name, settings = next(iter(plan(data_folder, "article", epochs=1).items()))
+    name, settings = next(iter(plan().items()))
     with pytest.raises(InputError, match=r"test_batch\.bin: missing"):
         scoreboard.run_trial(name, settings, tmp_path, tmp_path)
 
 
-def test_every_recipe_builds_the_network_that_it_says():
-    for name, recipe in scoreboard.RECIPES.items():
-        training_network, network = scoreboard.build(recipe, classes=10, seed=0)
-        kinds = [type(layer).__name__ for layer in network.layers]
-        assert ("BatchNormalization" in kinds) == recipe.batch_norm, name
-        assert network.get_layer("block1").output.shape[-1] == recipe.width
-        assert (training_network is network) == (not recipe.augment)
-        assert json.dumps(network.get_layer("embedding").get_config()["arguments"]) == f'{{"alpha": {recipe.alpha}}}'
-    sizes = {name: scoreboard.build(scoreboard.RECIPES[name])[1].count_params() for name in ["best", "half the width"]}
-    assert sizes == {"best": 167_978, "half the width": 61_402}
-
-
-def test_initial_weights_are_those_of_the_seed():
-    first, second, other = (scoreboard.build(scoreboard.BEST, seed=seed)[1].get_weights() for seed in [0, 0, 1])
-    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
-    assert not np.array_equal(first[0], other[0])
-
-
-def test_label_smoothing_against_numpy():
-    logits = np.random.default_rng(0).normal(size=(6, 10)).astype(np.float32)
-    labels = np.arange(6)
-    loss = scoreboard.loss_of(scoreboard.RECIPES["label smoothing"])
-    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    target = 0.9 * np.eye(10)[labels] + 0.01
-    np.testing.assert_allclose(loss(labels, logits), -(target * log_p).sum(axis=1).mean(), rtol=1e-5)
-    assert scoreboard.loss_of(scoreboard.BEST) is None
+def test_a_gallery_shows_accepted_images_alone():
+    images = {"letters": np.arange(4.0).reshape(4, 1, 1, 1) * np.ones((4, 28, 28, 1))}
+    accepted = {scoreboard.OURS: {"letters": np.array([True, False, True, False])}}
+    accepted[scoreboard.ENSEMBLE] = {"letters": np.array([False, False, False, True])}
+    shown = scoreboard.gallery(accepted, images, {"letters": np.arange(4)})
+    assert sorted(shown["image"][:2, 0, 0, 0]) == [0, 2] and shown["image"][2, 0, 0, 0] == 3
+    assert list(shown["row"]) == ["letters: 50.00%"] * 2 + ["letters: 25.00%"] and shown["caption"][2] == "as 3"
