@@ -161,7 +161,9 @@ def plan(args):
             datasets.complete_cifar10(args.data)
             key = "cifar10_train_sha256" if args.split == "train" else "cifar10_sha256"
             settings[key] = datasets.cifar10_sha256(args.data, sweep.CIFAR10_SPLITS[key])
-        folder = "/".join(re.sub(r"[^\w.]+", "_", words.lower()) for words in [classes_of(settings), way_of(settings)])
+        classes = [datasets.CLASS_NAMES[dataset][number] for number in [normal, anomaly]]
+        pair = "-".join(re.sub(r"\W+", "_", words.lower()) for words in [dataset, *classes])
+        folder = f"{pair}/{re.sub(r'[^0-9a-z.]+', '_', way_of(settings).lower())}"
         for seed in range(args.draws or (1 if args.smoke else 10)):
             for name, head in by_name.items():
                 trials[f"{folder}/{name}-seed{seed}"] = settings | head | {"seed": seed}
@@ -213,7 +215,7 @@ def draw(settings, data=None):
     labels = {name: np.repeat(np.arange(len(sets[name])), len(sets[name][0])) for name in ["train", "val"]}
     if settings["faults"] in ("labels", "both"):  # as in the article: sneakers are labelled as shirts, deer as cats
         before = max((i for i, number in enumerate(references) if number < settings["normal"]), default=0)
-        labels = {name: np.where(y == len(references), before, y) for name, y in labels.items()}
+        labels = {name: np.where(numbers == len(references), before, numbers) for name, numbers in labels.items()}
     images = {name: datasets.to_float(np.concatenate(parts)) for name, parts in sets.items()}
     return images, labels | {"known": labels["train"][-len(images["known"]) :]}
 
@@ -374,7 +376,7 @@ def run_trial(name, settings, data, models):
 
 
 def frame_of(records):
-    """The records as a data frame, a row a head, draw and scorer; raises InputError if what is averaged is not alike."""
+    """The records as a data frame, a row a head, draw and scorer; InputError if what is averaged is not alike."""
     rows = []
     for record in records:
         settings = record["settings"]
@@ -477,33 +479,30 @@ def summary_rows(records):
     """ArcFace by the largest cosine, the article's and ours, as rows of a table; their caption; the records used."""
     frame = frame_of(records)
     frame, rows = frame[(frame.way == "from scratch") & frame.pair.isin(PAIRS)], []
-    for pair, group in frame.groupby("pair", sort=False):
+    for pair, group in frame[frame["head"] == "arcface"].groupby("pair", sort=False):
+        values = ARTICLE_AUROC[pair, "arcface"], auroc(group, "arcface", "cosine")
         title = f"{group.classes.iloc[0]}, from scratch, AUROC of ArcFace, largest cosine"
-        rows.append(
-            [title, *(shared.spread(x, 3) for x in [ARTICLE_AUROC[pair, "arcface"], auroc(group, "arcface", "cosine")])]
-        )
-    n = int(frame.groupby(["pair", "head"]).seed.nunique().max())
-    words = f"article 2: {shared.counted(n, 'draw')}, the article's networks from ImageNet weights, ours from scratch"
-    return rows, words, list({record["name"]: record for record in frame.record}.values())
+        rows.append([title, *(shared.spread(numbers, 3) for numbers in values)])
+    n = f"n = {frame.seed.nunique()} draws"
+    words = f"article 2: {n}, the article's networks from ImageNet weights, ours from scratch"
+    return rows, words if rows else "", list({record["name"]: record for record in frame.record}.values())
 
 
 def boxes_figure(frame):
-    """One pair from scratch: boxes of AUROC, the single draws as points, every head with every scorer; the article's."""
-    shown = [head for head in NAMES if head in set(frame["head"])]
-    series = [scorer for scorer in SCORERS if scorer in set(frame.scorer)] + ["article"]
-    jitter, width = np.random.default_rng(0), 0.8 / len(series)
+    """One pair from scratch: boxes and points of AUROC, every head with every scorer, beside the article's."""
+    names, pair = list(frame["head"].unique()), frame.pair.iloc[0]
+    series = {SCORERS[name]: [auroc(frame, head, name) for head in names] for name in SCORERS}
+    series |= {"article": [ARTICLE_AUROC.get((pair, head), []) for head in names]}
+    series = {label: values for label, values in series.items() if any(map(len, values))}
     figure, ax = plt.subplots(figsize=(11, 4.5), layout="constrained")
-    for number, (scorer, color) in enumerate(zip(series, [*plots.DIGIT_COLORS[: len(series) - 1], "0.5"], strict=True)):
-        for group, head in enumerate(shown):
-            theirs = ARTICLE_AUROC.get((frame.pair.iloc[0], head), [])
-            values = theirs if scorer == "article" else auroc(frame, head, scorer)
-            place = group + (number - (len(series) - 1) / 2) * width
-            for parts in ax.boxplot(values, positions=[place], widths=0.8 * width, showfliers=False).values():
-                plt.setp(parts, color=color)
-            ax.scatter(place + jitter.uniform(-0.2, 0.2, len(values)) * width, values, s=9, color=color, linewidths=0)
-        ax.plot([], [], color=color, label=SCORERS.get(scorer, scorer))
+    for number, (label, values) in enumerate(series.items()):
+        color = "0.5" if label == "article" else plots.DIGIT_COLORS[number]
+        places = np.arange(len(names)) + 0.8 * ((number + 0.5) / len(series) - 0.5)
+        boxes = ax.boxplot(values, positions=places, widths=0.6 / len(series), showfliers=False)
+        plt.setp([line for lines in boxes.values() for line in lines], color=color)
+        ax.scatter(np.repeat(places, [*map(len, values)]), np.concatenate(values), s=9, color=color, label=label)
     ax.set(ylabel="AUROC", title=f"{frame.classes.iloc[0]}, from scratch")
-    ax.set_xticks(range(len(shown)), [NAMES[head] for head in shown])
+    ax.set_xticks(range(len(names)), [NAMES[head] for head in names])
     ax.grid(axis="y", alpha=0.3)
     ax.legend(fontsize=8, ncols=len(series))
     return figure
@@ -511,24 +510,21 @@ def boxes_figure(frame):
 
 def ways_figure(frame):
     """Every way to use a network, a row a head, a panel a pair of classes: mean and standard deviation of AUROC."""
-    article = [
-        {"pair": pair, "way": "article, fine-tuned", "head": head, "scorer": "the article's own", "auroc": auroc}
-        for (pair, head), values in ARTICLE_AUROC.items()
-        for auroc in values
-    ]
-    frame = pd.concat([pd.DataFrame(article), frame[frame.pair.isin(PAIRS) & (frame["head"] != "softmax")]])
-    labels = list(dict.fromkeys(zip(frame.way, frame["head"], strict=True)))
-    pairs = frame.pair.unique()
+    labels = [("article, fine-tuned", head) for head in ARTICLE_SCORERS]
+    labels += list(dict.fromkeys(zip(frame.way, frame["head"], strict=True)))
+    pairs = list(frame.pair.unique())
     size = (4.5 + 4 * len(pairs), 1.4 + 0.27 * len(labels))
     figure, axes = plt.subplots(1, len(pairs), figsize=size, sharey=True, squeeze=False, layout="constrained")
     for ax, pair in zip(axes.flat, pairs, strict=True):
-        for scorer, marker in zip(frame.scorer.unique(), "xosD", strict=False):
-            rows = frame[(frame.pair == pair) & (frame.scorer == scorer)]
-            stats = rows.groupby(["way", "head"], sort=False).auroc.agg(["mean", "std"])
-            places = [labels.index(label) for label in stats.index]
-            ax.errorbar(
-                stats["mean"], places, xerr=stats["std"], fmt=marker, capsize=2, label=SCORERS.get(scorer, scorer)
-            )
+        points = {
+            "the article's own scorer": {labels[i]: ARTICLE_AUROC[pair, head] for i, head in enumerate(ARTICLE_SCORERS)}
+        }
+        for scorer, rows in frame[frame.pair == pair].groupby("scorer", sort=False):
+            points[SCORERS[scorer]] = dict(iter(rows.groupby(["way", "head"]).auroc))
+        for (label, values), marker in zip(points.items(), "xosD", strict=False):
+            places, means = [labels.index(row) for row in values], [np.mean(draws) for draws in values.values()]
+            deviations = [np.std(draws, ddof=1) for draws in values.values()]
+            ax.errorbar(means, places, xerr=deviations, fmt=marker, capsize=2, label=label)
         ax.set(title=pair, xlabel="AUROC, mean ± standard deviation over draws")
         ax.grid(alpha=0.3)
     axes[0, 0].set_yticks(range(len(labels)), [f"{way}: {NAMES[head]}" for way, head in labels])
@@ -542,7 +538,8 @@ def figures(records):
     frame = frame_of(records)
     scratch = frame[frame.way == "from scratch"]
     made = {f"article2_{pair}.png": boxes_figure(rows) for pair, rows in scratch.groupby("pair", sort=False)}
-    return made | {"article2_ways.png": ways_figure(compared(frame))}
+    article = frame[frame.pair.isin(PAIRS) & (frame.seed.groupby([frame.pair, frame.way]).transform("nunique") > 1)]
+    return made | ({"article2_ways.png": ways_figure(compared(article))} if len(article) else {})
 
 
 def main():
