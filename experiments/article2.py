@@ -13,8 +13,7 @@ or it is frozen, and a dense layer and a head learn from its features, which are
 without any training). --references none: the normal class's four rotations and their mirror images are the classes.
 
 Reads   data/fashion-mnist, data/mnist, cifar-10-batches-bin (downloaded once if absent)
-Writes  runs/results/article2.jsonl                          a line a trial, as it ends
-        runs/models/article2/PAIR/VARIANT/HEAD-seed0.keras   each head's first network, if a trial has one head
+Writes  runs/results/article2.jsonl   a line a trial, as it ends
 Repeating the command continues with what is missing.
 Source of the protocol: https://qiita.com/shinmura0/items/d2a3a46c3fb287a1ea0e
 """
@@ -34,7 +33,7 @@ from sklearn.neighbors import LocalOutlierFactor
 from common import cli, plots, records, training
 from experiments import building, mobilenet, sweep
 from experiments import tables as shared
-from hypersphere import datasets, heads, layers, networks, scores
+from hypersphere import datasets, heads, layers, scores
 from hypersphere.errors import InputError
 
 # %% Settings
@@ -84,45 +83,30 @@ class WholeNormsL2Softmax(heads.L2Softmax):
         return keras.ops.matmul(self.alpha * layers.unit(embedding, axis=None), self.kernel) + self.bias
 
 
-class WholeNormsArcFace(heads.ArcFace):
-    """ArcFace with a fault of the published code: one norm for the whole batch, and one for the whole kernel."""
+class WholeNorms:
+    """A fault of the published code, for heads of cosines: one norm for the whole batch, and one for all classes."""
 
     def cosines(self, embedding):
         return keras.ops.matmul(layers.unit(embedding, axis=None), layers.unit(self.kernel, axis=None))
 
 
-class WholeNormsAdaCos(heads.AdaCos):
-    """AdaCos with the same fault."""
-
-    cosines = WholeNormsArcFace.cosines
-
-
-FAULTY_HEADS = {"l2softmax": WholeNormsL2Softmax, "arcface": WholeNormsArcFace, "adacos": WholeNormsAdaCos}
+FAULTY_HEADS = {"l2softmax": WholeNormsL2Softmax, "arcface": type("WholeNormsArcFace", (WholeNorms, heads.ArcFace), {})}
+FAULTY_HEADS["adacos"] = type("WholeNormsAdaCos", (WholeNorms, heads.AdaCos), {})
 
 # %% Plan
 
 
-def class_number(dataset, text):
-    """The number of a class that the user gives by name or number; InputError lists the right ones."""
-    names = [name.lower() for name in datasets.CLASS_NAMES[dataset]]
-    for number, name in enumerate(names):
-        if str(text).lower() in (name, str(number)):
-            return number
-    raise InputError(f"{text}: no class of {dataset}; give --normal and --anomaly, two of: {', '.join(names)}")
-
-
-def choose_pairs(args):
+def choose_pairs(dataset, normal, anomaly, data):
     """The pairs that the flags ask for, [(data set, normal, anomaly)]: without a choice the article's."""
-    pairs = [pair for pair in PAIRS.values() if args.dataset in (None, pair[0])]
-    if args.normal or args.anomaly or not pairs:
-        if args.dataset is None:
-            raise InputError("--normal and --anomaly need --dataset: name the data set that the classes are of")
-        pairs = [(args.dataset, *(class_number(args.dataset, text) for text in [args.normal, args.anomaly]))]
-        if pairs[0][1] == pairs[0][2]:
-            raise InputError(f"--normal {args.normal} and --anomaly {args.anomaly} are the same class; choose two")
-    if args.dataset is None and sweep.cifar10_setting(args.data) is None:
+    pairs = [pair for pair in PAIRS.values() if dataset in (None, pair[0])]
+    if dataset is None and sweep.cifar10_setting(data) is None:
         pairs.remove(PAIRS["deer"])
-    return pairs
+    if (normal, anomaly) == (None, None) and pairs:
+        return pairs
+    if dataset is None or normal == anomaly or None in (normal, anomaly):
+        names = [f"{number} {name}" for number, name in enumerate(datasets.CLASS_NAMES[dataset or "fashion-mnist"])]
+        raise InputError(f"give --dataset, --normal and --anomaly, two classes such as {', '.join(names)}")
+    return [(dataset, normal, anomaly)]
 
 
 def choose_backbone(args):
@@ -152,7 +136,7 @@ def plan(args):
     if backbone.get("use", "fine-tuned") != "fine-tuned":
         by_name = {"draw": {"heads": {} if args.use == "features" else chosen}}
     trials = {}
-    for dataset, normal, anomaly in choose_pairs(args):
+    for dataset, normal, anomaly in choose_pairs(args.dataset, args.normal, args.anomaly, args.data):
         settings = {"recipe": RECIPE | RECIPES[dataset]} | backbone | common
         settings |= {"dataset": dataset, "normal": normal, "anomaly": anomaly}
         recipe = settings["recipe"] | ({"mirror": False} if args.references == "none" else {})  # they are classes
@@ -343,7 +327,7 @@ def together(seen):
 
 
 def run_trial(name, settings, data, models):
-    """Train on one draw and score its new images; the network of seed 0 is kept, in `models/NAME.keras`."""
+    """Train on one draw and score its new images."""
     started = time.perf_counter()
     keras.utils.set_random_seed(settings["seed"])  # of MobileNetV2 without weights: other layers have their own seeds
     keras.config.set_dtype_policy(training.POLICIES[settings["precision"]])
@@ -363,9 +347,6 @@ def run_trial(name, settings, data, models):
             metrics[head]["scale"] = float(network.get_layer("head").scale)
     if len(seen) > 1:
         metrics["together"] = judge(together(list(seen.values())), labels)
-    if "head" in settings and settings["seed"] == 0 and not settings["faults"]:
-        (models / name).parent.mkdir(parents=True, exist_ok=True)
-        networks.save_network(network, models / f"{name}.keras")
     keras.backend.clear_session()
     if "head" in settings:
         return records.new_record(name, settings, metrics[head], started, loss=losses[head])
@@ -545,8 +526,8 @@ def figures(records):
 def main():
     parser = cli.Parser(__doc__, out=cli.PROJECT / "runs")
     parser.add_argument("--dataset", choices=list(datasets.CLASS_NAMES), help="default: the article's two pairs")
-    parser.add_argument("--normal", metavar="CLASS", help="the normal class, name or number; default: the article's")
-    parser.add_argument("--anomaly", metavar="CLASS", help="the class that is never seen in training")
+    for role, words in [("normal", "the normal class"), ("anomaly", "the class that is never seen in training")]:
+        parser.add_argument(f"--{role}", type=int, choices=range(10), help=f"{words}; default: the article's")
     parser.add_argument("--heads", nargs="+", choices=list(HEADS), help="default: all")
     parser.add_argument("--draws", type=cli.positive_int, metavar="N", help="of images, a head; 10, with --smoke 1")
     parser.add_argument("--backbone", choices=["cnn", "mobilenetv2"], default="cnn", help="%(default)s")

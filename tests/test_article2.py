@@ -8,7 +8,7 @@ import pytest
 from sklearn.neighbors import LocalOutlierFactor
 
 from common import records
-from conftest import PROJECT, run, write_cifar10
+from conftest import write_cifar10
 from experiments import article2, building, mobilenet
 from hypersphere import datasets, scores
 from hypersphere.errors import InputError
@@ -89,7 +89,7 @@ def test_faulty_labels_collide_as_in_the_published_code():
     (plain, right), (images, labels), (_, norms) = draw(), draw(faults="labels"), draw(faults="norms")
     np.testing.assert_array_equal(plain["train"], images["train"])
     np.testing.assert_array_equal(right["train"], norms["train"])
-    shirt = article2.class_number("fashion-mnist", "shirt")
+    shirt = 6
     np.testing.assert_array_equal(labels["train"], np.where(right["train"] == 8, shirt, right["train"]))
     assert set(labels["known"]) == {shirt}
 
@@ -104,7 +104,7 @@ def test_the_articles_pairs_are_the_default(tmp_path, monkeypatch, capsys):
     assert [settings["dataset"] for settings in trials.values()] == ["fashion-mnist", "cifar10"]
     images, labels = article2.draw(list(trials.values())[1], tmp_path)
     assert images["train"].shape[1:] == (32, 32, 3)
-    assert set(labels["known"]) == {article2.class_number("cifar10", "cat")}
+    assert set(labels["known"]) == {3}
 
     def no_network(folder):
         raise datasets.DownloadError("no network")
@@ -116,26 +116,16 @@ def test_the_articles_pairs_are_the_default(tmp_path, monkeypatch, capsys):
         article2.plan(flags_of(dataset="cifar10"))
 
 
-def test_classes_by_name_or_number():
-    for flags in [{"normal": "Ankle Boot", "anomaly": "t-shirt/top"}, {"normal": "9", "anomaly": "0"}]:
-        assert article2.choose_pairs(flags_of(**flags)) == [("fashion-mnist", 9, 0)]
-
-
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ({"dataset": None, "normal": "7", "anomaly": "9"}, "need --dataset"),
-        ({"normal": "boots", "anomaly": "9"}, "boots: no class of fashion-mnist; give .* trouser"),
-        ({"normal": "7", "anomaly": "10"}, "10: no class"),
-        ({"normal": "7"}, "give --normal and --anomaly"),
-        ({"dataset": "mnist"}, "give --normal and --anomaly"),
-        ({"normal": "7", "anomaly": "sneaker"}, "same class"),
+        ({"dataset": None, "normal": 7, "anomaly": 9}, "give --dataset"),
+        ({"normal": 7, "anomaly": 7}, "two classes"),
+        ({"dataset": "mnist"}, "two classes such as 0 0"),
         ({"weights": "imagenet"}, "--backbone mobilenetv2"),
         ({"use": "frozen"}, "--backbone mobilenetv2"),
-        ({"width": 1.0}, "--width: of MobileNetV2"),
         ({"backbone": "mobilenetv2", "weights": "no.h5"}, r"no\.h5: missing"),
         ({"backbone": "mobilenetv2", "use": "frozen", "references": "none"}, "give --use fine-tuned"),
-        ({"backbone": "mobilenetv2", "use": "upper-blocks", "faults": "both"}, "give --use fine-tuned"),
         ({"faults": "norms", "heads": ["softmax"]}, "--faults: of l2softmax, arcface, adacos"),
     ],
 )
@@ -198,18 +188,12 @@ def test_an_ensemble_has_the_mean_of_its_heads_cosines_and_log_probabilities():
     np.testing.assert_allclose(both["b"][1], (first["b"][1] + second["b"][1]) / 2)
 
 
-def test_a_trial_repeats_itself_and_its_kept_network_gives_its_numbers(tmp_path):
+def test_a_trial_repeats_itself(tmp_path):
     name, settings = only_trial(heads=["adacos-dynamic"], epochs=4)
     first, second = (article2.run_trial(name, settings, None, tmp_path) for _ in range(2))
     assert first["metrics"] == second["metrics"] and first["loss"] == second["loss"]
     assert len(first["loss"]) == 4 and first["loss"][-1] < first["loss"][0]
     assert first["metrics"]["scale"] != pytest.approx(np.sqrt(2) * np.log(8), rel=1e-3)
-    network = keras.saving.load_model(tmp_path / f"{name}.keras")
-    images, labels = article2.draw(settings)
-    seen = {key: article2.look(network, [x] if key == "val" else [x, x[:, :, ::-1]]) for key, x in images.items()}
-    again = article2.judge(seen, labels)
-    assert again["auroc"] == pytest.approx(first["metrics"]["auroc"], abs=0.01)
-    assert again["val_accuracy"] == first["metrics"]["val_accuracy"]
 
 
 @pytest.mark.parametrize("use", ["upper-blocks", "frozen", "features"])
@@ -249,23 +233,3 @@ def test_settings_decide_a_tables_rows():
     with pytest.raises(InputError, match="do not belong into one table"):
         article2.tables([*found, record_of(0.9, 4, split="train", precision="float32", normal=7, smoke=False)])
     assert article2.summary_rows(found)[0][0][1:] == ["0.934 ± 0.013", "0.910 ± 0.010"]
-
-
-def test_planned_contrasts_are_paired_by_draw_and_corrected_over_all_six():
-    committed = records.read_records(PROJECT / "results" / "article2.jsonl")
-    lines = article2.tables(committed)["contrasts"].splitlines()[2:8]
-    rows = [[text.strip() for text in line.strip("|").split("|")] for line in lines]
-    assert [row[1] for row in rows] == ["sneaker", "deer"] * 3
-    assert min(float(row[5]) for row in rows) >= 6 * 2 / 2**10 - 6e-4, "ten draws, Wilcoxon, Holm over six"
-
-
-@pytest.mark.slow
-def test_the_command_runs_what_is_missing(tmp_path):
-    flags = ["--smoke", "--dataset", "fashion-mnist", "--draws", 2, "--heads", "softmax", "--out", tmp_path]
-    assert "2 trials, 2 of them to run" in run("experiments.article2", *flags)
-    path = tmp_path / "results" / "article2.jsonl"
-    lines = sorted(path.read_text().splitlines())
-    path.write_text(lines[0] + "\n")
-    assert "2 trials, 1 of them to run" in run("experiments.article2", *flags, "--jobs", 1)
-    with pytest.raises(InputError, match="made with another recipe"):
-        run("experiments.article2", *flags, "--epochs", 3)
