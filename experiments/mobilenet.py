@@ -8,6 +8,8 @@ import keras
 
 from hypersphere.errors import InputError
 
+LAYERS = ["block_6_expand_relu", "block_13_expand_relu", "out_relu"]  # whose features are used
+
 
 def mobilenetv2(width, size, weights):
     """MobileNetV2 without its classifier: (n, size, size, 3), pixels in [-1, 1], to (n, size / 32, size / 32, 1280).
@@ -56,29 +58,29 @@ def follow_the_data(network):
             layer.momentum = 0.9
 
 
-def mobilenetv2_embedding(image, network, size):
-    """Images, (n, h, w, 1 or 3) in [0, 1], through a MobileNetV2 to be trained, to (n, 1280) float32."""
-    follow_the_data(network)
-    x = network(for_mobilenet(image, size))
-    return keras.layers.GlobalAveragePooling2D(dtype="float32", name="embedding")(x)
+def lower_part(image, network, size, use):
+    """What is frozen of a MobileNetV2: images in [0, 1] to what the heads of a draw learn from.
 
-
-def mobilenetv2_halves(image_shape, network, size):
-    """A MobileNetV2 cut after block 12: the frozen part, images in [0, 1] to "maps", and the upper part, to be trained.
-
-    The maps are (n, size / 16, size / 16, c) float16, which halves the memory that they take; what the upper part
-    makes of them is (n, size / 32, size / 32, 1280).
+    use : "upper-blocks": the maps after block 12, (n, size / 16, size / 16, c) float16, which halves their memory;
+    else the features of three layers, averaged over space, side by side, (n, d) float32.
     """
-    image, maps = keras.Input(image_shape), network.get_layer("block_12_add").output
-    lower, upper = keras.Model(network.input, maps), keras.Model(maps, network.output)
-    follow_the_data(upper)
-    return keras.Model(image, {"maps": keras.ops.cast(lower(for_mobilenet(image, size)), "float16")}), upper
-
-
-def mobilenetv2_features(image_shape, network, size, names):
-    """A model of images in [0, 1] to MobileNetV2's layers, averaged over space: {name of the layer: (n, d) float32}."""
-    image = keras.Input(image_shape)
-    inner = keras.Model(network.input, [network.get_layer(name).output for name in names])
+    x = for_mobilenet(image, size)
+    if use == "upper-blocks":
+        maps = network.get_layer("block_12_add").output
+        return keras.Model(image, keras.ops.cast(keras.Model(network.input, maps)(x), "float16"))
+    outputs = keras.Model(network.input, [network.get_layer(name).output for name in LAYERS])(x)
     pool = keras.layers.GlobalAveragePooling2D(dtype="float32")
-    outputs = inner(for_mobilenet(image, size))
-    return keras.Model(image, {name: pool(output) for name, output in zip(names, outputs, strict=True)})
+    return keras.Model(image, keras.layers.Concatenate(name="features")([pool(output) for output in outputs]))
+
+
+def embedding(x, seeds, network, size, use):
+    """What is trained below a head, from what `lower_part` gives, or of images if all is trained: to (n, d) float32."""
+    if use in ("frozen", "features"):
+        initializer = keras.initializers.GlorotUniform(next(seeds))
+        return keras.layers.Dense(256, kernel_initializer=initializer, dtype="float32", name="embedding")(x)
+    follow_the_data(network)
+    if use == "upper-blocks":
+        x = keras.Model(network.get_layer("block_12_add").output, network.output)(x)
+    else:
+        x = network(for_mobilenet(x, size))
+    return keras.layers.GlobalAveragePooling2D(dtype="float32", name="embedding")(x)

@@ -1,0 +1,551 @@
+"""Article 2: which head makes a class that no network has seen stand apart?
+
+    python -m experiments.article2                   # the article's two pairs, seven heads, ten draws
+    python -m experiments.article2 --dataset mnist --normal 4 --anomaly 9 --draws 3
+    python -m experiments.article2 --backbone mobilenetv2 --use upper-blocks --width 1.0 --size 128
+    python -m experiments.article2 --faults both     # a control: with the faults of the published code
+    python -m experiments.article2 --smoke           # a try on small draws, a minute
+
+The *normal* class and 1,000 images each of eight *reference* classes train a classifier. A detector that knows the
+normal training images alone then tells new normal images from those of the tenth class, the *anomaly*.
+--use: MobileNetV2 is fine-tuned; or its upper blocks alone, on what the frozen ones give once for all heads of a draw;
+or it is frozen, and a dense layer and a head learn from its features, which are also judged as they are (features:
+without any training). --references none: the normal class's four rotations and their mirror images are the classes.
+
+Reads   data/fashion-mnist, data/mnist, cifar-10-batches-bin (downloaded once if absent)
+Writes  runs/results/article2.jsonl   a line a trial, as it ends
+Repeating the command continues with what is missing.
+Source of the protocol: https://qiita.com/shinmura0/items/d2a3a46c3fb287a1ea0e
+"""
+
+import math
+import re
+import time
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from scipy import special
+from sklearn.neighbors import LocalOutlierFactor
+
+from common import cli, plots, records, training
+from experiments import building, mobilenet, sweep
+from experiments import tables as shared
+from hypersphere import datasets, heads, layers, scores
+from hypersphere.errors import InputError
+
+# %% Settings
+
+HEADS = {  # with the article's arguments; CosFace, which it does not have, gets ArcFace's
+    "softmax": (keras.layers.Dense, {}),
+    "l2softmax": (heads.L2Softmax, {"alpha": 5.0}),
+    "cosface": (heads.CosFace, {"scale": 30.0, "margin": 0.05}),
+    "arcface": (heads.ArcFace, {"scale": 30.0, "margin": 0.05}),
+    "adacos": (heads.AdaCos, {}),
+    "adacos-dynamic": (heads.AdaCos, {"dynamic": True}),
+    "subcluster": (heads.SubClusterAdaCos, {"num_centers": 16}),
+}
+NAMES = {"softmax": "softmax", "l2softmax": "L2-softmax", "cosface": "CosFace", "arcface": "ArcFace"}
+NAMES |= {"adacos": "AdaCos, fixed", "adacos-dynamic": "AdaCos, dynamic", "subcluster": "sub-cluster AdaCos"}
+NAMES |= {"together": "ensemble of heads", "block_13_expand_relu": "features of block 13"}
+SCORERS = {"cosine": "largest cosine", "lof5": "LOF, k = 5", "lof20": "LOF, k = 20", "probability": "class probability"}
+WORDS = {"upper-blocks": "upper blocks trained", "features": "features alone", "none": "no reference classes"}
+WORDS |= {"cnn": "from scratch", "test": "new images of the test split", "cifar10": "CIFAR-10", "mnist": "MNIST"}
+WORDS |= {"fashion-mnist": "Fashion-MNIST"}
+PAIRS = {"sneaker": ("fashion-mnist", 7, 9), "deer": ("cifar10", 4, 7)}  # the article's: data set, normal, anomaly
+RECIPE = {"width": 32, "epochs": 12, "rate": 1e-2, "mirror": True, "shift": 0, "size": None}
+RECIPE |= {"batch_size": 128, "weight_decay": 0.05}
+RECIPES = {"mnist": {"mirror": False}, "fashion-mnist": {}, "cifar10": {"epochs": 16, "shift": 2}}  # from scratch
+BATCH = 50  # images at a time through a network, for the memory of large ones
+EPOCHS = {"fine-tuned": 8, "upper-blocks": 2, "frozen": 15, "features": 15}  # of MobileNetV2
+# Planned before the runs: (head, scorer) minus (head, scorer).
+PLANNED = [(("arcface", "cosine"), ("adacos", "cosine")), (("l2softmax", "cosine"), ("arcface", "cosine"))]
+PLANNED += [(("arcface", "cosine"), ("arcface", "lof20"))]
+# The ten AUCs behind each of the article's boxes, with the scorer that it used for that head.
+# Source: the author's notebook of https://qiita.com/shinmura0/items/d2a3a46c3fb287a1ea0e
+ARTICLE_SCORERS = {"l2softmax": "lof5", "arcface": "cosine", "adacos": "cosine"}
+ARTICLE_AUROC = {
+    ("sneaker", "l2softmax"): [0.92, 0.94, 0.91, 0.96, 0.91, 0.91, 0.92, 0.93, 0.91, 0.88],
+    ("sneaker", "arcface"): [0.93, 0.94, 0.94, 0.92, 0.94, 0.95, 0.94, 0.91, 0.95, 0.92],
+    ("sneaker", "adacos"): [0.95, 0.93, 0.95, 0.90, 0.89, 0.90, 0.92, 0.95, 0.95, 0.95],
+    ("deer", "l2softmax"): [0.83, 0.84, 0.86, 0.81, 0.84, 0.82, 0.84, 0.87, 0.79, 0.83],
+    ("deer", "arcface"): [0.77, 0.80, 0.83, 0.83, 0.80, 0.82, 0.83, 0.81, 0.76, 0.80],
+    ("deer", "adacos"): [0.83, 0.80, 0.81, 0.80, 0.80, 0.79, 0.82, 0.83, 0.78, 0.79],
+}
+
+
+class WholeNormsL2Softmax(heads.L2Softmax):
+    """L2-softmax with a fault of the published code: one norm for the whole batch."""
+
+    def call(self, embedding):
+        return keras.ops.matmul(self.alpha * layers.unit(embedding, axis=None), self.kernel) + self.bias
+
+
+class WholeNorms:
+    """A fault of the published code, for heads of cosines: one norm for the whole batch, and one for all classes."""
+
+    def cosines(self, embedding):
+        return keras.ops.matmul(layers.unit(embedding, axis=None), layers.unit(self.kernel, axis=None))
+
+
+FAULTY_HEADS = {"l2softmax": WholeNormsL2Softmax, "arcface": type("WholeNormsArcFace", (WholeNorms, heads.ArcFace), {})}
+FAULTY_HEADS["adacos"] = type("WholeNormsAdaCos", (WholeNorms, heads.AdaCos), {})
+
+# %% Plan
+
+
+def choose_pairs(dataset, normal, anomaly, data):
+    """The pairs that the flags ask for, [(data set, normal, anomaly)]: without a choice the article's."""
+    pairs = [pair for pair in PAIRS.values() if dataset in (None, pair[0])]
+    if dataset is None and sweep.cifar10_setting(data) is None:
+        pairs.remove(PAIRS["deer"])
+    if (normal, anomaly) == (None, None) and pairs:
+        return pairs
+    if dataset is None or normal == anomaly or None in (normal, anomaly):
+        names = [f"{number} {name}" for number, name in enumerate(datasets.CLASS_NAMES[dataset or "fashion-mnist"])]
+        raise InputError(f"give --dataset, --normal and --anomaly, two classes such as {', '.join(names)}")
+    return [(dataset, normal, anomaly)]
+
+
+def choose_backbone(args):
+    """The backbone's settings: MobileNetV2 is built now, as several trials at once must not download its weights."""
+    if args.backbone == "cnn":
+        for flag in ["weights", "use", "width", "size"]:
+            if getattr(args, flag):
+                raise InputError(f"--{flag}: of MobileNetV2; give --backbone mobilenetv2 with it")
+        return {"backbone": "cnn"}
+    use, width, size, weights = args.use or "fine-tuned", args.width or 0.5, args.size or 96, args.weights or "imagenet"
+    if use != "fine-tuned" and (args.references == "none" or args.faults):
+        raise InputError(f"--use {use}: not with --references none or --faults; give --use fine-tuned")
+    network = mobilenet.mobilenetv2(width, size, weights)
+    sha256 = "" if weights == "none" else mobilenet.weights_sha256(network)
+    recipe = RECIPE | {"width": width, "size": size, "epochs": EPOCHS[use], "rate": 1e-3, "mirror": use != "frozen"}
+    return {"backbone": "mobilenetv2", "use": use, "weights": weights, "weights_sha256": sha256, "recipe": recipe}
+
+
+def plan(args):
+    """The trials, {name: settings}: one head on one draw, or all heads on one draw if they share a frozen part."""
+    chosen = {head: HEADS[head][1] for head in args.heads or (FAULTY_HEADS if args.faults else HEADS)}
+    if args.faults and (args.references == "none" or not set(chosen) <= set(FAULTY_HEADS)):
+        raise InputError(f"--faults: of {', '.join(FAULTY_HEADS)} with reference classes, as in the published code")
+    backbone = choose_backbone(args)
+    common = {name: getattr(args, name) for name in ["split", "references", "faults", "precision", "smoke"]}
+    by_name = {head: {"head": head, "head_arguments": arguments} for head, arguments in chosen.items()}
+    if backbone.get("use", "fine-tuned") != "fine-tuned":
+        by_name = {"draw": {"heads": {} if args.use == "features" else chosen}}
+    trials = {}
+    for dataset, normal, anomaly in choose_pairs(args.dataset, args.normal, args.anomaly, args.data):
+        settings = {"recipe": RECIPE | RECIPES[dataset]} | backbone | common
+        settings |= {"dataset": dataset, "normal": normal, "anomaly": anomaly}
+        recipe = settings["recipe"] | ({"mirror": False} if args.references == "none" else {})  # they are classes
+        settings["recipe"] = recipe | {"epochs": args.epochs or (2 if args.smoke else recipe["epochs"])}
+        if dataset == "cifar10":
+            datasets.complete_cifar10(args.data)
+            key = "cifar10_train_sha256" if args.split == "train" else "cifar10_sha256"
+            settings[key] = datasets.cifar10_sha256(args.data, sweep.CIFAR10_SPLITS[key])
+        classes = [datasets.CLASS_NAMES[dataset][number] for number in [normal, anomaly]]
+        pair = "-".join(re.sub(r"\W+", "_", words.lower()) for words in [dataset, *classes])
+        folder = f"{pair}/{re.sub(r'[^0-9a-z.]+', '_', way_of(settings).lower())}"
+        for seed in range(args.draws or (1 if args.smoke else 10)):
+            for name, head in by_name.items():
+                trials[f"{folder}/{name}-seed{seed}"] = settings | head | {"seed": seed}
+    return trials
+
+
+def classes_of(settings):
+    """The two classes of a trial, in words."""
+    names = [datasets.CLASS_NAMES[settings["dataset"]][settings[role]].lower() for role in ["normal", "anomaly"]]
+    return f"{WORDS[settings['dataset']]}: {names[0]} (normal) against {names[1]} (anomaly)"
+
+
+def way_of(settings):
+    """The network and what is special about its trials, in words."""
+    recipe, keys = settings["recipe"], [settings.get("use"), settings["references"], settings["split"]]
+    network = f"MobileNetV2, width {recipe['width']}, {recipe['size']} pixels"
+    words = [network if settings["backbone"] == "mobilenetv2" else "from scratch"]
+    words += [WORDS.get(key, key) for key in keys if key not in (None, "eight", "train")]
+    return ", ".join(words + ([f"faults: {settings['faults']}"] if settings.get("faults") else []))
+
+
+# %% A trial
+
+
+def views(x):
+    """Eight views of square images, (n, size, size, c) each, as a list: four rotations, then their mirror images."""
+    return [np.rot90(side, number, axes=(1, 2)) for side in [x, x[:, :, ::-1]] for number in range(4)]
+
+
+def draw(settings, data=None):
+    """The images of a trial, {set: (n, h, w, c) float32 in [0, 1]}, and their labels from 0, {set: (n,) int64}.
+
+    "known" are the normal class's images in "train", "normal" and "anomaly" the new ones: others of the training split
+    or the first of the test split. Without references there are eight views of all, one after the other.
+    """
+    n_train, n_val, n_new = (60, 60, 60) if settings["smoke"] else (1000, 200, 1000)
+    x, y = datasets.read_labelled(settings["dataset"], "train", data)
+    rng, new_classes = np.random.default_rng(settings["seed"]), [settings["normal"], settings["anomaly"]]
+    references = [number for number in range(10) if number not in new_classes]
+    rows = [rng.permutation(np.flatnonzero(y == number)) for number in [*references, *new_classes]]
+    new = [x[rows[-2][n_train + n_val :]], x[rows[-1]]]
+    if settings["split"] == "test":
+        x_test, y_test = datasets.read_labelled(settings["dataset"], "t10k", data)
+        new = [x_test[y_test == number] for number in new_classes]
+    train, val = [x[row[:n_train]] for row in rows[:-1]], [x[row[n_train:][:n_val]] for row in rows[:-1]]
+    sets = {"train": train, "val": val, "known": train[-1:], "normal": [new[0][:n_new]], "anomaly": [new[1][:n_new]]}
+    if settings["references"] == "none":
+        sets = {name: views(parts[-1]) for name, parts in sets.items()}
+    labels = {name: np.repeat(np.arange(len(sets[name])), len(sets[name][0])) for name in ["train", "val"]}
+    if settings["faults"] in ("labels", "both"):  # as in the article: sneakers are labelled as shirts, deer as cats
+        before = max((i for i, number in enumerate(references) if number < settings["normal"]), default=0)
+        labels = {name: np.where(numbers == len(references), before, numbers) for name, numbers in labels.items()}
+    images = {name: datasets.to_float(np.concatenate(parts)) for name, parts in sets.items()}
+    return images, labels | {"known": labels["train"][-len(images["known"]) :]}
+
+
+def frozen_part(settings, images):
+    """What the frozen part of a backbone gives, {set: [(n, ...) of each side]}; of features, {layer: its columns}.
+
+    If nothing is frozen, it is the images themselves. Features are standardised on the training images.
+    """
+    recipe, use = settings["recipe"], settings.get("use", "fine-tuned")
+    inputs = {name: [x, x[:, :, ::-1]] if recipe["mirror"] else [x] for name, x in images.items()}
+    if use == "fine-tuned":
+        return inputs | {name: [images[name]] for name in ["train", "val"]}, {}
+    network = mobilenet.mobilenetv2(recipe["width"], recipe["size"], settings["weights"])
+    model = mobilenet.lower_part(keras.Input(images["train"].shape[1:]), network, recipe["size"], use)
+    outputs = {name: [model.predict(x, BATCH, verbose=0) for x in sides] for name, sides in inputs.items()}
+    if use == "upper-blocks":
+        return outputs, {}
+    train = np.concatenate(outputs["train"])
+    mean, deviation = train.mean(axis=0), train.std(axis=0) + 1e-6
+    ends = np.cumsum([layer.shape[-1] for layer in model.get_layer("features").input])
+    columns = dict(zip(mobilenet.LAYERS, np.split(np.arange(ends[-1]), ends[:-1]), strict=True))
+    return {name: [(x - mean) / deviation for x in sides] for name, sides in outputs.items()}, columns
+
+
+def head_of(name, arguments, n_classes, seeds, faulty=False):
+    """A head by its name, the layer "head", in float32."""
+    kind = FAULTY_HEADS[name] if faulty else HEADS[name][0]
+    initializer = keras.initializers.GlorotUniform(next(seeds))
+    return kind(n_classes, kernel_initializer=initializer, dtype="float32", name="head", **arguments)
+
+
+def augment(image, recipe, seeds):
+    """Images as a training sees them, (n, h, w, c) to the same: mirrored and shifted anew in each epoch."""
+    x = image
+    if recipe["mirror"]:
+        x = keras.layers.RandomFlip("horizontal", seed=next(seeds))(x)
+    if recipe["shift"]:
+        moves = {"fill_mode": "nearest", "interpolation": "nearest", "seed": next(seeds)}
+        x = keras.layers.RandomTranslation(*[recipe["shift"] / image.shape[1]] * 2, **moves)(x)
+    return x
+
+
+def learn(settings, x, y, name, arguments):
+    """Train one head and what is below it on what `frozen_part` gives, (n, ...), and labels, (n,).
+
+    Returns the network, without the augmentation, and each epoch's loss.
+    """
+    recipe, seeds = settings["recipe"], building.layer_seeds(settings["seed"])
+    image, plain = (keras.Input(x.shape[1:], dtype=x.dtype.name) for _ in range(2))
+    use = settings.get("use", "fine-tuned")
+    augmented = augment(image, recipe, seeds) if use == "fine-tuned" else image
+    if settings["backbone"] == "cnn":
+        filters = [recipe["width"] * factor for factor in [1, 2, 4]]
+        embedding = building.convolutional_embedding(plain, seeds, filters=filters, units=256, batch_norm=True)
+    else:
+        network = mobilenet.mobilenetv2(recipe["width"], recipe["size"], settings["weights"])
+        embedding = mobilenet.embedding(plain, seeds, network, recipe["size"], use)
+    head = head_of(name, arguments, int(y.max()) + 1, seeds, settings["faults"] in ("norms", "both"))
+    learner = building.with_head(keras.Model(image, keras.Model(plain, embedding)(augmented)), head)
+    rate = training.one_cycle(recipe["rate"], recipe["epochs"] * math.ceil(len(x) / recipe["batch_size"]))
+    training.compile_for_logits(learner, keras.optimizers.AdamW(rate, weight_decay=recipe["weight_decay"]))
+    schedule = {"epochs": recipe["epochs"], "batch_size": recipe["batch_size"], "seed": settings["seed"]}
+    rows = training.fit(learner, (x, y), **schedule)
+    return keras.Model(plain, head(embedding)), [row["loss"] for row in rows]
+
+
+def look(network, sides):
+    """What a network says of images: directions of their embeddings, (n, d), and log-probabilities, (n, classes).
+
+    sides : the images, alone or with their mirror images; the directions and the logits are averaged.
+    """
+    model = keras.Model(network.input, [network.get_layer("embedding").output, network.output])
+    embeddings, logits = zip(*(model.predict(x, BATCH, verbose=0) for x in sides), strict=True)
+    return mean_direction(embeddings), special.log_softmax(sum(logits) / len(logits), axis=1)
+
+
+def mean_direction(sides):
+    """The direction of the mean of several embeddings' directions; sides : list of (n, d). Returns (n, d)."""
+    return scores.directions(sum(scores.directions(embedding) for embedding in sides))
+
+
+def auroc_by_scorer(known, normal, anomaly, n_views=1):
+    """AUROC with each scorer of directions, {name: value}, the scores of an image's views added.
+
+    known : (n_views * n, d), of the normal class's training images; normal, anomaly : (n_views * m, d), of new ones.
+    """
+    totals = {"cosine": 0, "lof5": 0, "lof20": 0}
+    for train, *new in zip(*(np.split(part, n_views) for part in [known, normal, anomaly]), strict=True):
+        x = np.concatenate(new)
+        totals["cosine"] = totals["cosine"] + scores.cosine_score(train, x)
+        for k in [5, 20]:
+            lof = LocalOutlierFactor(n_neighbors=k, algorithm="brute", novelty=True).fit(train)
+            totals[f"lof{k}"] = totals[f"lof{k}"] + scores.novelty_score(lof, x)
+    n_normal = len(normal) // n_views
+    return {name: scores.auroc(total[:n_normal], total[n_normal:]) for name, total in totals.items()}
+
+
+def judge(seen, labels):
+    """AUROC by scorer, and accuracy on validation images.
+
+    seen : {set: what `look` gives}; to the scorers of directions comes "probability", minus the log-probability of the
+    normal class, which each view has of its own; labels : as `draw` gives them.
+    """
+    classes = np.unique(labels["known"])
+    surprise = [
+        -sum(part[:, label] for part, label in zip(np.split(seen[name][1], len(classes)), classes, strict=True))
+        for name in ["normal", "anomaly"]
+    ]
+    auroc = auroc_by_scorer(*(seen[name][0] for name in ["known", "normal", "anomaly"]), len(classes))
+    accuracy = float((seen["val"][1].argmax(axis=1) == labels["val"]).mean())
+    return {"auroc": auroc | {"probability": scores.auroc(*surprise)}, "val_accuracy": accuracy}
+
+
+def together(seen):
+    """What several heads see, as that of one: their directions side by side, the mean of their log-probabilities.
+
+    The cosine of two images is then the mean of the heads' cosines. seen : for each head, {set: what `look` gives}.
+    """
+    found = {}
+    for name in seen[0]:
+        directions, log_probabilities = zip(*(by_set[name] for by_set in seen), strict=True)
+        found[name] = np.concatenate(directions, axis=1) / math.sqrt(len(seen)), np.mean(log_probabilities, axis=0)
+    return found
+
+
+def run_trial(name, settings, data, models):
+    """Train on one draw and score its new images."""
+    started = time.perf_counter()
+    keras.utils.set_random_seed(settings["seed"])  # of MobileNetV2 without weights: other layers have their own seeds
+    keras.config.set_dtype_policy(training.POLICIES[settings["precision"]])
+    images, labels = draw(settings, data)
+    inputs, layer_columns = frozen_part(settings, images)
+    metrics, losses, seen = {}, {}, {}
+    for layer, columns in layer_columns.items():
+        parts = [mean_direction([x[:, columns] for x in inputs[name]]) for name in ["known", "normal", "anomaly"]]
+        metrics[layer] = {"auroc": auroc_by_scorer(*parts)}
+    y = np.tile(labels["train"], len(inputs["train"]))
+    x = tf.constant(np.concatenate(inputs.pop("train")))
+    for head, arguments in settings.get("heads", {settings.get("head"): settings.get("head_arguments")}).items():
+        network, losses[head] = learn(settings, x, y, head, arguments)
+        seen[head] = {key: look(network, sides) for key, sides in inputs.items()}
+        metrics[head] = judge(seen[head], labels)
+        if HEADS[head][0] is heads.AdaCos:
+            metrics[head]["scale"] = float(network.get_layer("head").scale)
+    if len(seen) > 1:
+        metrics["together"] = judge(together(list(seen.values())), labels)
+    keras.backend.clear_session()
+    if "head" in settings:
+        return records.new_record(name, settings, metrics[head], started, loss=losses[head])
+    return records.new_record(name, settings, {"heads": metrics}, started, loss=losses)
+
+
+# %% Tables and figures
+
+
+def frame_of(records):
+    """The records as a data frame, a row a head, draw and scorer; InputError if what is averaged is not alike."""
+    rows = []
+    for record in records:
+        settings = record["settings"]
+        classes = tuple(settings[key] for key in ["dataset", "normal", "anomaly"])
+        row = {"pair": next((name for name in PAIRS if PAIRS[name] == classes), "_".join(map(str, classes)))}
+        row |= {"classes": classes_of(settings), "way": way_of(settings), "use": settings.get("use", "")}
+        row |= {"seed": settings["seed"], "size": settings["recipe"]["size"] or 0, "record": record}
+        for head, metrics in record["metrics"].get("heads", {settings.get("head"): record["metrics"]}).items():
+            row |= {"head": head, "accuracy": metrics.get("val_accuracy"), "scale": metrics.get("scale")}
+            rows += [row | {"scorer": scorer, "auroc": auroc} for scorer, auroc in metrics["auroc"].items()]
+    frame = pd.DataFrame(rows)
+    free = ["head", "heads", "head_arguments", "weights", "views", "legacy"]
+    for columns in [["pair", "way"], ["pair", "way", "head"]]:
+        for _, group in frame[frame.scorer == "cosine"].groupby(columns):
+            shared.require_alike(list(group.record), free, repeats="head" in columns)
+    frame = frame[frame["head"].isin(NAMES)]
+    ranks = {"pair": [*PAIRS, *frame.pair], "head": list(NAMES)}
+    ranked = frame.assign(**{name: frame[name].map(order.index) for name, order in ranks.items()})
+    return frame.loc[ranked.sort_values(["pair", "use", "way", "head", "seed"]).index]
+
+
+def caption_of(frame, n):
+    """The caption of a table of these rows."""
+    used = {record["name"]: record for record in frame.record}
+    return shared.caption(list(used.values()), n, "draw", cifar10=any("cifar10_train" in str(r) for r in used.values()))
+
+
+def heads_table(frame):
+    """One pair from scratch: AUROC of every head with every scorer and the article's, accuracy, AdaCos's scale."""
+    n, rows = frame.groupby("head").seed.nunique().max(), []
+
+    def cell(values):
+        return f"{np.median(values):.3f} ({shared.spread(values, 3)}){shared.note(values, n)}"
+
+    titled = frame.assign(scorer=frame.scorer.map(SCORERS))
+    aurocs = shared.pivot(titled, "head", "scorer", lambda group: cell(group.auroc))
+    for head, trials in frame.drop_duplicates(["head", "seed"]).groupby("head", sort=False):
+        theirs = ARTICLE_AUROC.get((frame.pair.iloc[0], head), [])
+        article = f"{cell(theirs)}, {SCORERS[ARTICLE_SCORERS[head]]}" if theirs else ""
+        accuracy = shared.cell(trials.accuracy, n, 1, 100)
+        rows.append([NAMES[head], *aurocs.loc[head], article, accuracy, shared.cell(trials.scale.dropna(), n, 2)])
+    header = ["AUROC: median (mean ± sd)", *aurocs.columns, "article, ImageNet weights"]
+    return shared.below(shared.markdown([*header, "validation accuracy, %", "scale"], rows), caption_of(frame, int(n)))
+
+
+def auroc(frame, head, scorer):
+    """AUROC of one head with one scorer, a series by seed."""
+    return frame[(frame["head"] == head) & (frame.scorer == scorer)].set_index("seed").auroc
+
+
+def contrasts(frame):
+    """The planned contrasts of the article's pairs from scratch, as far as their heads were run."""
+    found = []
+    for planned in PLANNED:
+        for pair, rows in frame[frame.pair.isin(PAIRS)].groupby("pair", sort=False):
+            first, second = (auroc(rows, head, scorer) for head, scorer in planned)
+            difference = (first - second).dropna().to_numpy()
+            if len(difference) > 1:
+                title = " minus ".join(f"{NAMES[head]}, {SCORERS[scorer]}" for head, scorer in planned)
+                found.append((title, pair, shared.one_difference(difference)))
+    if not found:
+        return {}
+    table = shared.contrasts_table(found, "pair", "AUROC", "draws")
+    return {"contrasts": shared.below(table, caption_of(frame, max(row["n"] for *_, row in found)))}
+
+
+def compared(frame):
+    """The rows that ways are compared by: of frozen networks a layer's features, of each use the smallest images.
+
+    CosFace and the dynamic AdaCos, which come close to ArcFace and the fixed one, are left to the records.
+    """
+    smallest = frame.groupby(["pair", "use"])["size"].transform("min")
+    learned_on_features = frame.use.isin(["frozen", "features"]) & frame["head"].isin([*HEADS, "together"])
+    left_out = learned_on_features | frame["head"].isin(["cosface", "adacos-dynamic"]) | (frame.scorer == "lof5")
+    return frame[(frame["size"] == smallest) & ~left_out]
+
+
+def ways_table(frame):
+    """AUROC in every other way to use a network than from scratch: a row a head, three columns a pair of classes."""
+    n = int(frame.groupby(["pair", "way", "head"]).seed.nunique().max())
+    columns = [(pair, scorer) for pair in frame.pair.unique() for scorer in SCORERS if scorer != "lof5"]
+    rows, last = [], None
+    for (way, head), group in frame.groupby(["way", "head"], sort=False):
+        cells = [shared.cell(auroc(group[group.pair == pair], head, scorer), n, 3) for pair, scorer in columns]
+        rows.append(["" if way == last else way, NAMES[head], *cells])
+        last = way
+    header = ["AUROC", "", *(f"{pair}, {SCORERS[scorer]}" for pair, scorer in columns)]
+    return shared.below(shared.markdown(header, rows), caption_of(frame, n))
+
+
+def tables(records):
+    """Every table that the records of article 2 allow, {marker: Markdown}."""
+    frame = frame_of(records)
+    scratch, others = frame[frame.way == "from scratch"], compared(frame[frame.way != "from scratch"])
+    made = {f"heads_{pair}": heads_table(rows) for pair, rows in scratch.groupby("pair", sort=False)}
+    return contrasts(scratch) | made | ({"ways": ways_table(others)} if len(others) else {})
+
+
+def summary_rows(records):
+    """ArcFace by the largest cosine, the article's and ours, as rows of a table; their caption; the records used."""
+    frame = frame_of(records)
+    frame, rows = frame[(frame.way == "from scratch") & frame.pair.isin(PAIRS)], []
+    for pair, group in frame[frame["head"] == "arcface"].groupby("pair", sort=False):
+        values = ARTICLE_AUROC[pair, "arcface"], auroc(group, "arcface", "cosine")
+        title = f"{group.classes.iloc[0]}, from scratch, AUROC of ArcFace, largest cosine"
+        rows.append([title, *(shared.spread(numbers, 3) for numbers in values)])
+    n = f"n = {frame.seed.nunique()} draws"
+    words = f"article 2: {n}, the article's networks from ImageNet weights, ours from scratch"
+    return rows, words if rows else "", list({record["name"]: record for record in frame.record}.values())
+
+
+def boxes_figure(frame):
+    """One pair from scratch: boxes and points of AUROC, every head with every scorer, beside the article's."""
+    names, pair = list(frame["head"].unique()), frame.pair.iloc[0]
+    series = {SCORERS[name]: [auroc(frame, head, name) for head in names] for name in SCORERS}
+    series |= {"article": [ARTICLE_AUROC.get((pair, head), []) for head in names]}
+    series = {label: values for label, values in series.items() if any(map(len, values))}
+    figure, ax = plt.subplots(figsize=(11, 4.5), layout="constrained")
+    for number, (label, values) in enumerate(series.items()):
+        color = "0.5" if label == "article" else plots.DIGIT_COLORS[number]
+        places = np.arange(len(names)) + 0.8 * ((number + 0.5) / len(series) - 0.5)
+        boxes = ax.boxplot(values, positions=places, widths=0.6 / len(series), showfliers=False)
+        plt.setp([line for lines in boxes.values() for line in lines], color=color)
+        ax.scatter(np.repeat(places, [*map(len, values)]), np.concatenate(values), s=9, color=color, label=label)
+    ax.set(ylabel="AUROC", title=f"{frame.classes.iloc[0]}, from scratch")
+    ax.set_xticks(range(len(names)), [NAMES[head] for head in names])
+    ax.grid(axis="y", alpha=0.3)
+    ax.legend(fontsize=8, ncols=len(series))
+    return figure
+
+
+def ways_figure(frame):
+    """Every way to use a network, a row a head, a panel a pair of classes: mean and standard deviation of AUROC."""
+    labels = [("article, fine-tuned", head) for head in ARTICLE_SCORERS]
+    labels += list(dict.fromkeys(zip(frame.way, frame["head"], strict=True)))
+    pairs = list(frame.pair.unique())
+    size = (4.5 + 4 * len(pairs), 1.4 + 0.27 * len(labels))
+    figure, axes = plt.subplots(1, len(pairs), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    for ax, pair in zip(axes.flat, pairs, strict=True):
+        points = {
+            "the article's own scorer": {labels[i]: ARTICLE_AUROC[pair, head] for i, head in enumerate(ARTICLE_SCORERS)}
+        }
+        for scorer, rows in frame[frame.pair == pair].groupby("scorer", sort=False):
+            points[SCORERS[scorer]] = dict(iter(rows.groupby(["way", "head"]).auroc))
+        for (label, values), marker in zip(points.items(), "xosD", strict=False):
+            places, means = [labels.index(row) for row in values], [np.mean(draws) for draws in values.values()]
+            deviations = [np.std(draws, ddof=1) for draws in values.values()]
+            ax.errorbar(means, places, xerr=deviations, fmt=marker, capsize=2, label=label)
+        ax.set(title=pair, xlabel="AUROC, mean ± standard deviation over draws")
+        ax.grid(alpha=0.3)
+    axes[0, 0].set_yticks(range(len(labels)), [f"{way}: {NAMES[head]}" for way, head in labels])
+    axes[0, 0].set_ylim(len(labels) - 0.5, -0.5)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower right", ncols=4, fontsize=9)
+    return figure
+
+
+def figures(records):
+    """The figures that the records allow, {file name: figure}."""
+    frame = frame_of(records)
+    scratch = frame[frame.way == "from scratch"]
+    made = {f"article2_{pair}.png": boxes_figure(rows) for pair, rows in scratch.groupby("pair", sort=False)}
+    article = frame[frame.pair.isin(PAIRS) & (frame.seed.groupby([frame.pair, frame.way]).transform("nunique") > 1)]
+    return made | ({"article2_ways.png": ways_figure(compared(article))} if len(article) else {})
+
+
+def main():
+    parser = cli.Parser(__doc__, out=cli.PROJECT / "runs")
+    parser.add_argument("--dataset", choices=list(datasets.CLASS_NAMES), help="default: the article's two pairs")
+    for role, words in [("normal", "the normal class"), ("anomaly", "the class that is never seen in training")]:
+        parser.add_argument(f"--{role}", type=int, choices=range(10), help=f"{words}; default: the article's")
+    parser.add_argument("--heads", nargs="+", choices=list(HEADS), help="default: all")
+    parser.add_argument("--draws", type=cli.positive_int, metavar="N", help="of images, a head; 10, with --smoke 1")
+    parser.add_argument("--backbone", choices=["cnn", "mobilenetv2"], default="cnn", help="%(default)s")
+    parser.add_argument("--use", choices=list(EPOCHS), help="of mobilenetv2, fine-tuned")
+    parser.add_argument("--width", type=float, choices=[0.35, 0.5, 1.0], help="of mobilenetv2, 0.5")
+    parser.add_argument("--size", type=int, choices=[96, 128, 160, 192, 224], help="of its images, 96 pixels")
+    parser.add_argument("--weights", help="of mobilenetv2: imagenet (default), none or a file")
+    parser.add_argument("--references", choices=["eight", "none"], default="eight", help="classes, %(default)s")
+    parser.add_argument("--split", choices=["train", "test"], default="train", help="of the new images, %(default)s")
+    parser.add_argument("--epochs", type=cli.positive_int, help="passes over the training images, the recipe's")
+    parser.add_argument("--faults", choices=["norms", "labels", "both"], help="a control: those of the published code")
+    sweep.add_flags(parser)
+    args = parser.parse()
+    for record in sweep.run("article2", plan(args), args):
+        for head, metrics in record["metrics"].get("heads", {"": record["metrics"]}).items():
+            values = ", ".join(f"{scorer} {value:.3f}" for scorer, value in metrics["auroc"].items())
+            print(f"{' '.join([record['name'], head]).strip()}: AUROC {values}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""Article 2's study: its protocol, its networks and its trials, on small draws; its tables from records."""
+
+from argparse import Namespace
+
+import keras
+import numpy as np
+import pytest
+from sklearn.neighbors import LocalOutlierFactor
+
+from common import records
+from conftest import write_cifar10
+from experiments import article2, building, mobilenet
+from hypersphere import datasets, scores
+from hypersphere.errors import InputError
+
+SCORERS = {"cosine", "lof5", "lof20", "probability"}
+MOBILENET = {"backbone": "mobilenetv2", "width": 0.35, "weights": "none", "epochs": 1}
+
+
+def flags_of(**flags):
+    defaults = {"dataset": "fashion-mnist", "normal": None, "anomaly": None, "heads": ["arcface"], "draws": 1}
+    defaults |= {"backbone": "cnn", "use": None, "width": None, "size": None, "weights": None, "epochs": None}
+    defaults |= {"references": "eight", "split": "train", "faults": None, "precision": "float32"}
+    return Namespace(**defaults | {"smoke": True, "data": None} | flags)
+
+
+def only_trial(**flags):
+    ((name, settings),) = article2.plan(flags_of(**flags)).items()
+    return name, settings
+
+
+def draw(seed=0, **flags):
+    return article2.draw(only_trial(**flags)[1] | {"seed": seed})
+
+
+def original_labels(images, split="train"):
+    """The data set's own labels of some images, found by their pixels."""
+    x, y = datasets.load_labelled("fashion-mnist", split)
+    label_of = {image.tobytes(): label for image, label in zip(x, y, strict=True)}
+    return np.array([label_of[image.tobytes()] for image in images])
+
+
+def test_a_draw_follows_the_protocol():
+    images, labels = draw(3, smoke=False, split="test")
+    counts = {"train": 9000, "val": 1800, "known": 1000, "normal": 1000, "anomaly": 1000}
+    assert {name: x.shape for name, x in images.items()} == {name: (n, 28, 28, 1) for name, n in counts.items()}
+    own = original_labels(images["train"])
+    np.testing.assert_array_equal(own, np.array([0, 1, 2, 3, 4, 5, 6, 8, 7])[labels["train"]])
+    np.testing.assert_array_equal(np.bincount(labels["train"]), [1000] * 9)
+    np.testing.assert_array_equal(images["known"], images["train"][own == 7])
+    assert set(original_labels(images["normal"], "t10k")) == {7}
+    assert set(original_labels(images["anomaly"], "t10k")) == {9}
+    assert not {image.tobytes() for image in images["train"]} & {image.tobytes() for image in images["val"]}
+
+
+def test_new_images_of_the_training_split_are_others_and_drawn_anew():
+    (first, _), (second, _), (of_test, _) = draw(3), draw(4), draw(3, split="test")
+    np.testing.assert_array_equal(first["train"], of_test["train"])
+    assert set(original_labels(first["normal"])) == {7} and set(original_labels(first["anomaly"])) == {9}
+    train, val, new = ({image.tobytes() for image in first[name]} for name in ["train", "val", "normal"])
+    assert not new & (train | val)
+    assert all(not np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_without_references_the_views_are_the_classes():
+    (plain, _), (alone, labels) = draw(), draw(references="none")
+    np.testing.assert_array_equal(alone["train"][:60], plain["known"])
+    np.testing.assert_array_equal(alone["train"][labels["train"] == 1], np.rot90(plain["known"], axes=(1, 2)))
+    np.testing.assert_array_equal(alone["train"][labels["train"] == 4], plain["known"][:, :, ::-1])
+    np.testing.assert_array_equal(alone["known"], alone["train"])
+    np.testing.assert_array_equal(alone["anomaly"][60:120], np.rot90(plain["anomaly"], axes=(1, 2)))
+    np.testing.assert_array_equal(np.bincount(labels["val"]), [60] * 8)
+
+
+@pytest.mark.parametrize("name", ["l2softmax", "arcface", "adacos"])
+def test_faulty_heads_divide_by_the_norm_of_the_whole_batch_and_kernel(name):
+    rng = np.random.default_rng(0)
+    x, kernel = rng.normal(size=(9, 4)), rng.normal(size=(4, 5))
+    head = article2.head_of(name, article2.HEADS[name][1], 5, building.layer_seeds(0), faulty=True)
+    head.build((None, 4))
+    head.kernel.assign(kernel)
+    expected = x / np.sqrt((x**2).sum()) @ kernel * (5 if name == "l2softmax" else 1)
+    if name != "l2softmax":
+        expected *= head.scale / np.sqrt((kernel**2).sum())
+    np.testing.assert_allclose(head(x.astype("float32")), expected, atol=1e-5)
+
+
+def test_faulty_labels_collide_as_in_the_published_code():
+    (plain, right), (images, labels), (_, norms) = draw(), draw(faults="labels"), draw(faults="norms")
+    np.testing.assert_array_equal(plain["train"], images["train"])
+    np.testing.assert_array_equal(right["train"], norms["train"])
+    shirt = 6
+    np.testing.assert_array_equal(labels["train"], np.where(right["train"] == 8, shirt, right["train"]))
+    assert set(labels["known"]) == {shirt}
+
+
+def test_the_articles_pairs_are_the_default(tmp_path, monkeypatch, capsys):
+    write_cifar10(tmp_path / datasets.CIFAR10_FOLDER, np.random.default_rng(0))
+    with pytest.raises(InputError, match=r"data_batch_1\.bin: missing"):
+        article2.plan(flags_of(dataset=None, data=tmp_path))
+    for name in datasets.CIFAR10_FILES[:-1]:
+        (tmp_path / datasets.CIFAR10_FOLDER / name).symlink_to("test_batch.bin")
+    trials = article2.plan(flags_of(dataset=None, data=tmp_path, faults="labels"))
+    assert [settings["dataset"] for settings in trials.values()] == ["fashion-mnist", "cifar10"]
+    images, labels = article2.draw(list(trials.values())[1], tmp_path)
+    assert images["train"].shape[1:] == (32, 32, 3)
+    assert set(labels["known"]) == {3}
+
+    def no_network(folder):
+        raise datasets.DownloadError("no network")
+
+    monkeypatch.setattr(datasets, "find_cifar10", no_network)
+    assert {settings["dataset"] for settings in article2.plan(flags_of(dataset=None)).values()} == {"fashion-mnist"}
+    assert "no network" in capsys.readouterr().out
+    with pytest.raises(datasets.DownloadError):
+        article2.plan(flags_of(dataset="cifar10"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"dataset": None, "normal": 7, "anomaly": 9}, "give --dataset"),
+        ({"normal": 7, "anomaly": 7}, "two classes"),
+        ({"dataset": "mnist"}, "two classes such as 0 0"),
+        ({"weights": "imagenet"}, "--backbone mobilenetv2"),
+        ({"use": "frozen"}, "--backbone mobilenetv2"),
+        ({"backbone": "mobilenetv2", "weights": "no.h5"}, r"no\.h5: missing"),
+        ({"backbone": "mobilenetv2", "use": "frozen", "references": "none"}, "give --use fine-tuned"),
+        ({"faults": "norms", "heads": ["softmax"]}, "--faults: of l2softmax, arcface, adacos"),
+    ],
+)
+def test_wrong_flags_are_named(flags, words):
+    with pytest.raises(InputError, match=words):
+        article2.plan(flags_of(**flags))
+
+
+def test_the_plan_is_every_head_on_every_draw():
+    trials = article2.plan(flags_of(heads=None, draws=3, smoke=False))
+    assert len(trials) == 21 and {settings["recipe"]["epochs"] for settings in trials.values()} == {12}
+    others = [article2.plan(flags_of(heads=None, faults=faults)) for faults in ["norms", "labels", "both"]]
+    assert len({name for plan in [trials, *others] for name in plan}) == 21 + 3 * 3, "a name of its own each"
+
+
+def test_augmentation_mirrors_and_shifts_in_training_alone():
+    x = np.zeros((64, 32, 32, 3), np.float32)
+    x[:, 10, 20] = 1
+    image = keras.Input((32, 32, 3))
+    network = keras.Model(image, article2.augment(image, {"mirror": True, "shift": 2}, building.layer_seeds(0)))
+    np.testing.assert_array_equal(network(x, training=False), x)
+    rows, columns = np.nonzero(network(x, training=True).numpy()[..., 0])[1:]
+    assert {8, 12} <= set(rows) <= set(range(8, 13))
+    assert {18, 22, 9, 13} <= set(columns) <= {*range(18, 23), *range(9, 14)}  # 31 - 20 = 11 when mirrored
+
+
+def test_scorers_against_numpy():
+    rng = np.random.default_rng(0)
+    train, normal, anomaly = (scores.directions(rng.normal(m, 1, (50, 8))) for m in [1, 1, 0.5])
+    auroc = article2.auroc_by_scorer(train, normal, anomaly)
+    cosine = [[-max(a @ b for b in train) for a in x] for x in [normal, anomaly]]
+    assert auroc["cosine"] == pytest.approx(np.mean([[a < b for b in cosine[1]] for a in cosine[0]]))
+    for k in [5, 20]:
+        lof = LocalOutlierFactor(n_neighbors=k, novelty=True).fit(train)
+        assert auroc[f"lof{k}"] == scores.auroc(-lof.score_samples(normal), -lof.score_samples(anomaly))
+    views = [np.concatenate([part[:25], part[25:]]) for part in [train, normal, anomaly]]
+    added = [sum(scores.cosine_score(train[i : i + 25], x[i : i + 25]) for i in [0, 25]) for x in [normal, anomaly]]
+    assert article2.auroc_by_scorer(*views, n_views=2)["cosine"] == scores.auroc(*added)
+
+
+def test_a_look_averages_an_image_and_its_mirror_image():
+    image = keras.Input((2,))  # two inputs are the embedding and the logits of two classes
+    embedding = keras.layers.Activation("linear", name="embedding")(image)
+    network = keras.Model(image, keras.layers.Activation("linear", name="head")(embedding))
+    x, mirrored = np.array([[3.0, 0.0], [0.0, 2.0]], np.float32), np.array([[0.0, 1.0], [0.0, 4.0]], np.float32)
+    direction, log_probability = article2.look(network, [x, mirrored])
+    np.testing.assert_allclose(direction, [[0.5**0.5, 0.5**0.5], [0, 1]], rtol=1e-6)
+    expected = [np.exp(1.5) / (np.exp(1.5) + np.exp(0.5)), 1 / (1 + np.exp(3))]
+    np.testing.assert_allclose(np.exp(log_probability[:, 0]), expected, rtol=1e-6)
+
+
+def test_an_ensemble_has_the_mean_of_its_heads_cosines_and_log_probabilities():
+    rng = np.random.default_rng(0)
+    first, second = (
+        {name: (scores.directions(rng.normal(size=(4, 3))), rng.normal(size=(4, 2))) for name in "ab"} for _ in range(2)
+    )
+    both = article2.together([first, second])
+    cosines = [seen["a"][0] @ seen["b"][0].T for seen in (first, second, both)]
+    np.testing.assert_allclose(cosines[2], (cosines[0] + cosines[1]) / 2)
+    np.testing.assert_allclose(both["b"][1], (first["b"][1] + second["b"][1]) / 2)
+
+
+def test_a_trial_repeats_itself(tmp_path):
+    name, settings = only_trial(heads=["adacos-dynamic"], epochs=4)
+    first, second = (article2.run_trial(name, settings, None, tmp_path) for _ in range(2))
+    assert first["metrics"] == second["metrics"] and first["loss"] == second["loss"]
+    assert len(first["loss"]) == 4 and first["loss"][-1] < first["loss"][0]
+    assert first["metrics"]["scale"] != pytest.approx(np.sqrt(2) * np.log(8), rel=1e-3)
+
+
+@pytest.mark.parametrize("use", ["upper-blocks", "frozen", "features"])
+def test_heads_share_what_a_frozen_part_gives(use, tmp_path):
+    name, settings = only_trial(heads=["arcface", "adacos"], use=use, **MOBILENET)
+    record = article2.run_trial(name, settings, None, tmp_path)
+    learned = [] if use == "features" else ["arcface", "adacos", "together"]
+    found = {head: set(metrics["auroc"]) for head, metrics in record["metrics"]["heads"].items()}
+    layers = {} if use == "upper-blocks" else dict.fromkeys(mobilenet.LAYERS, SCORERS - {"probability"})
+    assert found == layers | dict.fromkeys(learned, SCORERS) and list(record["loss"]) == learned[:2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [{"references": "none"}, MOBILENET, MOBILENET | {"faults": "both"}])
+def test_other_trials_of_one_head(flags, tmp_path):
+    record = article2.run_trial(*only_trial(**{"epochs": 1} | flags), None, tmp_path)
+    assert set(record["metrics"]["auroc"]) == SCORERS
+
+
+def record_of(auroc, seed=0, **settings):
+    common = only_trial()[1] | {"seed": seed} | settings
+    metrics = {"auroc": dict.fromkeys(SCORERS, auroc), "val_accuracy": 0.9}
+    name = f"{common['head']}-{settings}-{seed}"
+    return records.new_record(name, common, metrics, 0)
+
+
+def test_settings_decide_a_tables_rows():
+    found = [record_of(0.9 + seed / 100, seed) for seed in range(3)]
+    found += [record_of(0.8 + seed / 50, seed, head="adacos") for seed in range(3)]
+    found += [record_of(0.7 + seed / 100, seed, faults="norms") for seed in range(2)]
+    made = article2.tables(found)
+    assert set(made) == {"heads_sneaker", "contrasts", "ways"}
+    assert "| ArcFace                   | 0.910 (0.910 ± 0.010)" in made["heads_sneaker"]
+    assert "| +0.090 " in made["contrasts"] and "3 of 3" in made["contrasts"]
+    assert "| from scratch, faults: norms | ArcFace | 0.705 ± 0.007" in made["ways"]
+    assert set(article2.figures(found)) == {"article2_sneaker.png", "article2_ways.png"}
+    with pytest.raises(InputError, match="do not belong into one table"):
+        article2.tables([*found, record_of(0.9, 4, split="train", precision="float32", normal=7, smoke=False)])
+    assert article2.summary_rows(found)[0][0][1:] == ["0.934 ± 0.013", "0.910 ± 0.010"]
