@@ -5,20 +5,16 @@ python -m flask --app demo.app run       # http://127.0.0.1:5000, by Flask's own
 """
 
 import base64
-import binascii
 import contextlib
 import ipaddress
 import json
 import re
 import socket
-import subprocess
 import threading
 import time
-from pathlib import Path
 
-from flask import Flask, abort, jsonify, request
-from markupsafe import escape
-from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, ServiceUnavailable
+from flask import Flask, abort, jsonify, make_response, render_template, request
+from werkzeug.exceptions import BadRequest, HTTPException
 
 from common.cli import PROJECT
 from demo import images
@@ -30,40 +26,17 @@ MAX_BODY = 10**6  # bytes
 FITTING = "the detector is being fitted (only once), which takes up to a minute"
 FAILED = "the detector could not be fitted; what went wrong stands where the server was started"
 TOO_LARGE = f"more than {MAX_BODY // 10**6} MB; send a smaller picture"
-PUBLIC = re.compile(r"(?:https://|git@)(git(?:hub|lab)\.com)[:/]([\w.-]+(?:/[\w.-]+)+)")
-DATA_URL = re.compile(r"\A\s*data:[\w/+.-]*;base64,")
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+ORIGIN = re.compile(
+    r'\[remote "origin"\][^[]*?\surl = (?:https://|git@)(git(?:hub|lab)\.com)[:/]([\w./-]+?)(?:\.git)?/?\n'
 )
-
-
-class NotReady(Exception):
-    """The detector is still being fitted."""
-
-
-class Turns:
-    """One prediction at a time: some requests wait, for so many seconds, and the others are told to come back."""
-
-    def __init__(self, waiting, seconds):
-        self.places = threading.BoundedSemaphore(1 + waiting)
-        self.turn = threading.Lock()
-        self.seconds = seconds
-
-    @contextlib.contextmanager
-    def take(self):
-        """Wait for the turn; 503 if too many wait already, or it takes too long."""
-        if not self.places.acquire(blocking=False):
-            raise ServiceUnavailable("too many requests at once; try again in a second", retry_after=1)
-        try:
-            if not self.turn.acquire(timeout=self.seconds):
-                raise ServiceUnavailable(f"no turn within {self.seconds} seconds; try again", retry_after=1)
-            try:
-                yield
-            finally:
-                self.turn.release()
-        finally:
-            self.places.release()
+DATA_URL = re.compile(r"\A\s*data:[\w/+.-]*;base64,")
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 
 
 def is_served(host, named=()):
@@ -80,51 +53,31 @@ def is_served(host, named=()):
 
 def public_address(folder=PROJECT):
     """Where the code can be read: the page on GitHub or GitLab that a clone came from; "" if from elsewhere."""
-    if not (folder / ".git").exists():
-        return ""
-    command = ["git", "-C", str(folder), "remote", "get-url", "origin"]
-    try:
-        origin = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=5).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    found = PUBLIC.fullmatch(origin.strip().rstrip("/").removesuffix(".git"))
-    return f"https://{found[1]}/{found[2]}" if found else ""
+    with contextlib.suppress(OSError):
+        found = ORIGIN.search((folder / ".git" / "config").read_text(encoding="utf-8", errors="replace"))
+        return f"https://{found[1]}/{found[2]}" if found else ""
+    return ""
 
 
-def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
+def create_app(predictor=None, hosts=()):
     """The WSGI application.
 
     predictor : a `Predictor`, by default the committed one, which may fit its detector while the page is served
-    already; waiting, seconds : see `Turns`; hosts : names, besides this machine's, that requests may be sent to.
+    already; hosts : names, besides this machine's, that requests may be sent to.
     """
     predictor = predictor or Predictor(wait=False)
-    turns = Turns(waiting, seconds)
+    one_at_a_time, repository = threading.Lock(), public_address()
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.json.sort_keys = False
-    repository = public_address()
-
-    def require_detector():
-        if predictor.state == "failed":
-            abort(500, FAILED)
-        if predictor.state == "fitting":
-            raise NotReady
-
-    @app.before_request
-    def refuse_strangers():
-        if not is_served(request.host, hosts):
-            abort(403, "this server does not answer to that host name; open it by its address")
-        elsewhere = request.headers.get("Sec-Fetch-Site", "none") not in ["none", "same-origin"]
-        of_host = request.headers.get("Origin", request.host_url.rstrip("/")).partition("://")[2]
-        if request.path.startswith("/api") and (elsewhere or of_host != request.host):
-            abort(403, "a page elsewhere may not use this server; open its own page")
+    app.before_request(lambda: refuse_strangers(hosts))
+    app.after_request(protect)
+    for kind in [HTTPException, images.BadImage, pictures.PictureError]:
+        app.register_error_handler(kind, error_in_json)
 
     @app.get("/")
     def page():
-        html = (Path(app.static_folder) / "index.html").read_text(encoding="utf-8")
-        html = html.replace("{{ repository }}", escape(repository))
-        html = html.replace("{{ detector }}", predictor.key)  # what a taught sign holds good for
-        return html.replace("{{ address }}", escape(request.host_url))  # previews of links need it whole
+        return render_template("index.html", detector=predictor.key, repository=repository)
 
     @app.get("/healthz")
     def health():
@@ -132,7 +85,7 @@ def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
 
     @app.get("/api/model")
     def model():
-        require_detector()
+        require_ready(predictor)
         return jsonify(predictor.about())
 
     @app.get("/api/map")
@@ -141,54 +94,54 @@ def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
 
     @app.post("/api/predict")
     def predict():
-        require_detector()
-        content, sent_signs = sent_content()  # a slow sender keeps nobody else waiting
-        wanted = {"with_features": True} if "features" in request.args else {}
-        if sent_signs is not None:
-            wanted["signs"] = read_signs(sent_signs, predictor.sign_namer.width)
-        with turns.take():
+        require_ready(predictor)
+        content, signs = sent_content()  # a slow sender keeps nobody else waiting
+        if signs is not None:
+            signs = read_signs(signs, predictor.sign_namer.width)
+        wanted = ["explain" in request.args, "features" in request.args]
+        with one_at_a_time:
             started = time.perf_counter()
-            if isinstance(content, bytes):
-                image = images.prepare(pictures.read_image(content))
-            else:
-                image = images.read_array(content)
-            if image is None:
-                answer = {"empty": True, "message": "nothing drawn yet"}
-            else:
-                answer = predictor.predict(image, explain="explain" in request.args, **wanted)
+            image = read_image(content)
+            answer = {"empty": True} if image is None else predictor.predict(image, *wanted, signs)
             milliseconds = 1000 * (time.perf_counter() - started)
         return jsonify(answer), {"Server-Timing": f"predict;dur={milliseconds:.2f}"}
 
-    @app.errorhandler(NotReady)
-    def not_ready(error):
-        return jsonify(error=FITTING, fitting=True), 503, {"Retry-After": "2"}
-
-    @app.errorhandler(images.BadImage)
-    @app.errorhandler(pictures.PictureError)
-    def bad_image(error):
-        return jsonify(error=str(error)), 415 if isinstance(error, pictures.UnknownFormat) else 400
-
-    @app.errorhandler(RequestEntityTooLarge)
-    def too_large(error):
-        return jsonify(error=TOO_LARGE), 413
-
-    @app.errorhandler(HTTPException)
-    def in_json(error):
-        response = error.get_response()
-        response.data = json.dumps({"error": error.description})
-        response.content_type = "application/json"
-        return response
-
-    @app.after_request
-    def protect(response):
-        response.headers["Content-Security-Policy"] = POLICY
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "no-referrer"
-        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
-        response.headers["Cache-Control"] = "no-store" if request.path.startswith("/api") else "no-cache"
-        return response
-
     return app
+
+
+def refuse_strangers(hosts):
+    """403 for requests to a host name that is not this server's, and for pages elsewhere that use the interface."""
+    if not is_served(request.host, hosts):
+        abort(403, "this server does not answer to that host name; open it by its address")
+    is_elsewhere = request.headers.get("Sec-Fetch-Site", "none") not in ["none", "same-origin"]
+    origin = request.headers.get("Origin", request.host_url.rstrip("/")).partition("://")[2]
+    if request.path.startswith("/api") and (is_elsewhere or origin != request.host):
+        abort(403, "a page elsewhere may not use this server; open its own page")
+
+
+def protect(response):
+    """The response with headers that keep a browser from loading anything from elsewhere."""
+    caching = "no-store" if request.path.startswith("/api") else "no-cache"
+    response.headers.update(HEADERS | {"Cache-Control": caching})
+    return response
+
+
+def error_in_json(error):
+    """The response to an error, {"error": a sentence}."""
+    if not isinstance(error, HTTPException):
+        return jsonify(error=str(error)), 415 if isinstance(error, pictures.UnknownFormat) else 400
+    response = error.get_response()
+    response.data = json.dumps({"error": TOO_LARGE if error.code == 413 else error.description})
+    response.content_type = "application/json"
+    return response
+
+
+def require_ready(predictor):
+    """503 while the detector is being fitted, 500 if that failed."""
+    if predictor.state == "failed":
+        abort(500, FAILED)
+    if predictor.state == "fitting":
+        abort(make_response(jsonify(error=FITTING, fitting=True), 503, {"Retry-After": "2"}))
 
 
 def sent_content():
@@ -201,14 +154,18 @@ def sent_content():
         return request.get_data(), None
     try:
         sent = request.get_json()
+        if isinstance(sent.get("pixels"), list):
+            return sent["pixels"], sent.get("signs")
+        text = "".join(DATA_URL.sub("", sent["picture"], count=1).split())  # some encoders break the lines
+        return base64.b64decode(text, validate=True), sent.get("signs")
     except (BadRequest, RecursionError):
         abort(400, "the JSON is damaged or nested too deeply")
-    if isinstance(sent, dict) and isinstance(sent.get("pixels"), list):
-        return sent["pixels"], sent.get("signs")
-    if isinstance(sent, dict) and isinstance(sent.get("picture"), str):
-        try:
-            text = "".join(DATA_URL.sub("", sent["picture"], count=1).split())  # some encoders break the lines
-            return base64.b64decode(text, validate=True), sent.get("signs")
-        except (binascii.Error, ValueError):
-            abort(400, "picture is not base64")
-    abort(400, 'send a picture file as the body, or the JSON {"pixels": [[...], ...]}')
+    except (AttributeError, KeyError, TypeError):
+        abort(400, 'send a picture file as the body, or the JSON {"pixels": [[...], ...]}')
+    except ValueError:
+        abort(400, "picture is not base64")
+
+
+def read_image(content):
+    """The image for the network, (28, 28), of what was sent; None if nothing is drawn."""
+    return images.read_array(content) if isinstance(content, list) else images.prepare(pictures.read_image(content))

@@ -1,11 +1,11 @@
-"""Make the demo's files, models/demo, from the networks of the first trial of `experiments.ensemble`.
+"""Make the demo's files, models/demo, from the networks of one trial of `experiments.scoreboard`.
 
-    python -m demo.build --run runs     # the --out of experiments/ensemble.py
+    python -m demo.build --run runs     # the --out of experiments/scoreboard.py
 
-Reads   models/ensemble/10-digits-seed42-*.keras, results/ensemble.jsonl of that run; data/mnist
-Writes  models/demo/network.keras, turns1.keras, turns2.keras     copies of the classifier and of the others
-        models/demo/network.json                                  a copy of their record
-        models/demo/map.npz                                       t-SNE map of validation images on the sphere
+Reads   models/scoreboard/ensemble/10-digits-seed42-*.keras, results/scoreboard.jsonl of that run; data/mnist
+Writes  network.keras, rotation1.keras, rotation2.keras     copies of the classifier and of the others
+        network.json                                        a copy of their record
+        map.npz                                             t-SNE map of validation images on the sphere
 """
 
 import shutil
@@ -15,29 +15,37 @@ import numpy as np
 
 from common import cli, records
 from demo.fit import FOLDER, network_paths
-from demo.predictor import N_MAPPED
 from hypersphere import datasets, features, files, networks, tsne
 from hypersphere.errors import InputError
 
-NAME = "10-digits-seed42"
-REMEDY = "run python -m experiments.ensemble"
+N_MAPPED = 5000  # validation images on the map, the first ones
+TRIAL = "ensemble/10-digits-seed42"
+REMEDY = "run python -m experiments.scoreboard"
 
-parser = cli.Parser(__doc__)
-parser.add_argument("--run", type=Path, default=cli.PROJECT / "runs", help="%(default)s")
-args = parser.parse_args()
-cli.install_error_hook()
 
-made = {record["name"]: record for record in records.read_records(args.run / "results" / "ensemble.jsonl")}
-if NAME not in made:
-    raise InputError(f"{args.run}: no record of {NAME}; {REMEDY}")
-folder = args.run / "models" / "ensemble"
-trained = [folder / f"{NAME}-{name}.keras" for name in ["classifier", "turns1", "turns2"]]
-classifier, *_ = (networks.load_network(path, REMEDY) for path in trained)
-_, (x_val, y_val), _ = datasets.load_mnist()
-embedding, _ = features.embed(classifier, x_val[:N_MAPPED])
-points, _ = tsne.tsne_map(embedding, perplexity=30, seed=0)
-for path, copy in zip(trained, network_paths(), strict=True):
-    shutil.copy(path, copy)
-records.write_record(FOLDER / "network.json", made[NAME])
-points = (points / np.abs(points).max()).astype(np.float32)
-files.save_arrays(FOLDER / "map.npz", {"place": points, "label": y_val[:N_MAPPED].astype(np.uint8)})
+def main():
+    parser = cli.Parser(__doc__)
+    parser.add_argument("--run", type=Path, default=cli.PROJECT / "runs", metavar="DIR", help="%(default)s")
+    parser.add_argument("--models", type=Path, default=FOLDER, metavar="DIR", help="where to write, %(default)s")
+    args = parser.parse_args()
+    cli.install_error_hook()
+    path = args.run / "results" / "scoreboard.jsonl"
+    record = next((record for record in records.read_records(path) if record["name"] == TRIAL), None)
+    if record is None:
+        raise InputError(f"{path}: no record of {TRIAL}; {REMEDY}")
+    trial = args.run / "models" / "scoreboard" / TRIAL
+    trained = [trial.with_name(f"{trial.name}-{name}.keras") for name in ["classifier", "rotation1", "rotation2"]]
+    classifier, *_ = (networks.load_network(path, REMEDY) for path in trained)
+    _, (x_val, y_val), _ = datasets.load_mnist()
+    embedding, _ = features.embed(classifier, x_val[:N_MAPPED])
+    points, _ = tsne.tsne_map(embedding, perplexity=30, seed=0)
+    points = (points / np.abs(points).max()).astype(np.float32)
+    files.make_writable(args.models)
+    for path, copy in zip(trained, network_paths(args.models), strict=True):
+        shutil.copy(path, copy)
+    records.write_record(args.models / "network.json", record)
+    files.save_arrays(args.models / "map.npz", {"place": points, "label": y_val[:N_MAPPED].astype(np.uint8)})
+
+
+if __name__ == "__main__":
+    main()

@@ -54,10 +54,8 @@ def read_array(values):
     if len(values) != SIZE or any(not isinstance(row, list) or len(row) != SIZE for row in values):
         raise BadImage("pixels is not a 28x28 array; send 28 rows of 28 numbers")
     flat = [value for row in values for value in row]
-    if any(type(value) not in (int, float) for value in flat):  # a bool is an int, but no brightness
+    if not all(type(value) in (int, float) and 0 <= value <= 255 for value in flat):  # a bool is an int
         raise BadImage("pixels holds what is not a number from 0 to 255")
-    if not all(0 <= value <= 255 for value in flat):
-        raise BadImage("pixels has values outside 0 to 255")
     array = np.array(values, np.float32)
     array = array / 255 if array.max() > NEARLY_ONE else array.clip(max=1)
     return array if array.max() >= LEAST_CONTRAST else None

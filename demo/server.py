@@ -1,16 +1,13 @@
 """Serving with waitress."""
 
-import json
 import logging
 import socket
 
 import waitress
-from waitress.utilities import RequestEntityTooLarge
 
-from demo.app import TOO_LARGE
 from hypersphere.errors import InputError
 
-THREADS = 16  # more than may wait for their turn, so that the others hear at once that they may not
+THREADS = 16  # requests that are received, or wait for a prediction, at a time
 MEMORY = 2**22  # bytes of a request that are held in memory; a longer one is refused before the application sees it
 
 
@@ -19,20 +16,8 @@ def listen(host, port):
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise InputError(f"{host}:{port}: cannot listen there ({error.strerror}); choose another --port") from None
-
-
-def _in_json(error, ident=None):
-    return (
-        f"{error.code} {error.reason}",
-        [("Content-Type", "application/json")],
-        json.dumps({"error": TOO_LARGE}).encode(),
-    )
-
-
-# What waitress itself refuses, before the application sees it, is answered as the application does.
-RequestEntityTooLarge.to_response = _in_json
+    except (OSError, OverflowError) as error:
+        raise InputError(f"{host}:{port}: cannot listen there ({error}); choose another --port") from None
 
 
 def serve(app, listener):

@@ -18,8 +18,7 @@ class SignNamer:
 
     A drawing is near enough to a sign if its cosine to the examples' mean direction is above that of half of the
     digits to the mean of five of their own class. What the detector accepts must also be nearer to the sign than to
-    any class of digits, by `MARGIN`. The threshold is from digits alone; the layer, the quantile and the margin were
-    chosen with ten signs and validation digits in view.
+    any class of digits, by `MARGIN`.
 
     transform : the fitted detector's of the layer; features : of digits that the network was not trained on,
     (n, d); labels : theirs, (n,).
@@ -69,17 +68,14 @@ def read_signs(sent, width):
         if not isinstance(sign, dict) or set(sign) != {"name", "examples"}:
             raise BadImage('each sign is {"name": ..., "examples": [...]}')
         name, examples = sign["name"], sign["examples"]
-        if not isinstance(name, str) or not 0 < len(name.strip()) <= len(name) <= MAX_NAME:
-            raise BadImage(f"a sign's name has 1 to {MAX_NAME} letters")
-        if name in signs:
-            raise BadImage("two signs have the same name")
+        if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME or name in signs:
+            raise BadImage(f"a sign's name has 1 to {MAX_NAME} letters, and no two signs have the same name")
         if not isinstance(examples, list) or not 0 < len(examples) <= MAX_EXAMPLES:
             raise BadImage(f"a sign has 1 to {MAX_EXAMPLES} examples")
-        if any(not isinstance(row, list) or len(row) != width for row in examples):
-            raise BadImage(f"an example is a list of {width} numbers")
-        values = [value for row in examples for value in row]
-        if any(type(value) not in (int, float) or not -1 <= value <= 1 for value in values):
-            raise BadImage("an example's numbers are from -1 to 1")
+        if any(not isinstance(row, list) or len(row) != width for row in examples) or not all(
+            type(value) in (int, float) and -1 <= value <= 1 for row in examples for value in row
+        ):
+            raise BadImage(f"an example is a list of {width} numbers from -1 to 1")
         if any(sum(value * value for value in row) < LEAST_SQUARE for row in examples):
             raise BadImage("an example has no direction: its numbers are all 0, or nearly")
         signs[name] = examples
