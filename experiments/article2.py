@@ -190,7 +190,7 @@ def draw(settings, data=None):
     rows = [rng.permutation(np.flatnonzero(y == number)) for number in [*references, *new_classes]]
     new = [x[rows[-2][n_train + n_val :]], x[rows[-1]]]
     if settings["split"] == "test":
-        x_test, y_test = datasets.read_labelled(settings["dataset"], "t10k", data)
+        x_test, y_test = datasets.read_labelled(settings["dataset"], "test", data)
         new = [x_test[y_test == number] for number in new_classes]
     train, val = [x[row[:n_train]] for row in rows[:-1]], [x[row[n_train:][:n_val]] for row in rows[:-1]]
     sets = {"train": train, "val": val, "known": train[-1:], "normal": [new[0][:n_new]], "anomaly": [new[1][:n_new]]}
@@ -541,7 +541,7 @@ def main():
     parser.add_argument("--faults", choices=["norms", "labels", "both"], help="a control: those of the published code")
     sweep.add_flags(parser)
     args = parser.parse()
-    for record in sweep.run("article2", plan(args), args):
+    for record in sweep.run("experiments.article2", plan(args), args):
         for head, metrics in record["metrics"].get("heads", {"": record["metrics"]}).items():
             values = ", ".join(f"{scorer} {value:.3f}" for scorer, value in metrics["auroc"].items())
             print(f"{' '.join([record['name'], head]).strip()}: AUROC {values}")

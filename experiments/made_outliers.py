@@ -50,7 +50,7 @@ def draw_letters(copies=2, seed=0):
 
 def turned_digits(folder=None):
     """MNIST's test images of 3, 4 and 7, turned by 180 degrees: no longer digits to any reader."""
-    x, y = datasets.load_labelled("mnist", "t10k", folder)
+    x, y = datasets.load_labelled("mnist", "test", folder)
     return x[np.isin(y, UNREADABLE_TURNED), ::-1, ::-1]
 
 

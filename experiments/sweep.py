@@ -22,7 +22,7 @@ from hypersphere.files import make_writable
 ATTEMPTS = 3  # at a sweep whose workers die
 # A trial is one core's work, so that its result depends neither on --jobs nor on the machine's number of cores.
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
-CIFAR10_SPLITS = {"cifar10_sha256": "t10k", "cifar10_train_sha256": "train"}  # settings, and what they are of
+CIFAR10_SPLITS = {"cifar10_sha256": "test", "cifar10_train_sha256": "train"}  # settings, and what they are of
 IN_A_CLONE = "start it in a clone, with PYTHONPATH=."
 
 

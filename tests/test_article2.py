@@ -48,8 +48,8 @@ def test_a_draw_follows_the_protocol():
     np.testing.assert_array_equal(own, np.array([0, 1, 2, 3, 4, 5, 6, 8, 7])[labels["train"]])
     np.testing.assert_array_equal(np.bincount(labels["train"]), [1000] * 9)
     np.testing.assert_array_equal(images["known"], images["train"][own == 7])
-    assert set(original_labels(images["normal"], "t10k")) == {7}
-    assert set(original_labels(images["anomaly"], "t10k")) == {9}
+    assert set(original_labels(images["normal"], "test")) == {7}
+    assert set(original_labels(images["anomaly"], "test")) == {9}
     assert not {image.tobytes() for image in images["train"]} & {image.tobytes() for image in images["val"]}
 
 

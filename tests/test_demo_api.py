@@ -359,7 +359,7 @@ def test_posted_pictures_are_taken_for_what_they_are(predictor):
     """The real detector: digits are named and accepted, clothes rejected; posted light on dark and dark on light."""
     client = create_app(predictor).test_client()
     _, _, (x, y) = datasets.load_mnist()
-    clothes, _ = datasets.load_labelled("fashion-mnist", "t10k")
+    clothes, _ = datasets.load_labelled("fashion-mnist", "test")
     for picture in [enlarged, lambda image: inverted(enlarged(image))]:
         sent = [client.post("/api/predict", data=saved(picture(image))).json for image in x[:100, ..., 0]]
         assert np.mean([answer["digit"] == label for answer, label in zip(sent, y, strict=False)]) >= 0.97

@@ -1,1 +1,0 @@
-"""Records to tables and figures; `python -m experiments.report` puts them into the pages."""
