@@ -9,7 +9,6 @@ from matplotlib import patheffects
 from common.cli import in_notebook
 from hypersphere.files import replacing
 
-# Ten colours chosen to be told apart with colour-blindness too.
 DIGIT_COLORS = plt.style.library["petroff10"]["axes.prop_cycle"].by_key()["color"]
 WHITE_OUTLINE = [patheffects.withStroke(linewidth=3, foreground="white")]
 

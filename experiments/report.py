@@ -44,23 +44,17 @@ def made_by_studies(what, records):
     return made
 
 
-def tables_of(records):
-    """Every table that the records allow, {marker: Markdown}, that of both articles first."""
-    return summary(records) | made_by_studies("tables", records)
-
-
-def summary(records):
-    """The main numbers of both articles beside ours, {"summary": Markdown}."""
-    rows, captions, used = [], [], []
+def all_tables(records):
+    """Every table that the records allow, {marker: Markdown}; "summary" has the main numbers of both articles."""
+    made, rows, captions, used = {}, [], [], []
     for study in ["article1", "article2"]:
         if records[study]:
-            more, caption, of_study = STUDIES[study].summary_rows(records[study])
-            rows, used = rows + more, used + of_study
-            captions.append(caption)
-    if not rows:
-        return {}
-    caption = tables.caption(used, "; ".join(captions), cifar10=True)
-    return {"summary": tables.below(tables.markdown(["", "article", "ours"], rows), caption)}
+            found = STUDIES[study].summary_rows(records[study])
+            rows, captions, used = rows + found[0], [*captions, found[1]], used + found[2]
+    if rows:
+        caption = tables.caption(used, "; ".join(captions), cifar10=True)
+        made["summary"] = tables.below(tables.markdown(["", "article", "ours"], rows), caption)
+    return made | made_by_studies("tables", records)
 
 
 def fill_in(text, page, made):
@@ -89,17 +83,14 @@ def draw(records, folder):
 
 
 def show(folder, last_run):
-    """Print the tables of the records in a folder, and write their CSV files and figures.
-
-    last_run : of the scripts' last run alone.
-    """
+    """Print the tables of the records in a folder, or of the scripts' last run alone; write CSV files and figures."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; name the results/ of a run")
     if last_run:
         records = {study: [] for study in STUDIES} | {"article1": article1.load_scripts(folder)}
     else:
         records = load(folder)
-    made = tables_of(records)
+    made = all_tables(records)
     if not made:
         raise InputError(f"{folder}: no records; run {'the scripts' if last_run else 'a study'} first")
     for name, table in made.items():
@@ -127,7 +118,7 @@ def main():
         show(args.results or RESULTS, args.last_run)
         return
     records = load(RESULTS)
-    made = tables_of(records)
+    made = all_tables(records)
     texts = {RESULTS / name: text for name, text in made_by_studies("csvs", records).items()}
     for path in [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]:
         texts[path] = fill_in(path.read_text(encoding="utf-8"), path.name, made)

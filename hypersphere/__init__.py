@@ -8,16 +8,8 @@ The first line loads Keras, on whichever backend it is set to; the second does n
 
 import importlib
 
-MODULES = {
-    "AdaCos": "heads",
-    "ArcFace": "heads",
-    "CosFace": "heads",
-    "L2Softmax": "heads",
-    "SubClusterAdaCos": "heads",
-    "MetricModel": "model",
-    "Enrolment": "enrolment",
-    "LayeredDetector": "detectors",
-}
+MODULES = dict.fromkeys(["AdaCos", "ArcFace", "CosFace", "L2Softmax", "SubClusterAdaCos"], "heads")
+MODULES |= {"MetricModel": "model", "Enrolment": "enrolment", "LayeredDetector": "detectors"}
 __all__ = list(MODULES)
 
 

@@ -117,7 +117,7 @@ def few_shot(train, known, new, n_examples, choices, seed):
     """
     rng, accuracy = np.random.default_rng(seed), {}
     enrolled = Enrolment().fit(*train)
-    to_known = {split: enrolled.cosines(x).max(axis=1) for split, x in [("known", known[0]), ("new", new[0])]}
+    known_to_known, new_to_known = (enrolled.cosines(x).max(axis=1) for x in [known[0], new[0]])
     known_right = enrolled.predict(known[0]) == known[1]
     members = [np.flatnonzero(new[1] == label) for label in np.unique(new[1])]
     for count in n_examples:
@@ -126,11 +126,10 @@ def few_shot(train, known, new, n_examples, choices, seed):
             rows = np.concatenate([rng.choice(rows_of_class, count, replace=False) for rows_of_class in members])
             others = np.setdiff1d(np.arange(len(new[1])), rows)
             enrolled = Enrolment().fit(new[0][rows], new[1][rows])
-            cosines = enrolled.cosines(new[0])
-            right = enrolled.classes_[cosines.argmax(axis=1)] == new[1]
-            still_right = known_right & ~(enrolled.cosines(known[0]).max(axis=1) > to_known["known"])
-            nearer = cosines.max(axis=1) > to_known["new"]
-            both = np.concatenate([still_right, (right & nearer)[others]])
+            right = enrolled.predict(new[0]) == new[1]
+            known_to_new, new_to_new = (enrolled.cosines(x).max(axis=1) for x in [known[0], new[0]])
+            still_right = known_right & ~(known_to_new > known_to_known)
+            both = np.concatenate([still_right, (right & (new_to_new > new_to_known))[others]])
             found.append([right[others].mean(), both.mean()])
         among_new, among_all = (float(np.mean(shares)) for shares in zip(*found, strict=True))
         accuracy[str(count)] = {"new": among_new, "all": among_all}

@@ -19,7 +19,7 @@ register = keras.saving.register_keras_serializable(package="hypersphere")
 
 
 class Head(keras.layers.Layer):
-    """What the heads share: a kernel, and logits that training leaves as they are.
+    """What the heads share: a kernel, and logits, (n, num_classes), of embeddings, (n, d), that training leaves alone.
 
     A head computes in float32 unless `dtype` says otherwise, under a policy of mixed precision too: a cosine near 1 has
     no digits left in bfloat16.
@@ -83,7 +83,6 @@ class L2Softmax(Head):
         self.bias = self.add_weight(name="bias", shape=(self.num_classes,), initializer="zeros")
 
     def call(self, embedding):
-        """Logits, (n, num_classes), of embeddings, (n, d)."""
         return ops.matmul(self.alpha * unit(embedding), self.kernel) + self.bias
 
 
@@ -101,7 +100,6 @@ class MarginHead(Head):
         return super().get_config() | {"scale": self.scale, "margin": self.margin}
 
     def call(self, embedding):
-        """Logits, (n, num_classes), of embeddings, (n, d)."""
         return self.scale * self.cosines(embedding)
 
     def training_logits(self, logits, right):
@@ -173,7 +171,6 @@ class AdaCos(Head):
             self.scale = self.add_weight(name="scale", shape=(), initializer=start, trainable=False, aggregation="mean")
 
     def call(self, embedding):
-        """Logits, (n, num_classes), of embeddings, (n, d)."""
         return self.current_scale() * self.cosines(embedding)
 
     def current_scale(self):
@@ -220,7 +217,6 @@ class SubClusterAdaCos(Head):
         self.add_kernel(input_shape[-1], self.num_classes * self.num_centers)
 
     def call(self, embedding):
-        """Logits, (n, num_classes), of embeddings, (n, d)."""
         cosine = ops.reshape(self.cosines(embedding), (-1, self.num_classes, self.num_centers))
         return ops.logsumexp(self.scale * cosine, axis=-1)
 

@@ -17,10 +17,9 @@ def unit(x, axis=-1):
 
 @keras.saving.register_keras_serializable(package="hypersphere")
 def l2_constrain(x, alpha):
-    """Put each row on the sphere of radius alpha: (n, d) to (n, d), row norms alpha.
+    """Put each row on the sphere of radius alpha: (n, d) to (n, d), row norms alpha; zeros as `unit` has it.
 
-    A named, registered function, so that a `Lambda` layer around it loads with Keras's safe mode
-    on. A row of zeros stays zero: its norm is bounded below, and so is the gradient there.
+    A named, registered function, so that a `Lambda` layer around it loads with Keras's safe mode on.
     Source: Ranjan, Castillo, Chellappa 2017, https://arxiv.org/abs/1703.09507
     """
     return alpha * unit(x)

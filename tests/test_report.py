@@ -37,11 +37,11 @@ def test_committed_records_are_complete():
 
 
 def test_a_changed_record_changes_its_tables():
-    before = report.tables_of(RECORDS)
+    before = report.all_tables(RECORDS)
     changed = json.loads(json.dumps(RECORDS))
     chosen = next(line for line in changed["article1"] if line["name"].startswith("seed"))
     chosen["metrics"]["cnn"]["accuracy"]["test"] -= 0.01
-    after = report.tables_of(changed)
+    after = report.all_tables(changed)
     assert {name for name in before if before[name] != after[name]} == {"accuracy", "summary"}
 
 
