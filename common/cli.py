@@ -16,7 +16,6 @@ from hypersphere.errors import InputError
 from hypersphere.files import make_writable
 
 PROJECT = Path(__file__).resolve().parent.parent  # the clone, where the scripts are
-FOLDERS = ["models", "figures", "results"]
 MENDABLE = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES}  # by the user: a full or read-only disk
 
 
@@ -38,10 +37,9 @@ def start(keras=True):
     if not in_notebook():
         os.environ.setdefault("MPLBACKEND", "agg")  # files only: no display is needed
     if keras:
-        if os.environ.setdefault("KERAS_BACKEND", "tensorflow") != "tensorflow":
-            sys.stderr.write(
-                f"error: KERAS_BACKEND={os.environ['KERAS_BACKEND']}: the scripts need TensorFlow; unset it\n"
-            )
+        backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+        if backend != "tensorflow":
+            sys.stderr.write(f"error: KERAS_BACKEND={backend}: the scripts need TensorFlow; unset it\n")
             sys.exit(2)
         with contextlib.nullcontext() if os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0" else _silent_stderr():
             import keras
@@ -75,8 +73,8 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, docstring, out=PROJECT):
-        as_written = argparse.RawDescriptionHelpFormatter
-        super().__init__(description=docstring, formatter_class=as_written, allow_abbrev=False)
+        options = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+        super().__init__(description=docstring, **options)
         self.out = out
 
     def error(self, message):
@@ -96,7 +94,7 @@ class Parser(argparse.ArgumentParser):
         if not in_notebook():
             install_error_hook(args.debug)
         args.out = args.out or (PROJECT / "runs" / "smoke" if args.smoke else self.out)
-        for name in FOLDERS:
+        for name in ["models", "figures", "results"]:
             make_writable(args.out / name)
         return args
 
@@ -120,9 +118,7 @@ def _number(kind, fits, words):
 
 
 positive_int = _number(int, lambda value: value >= 1, "whole number of at least 1")
-seed_number = _number(
-    int, lambda value: 0 <= value < 2**31, f"whole number from 0 to {2**31 - 1}"
-)  # as NumPy takes one
+seed_number = _number(int, lambda value: 0 <= value < 2**31, f"whole number from 0 to {2**31 - 1}")  # as NumPy's
 positive_float = _number(float, lambda value: 0 < value < math.inf, "number above 0")
 non_negative_float = _number(float, lambda value: 0 <= value < math.inf, "number of at least 0")
 

@@ -1,4 +1,6 @@
-"""Figures. Functions that draw into an `ax` leave saving to the caller."""
+"""Figures."""
+
+import math
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,10 +31,8 @@ def learning_curves(histories):
         for (name, history), color in zip(histories.items(), DIGIT_COLORS, strict=False):
             epochs = np.arange(1, len(history) + 1)
             for key, label, width in [(metric, "training", 1), (f"val_{metric}", "validation", 2.6)]:
-                values = [row[key] for row in history]
-                ax.plot(
-                    epochs, values, "o-", color=color, linewidth=width, markersize=2 + width, label=f"{name}, {label}"
-                )
+                style = {"color": color, "linewidth": width, "markersize": 2 + width}
+                ax.plot(epochs, [row[key] for row in history], "o-", label=f"{name}, {label}", **style)
         ax.set(xlabel="epoch", ylabel=metric)
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.grid(alpha=0.3)
@@ -53,30 +53,16 @@ def draw_image(ax, image, caption):
     ax.set_title(caption, fontsize=8, pad=2)
 
 
-def image_grid(images, titles, title, columns=12):
-    """A grid of images, each under its own title; images : (n, 28, 28, 1); says so if there is none."""
-    rows = max(1, -(-len(images) // columns))
-    size = (columns * 0.85, rows * 1.1 + 0.6)
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
-    for ax in axes.flat:
-        ax.axis("off")
-    for ax, image, caption in zip(axes.flat, images, titles, strict=False):
-        draw_image(ax, image, caption)
-    figure.suptitle(title if len(images) else f"{title}: none")
-    return figure
-
-
 def rows_of_images(rows, title):
     """A row of images a name, each image under its caption; rows : {name: [(image, caption), ...]}."""
     columns = max(map(len, rows.values()), default=0) or 1
     size = (columns * 0.85 + 2.2, len(rows) * 1.1 + 0.6)
     figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False, layout="constrained")
     for row_axes, (name, images) in zip(axes, rows.items(), strict=True):
-        row_axes[0].text(
-            -0.15, 0.5, name.replace(": ", ":\n"), transform=row_axes[0].transAxes, ha="right", va="center"
-        )
+        place = {"transform": row_axes[0].transAxes, "va": "center"}
+        row_axes[0].text(-0.15, 0.5, name.replace(": ", ":\n"), ha="right", **place)
         if not images:
-            row_axes[0].text(0, 0.5, "none", transform=row_axes[0].transAxes, va="center")
+            row_axes[0].text(0, 0.5, "none", **place)
         for ax in row_axes:
             ax.axis("off")
         for ax, (image, caption) in zip(row_axes, images, strict=False):
@@ -86,13 +72,23 @@ def rows_of_images(rows, title):
 
 
 def misclassified(x, label, prediction, title):
-    """The wrong answers, each titled "predicted, right"; the first 120 of them if there are more."""
+    """The wrong answers, at most 120, each under "predicted, not right"; x : (n, 28, 28, 1); label, prediction : (n,).
+
+    Says so if there is none.
+    """
     wrong = np.flatnonzero(label != prediction)[:120]
-    return image_grid(x[wrong], [f"{prediction[i]}, not {label[i]}" for i in wrong], title)
+    rows = max(1, math.ceil(len(wrong) / 12))
+    figure, axes = plt.subplots(rows, 12, figsize=(10.2, rows * 1.1 + 0.6), squeeze=False, layout="constrained")
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, i in zip(axes.flat, wrong, strict=False):
+        draw_image(ax, x[i], f"{prediction[i]}, not {label[i]}")
+    figure.suptitle(title if len(wrong) else f"{title}: none")
+    return figure
 
 
 def digit_map(ax, points, label, title):
-    """A 2-d map, (n, 2), a colour a digit, each digit named at the median of its points; returns ax."""
+    """A 2-d map, (n, 2), a colour a digit, each digit named at the median of its points."""
     size = np.clip(30_000 / len(points), 3, 20)
     ax.scatter(*points.T, c=[DIGIT_COLORS[digit] for digit in label], s=size, alpha=0.6, linewidths=0)
     for digit in np.unique(label):
@@ -100,11 +96,10 @@ def digit_map(ax, points, label, title):
         ax.text(*center, str(digit), fontsize=15, weight="bold", ha="center", va="center", path_effects=WHITE_OUTLINE)
     ax.set(title=title, xlabel="t-SNE dimension 1", ylabel="t-SNE dimension 2", xticks=[], yticks=[])
     ax.set_aspect("equal", adjustable="datalim")
-    return ax
 
 
 def score_histograms(ax, scores, thresholds, title):
-    """Histograms of novelty scores on a logarithmic axis; scores, thresholds : {name: values}; returns ax."""
+    """Histograms of novelty scores on a logarithmic axis; scores, thresholds : {name: values}."""
     low = min(values.min() for values in scores.values())
     high = np.quantile(np.concatenate(list(scores.values())), 0.999)
     bins = np.geomspace(low, high, 80)
@@ -117,17 +112,14 @@ def score_histograms(ax, scores, thresholds, title):
     ax.xaxis.set_major_formatter("{x:g}")
     ax.xaxis.set_minor_formatter("{x:g}")
     ax.legend(fontsize=8)
-    return ax
 
 
 def roc_curves(ax, curves, title):
-    """ROC curves; curves : {name: (false positive rates, true positive rates)}; returns ax."""
-    for (name, (false_positive_rate, true_positive_rate)), style in zip(
-        curves.items(), ["-", "--", "-.", ":"] * len(curves), strict=False
-    ):
+    """ROC curves; curves : {name: (false positive rates, true positive rates)}."""
+    styles = ["-", "--", "-.", ":"] * len(curves)
+    for (name, (false_positive_rate, true_positive_rate)), style in zip(curves.items(), styles, strict=False):
         ax.plot(100 * false_positive_rate, 100 * true_positive_rate, style, linewidth=2, label=name)
     ax.set(xscale="log", xlim=(0.01, 100), ylim=(0, 102), title=title)
     ax.set(xlabel="MNIST test images rejected, %", ylabel="images of the other set rejected, %")
     ax.xaxis.set_major_formatter("{x:g}")
     ax.grid(alpha=0.3)
-    return ax

@@ -16,10 +16,10 @@ import sys
 import time
 from pathlib import Path
 
+from common.cli import PROJECT
 from hypersphere.errors import InputError
 from hypersphere.files import cannot_write, replacing
 
-PROJECT = Path(__file__).resolve().parent.parent
 # Every package that decides a number: networks, neighbours, maps, outlier images.
 PACKAGES = ["tensorflow", "tensorflow-cpu", "keras", "scikit-learn", "numpy", "scipy", "pillow", "matplotlib", "skops"]
 
@@ -37,7 +37,7 @@ def new_record(name, settings, metrics, started, **more):
         "peak_memory_mb": peak_memory_mb(),
         "versions": versions(),
         "revision": revision(),
-        "machine": machine(),
+        "machine": {"cpu": _cpu_name(), "cores": os.cpu_count(), "system": platform.system()},
     } | more
 
 
@@ -107,11 +107,6 @@ def revision():
             changed = subprocess.check_output(["git", "status", "--porcelain", "-uno", "--", "*.py"], **git)
             return head.strip() + "+" * bool(changed)
     return None
-
-
-def machine():
-    """The processor's name, the number of cores and the system."""
-    return {"cpu": _cpu_name(), "cores": os.cpu_count(), "system": platform.system()}
 
 
 def _cpu_name():

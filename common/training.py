@@ -63,13 +63,13 @@ class EpochClock(keras.callbacks.Callback):
         self.line.update()
 
 
-def compile_for_logits(network, optimizer, loss=None):
-    """Compile a network whose outputs are logits; loss : by default the cross-entropy of labels, (n,).
+def compile_for_logits(network, optimizer):
+    """Compile a network whose outputs are logits for the cross-entropy of labels, (n,).
 
     The softmax is part of the loss, where it cannot saturate. Without XLA, under which a label that is out of range
     raises no error.
     """
-    loss = loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     options = {"steps_per_execution": STEPS_PER_EXECUTION, "jit_compile": False}
     network.compile(optimizer, loss=loss, metrics=["accuracy"], **options)
 

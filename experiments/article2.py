@@ -120,7 +120,7 @@ def choose_backbone(args):
     if use != "fine-tuned" and (args.references == "none" or args.faults):
         raise InputError(f"--use {use}: not with --references none or --faults; give --use fine-tuned")
     network = mobilenet.mobilenetv2(width, size, weights)
-    sha256 = "" if weights == "none" else mobilenet.weights_sha256(network)
+    sha256 = "" if weights == "none" else training.network_key(network)
     recipe = RECIPE | {"width": width, "size": size, "epochs": EPOCHS[use], "rate": 1e-3, "mirror": use != "frozen"}
     return {"backbone": "mobilenetv2", "use": use, "weights": weights, "weights_sha256": sha256, "recipe": recipe}
 

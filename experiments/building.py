@@ -116,10 +116,8 @@ def build(recipe, image_shape, n_classes, seed, head=None):
     head : a function of the number of classes and a kernel initializer that gives a head; by default a Dense layer, on
     the sphere of radius alpha if the recipe has one.
     """
-    penalty, seeds = (
-        keras.regularizers.L2(recipe.weight_decay) if recipe.optimizer == "sgd" else None,
-        layer_seeds(seed),
-    )
+    penalty = keras.regularizers.L2(recipe.weight_decay) if recipe.optimizer == "sgd" else None
+    seeds = layer_seeds(seed)
     on_sphere = recipe.alpha is not None and head is None
     image = keras.Input(image_shape, name="image")
     options = {"filters": [recipe.width, 2 * recipe.width, 4 * recipe.width], "units": 64, "penalty": penalty}
@@ -145,18 +143,15 @@ def with_head(encoder, head):
     return MetricModel(encoder, head) if isinstance(head, heads.Head) else keras.Sequential([encoder, head])
 
 
-def optimizer_of(recipe, n_images):
-    """The recipe's optimizer for a training on so many images."""
-    rate = training.one_cycle(recipe.learning_rate, recipe.epochs * math.ceil(n_images / recipe.batch_size))
-    if recipe.optimizer == "sgd":
-        return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
-    return keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
-
-
 def train(recipe, x, y, seed, precision="float32", head=None):
     """A network trained on images, (n, h, w, c), and labels, (n,) from 0; it and each epoch's loss."""
     keras.config.set_dtype_policy(training.POLICIES[precision])
     training_network, network = build(recipe, x.shape[1:], int(y.max()) + 1, seed, head)
-    training.compile_for_logits(training_network, optimizer_of(recipe, len(x)))
+    rate = training.one_cycle(recipe.learning_rate, recipe.epochs * math.ceil(len(x) / recipe.batch_size))
+    if recipe.optimizer == "sgd":
+        optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
+    else:
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
+    training.compile_for_logits(training_network, optimizer)
     rows = training.fit(training_network, (x, y), epochs=recipe.epochs, batch_size=recipe.batch_size, seed=seed)
     return training.in_float32(network), [row["loss"] for row in rows]

@@ -51,9 +51,8 @@ def connect(address):
 
         client = distributed.Client(address, timeout=10)
     except (ImportError, OSError, ValueError) as error:
-        raise InputError(
-            f"--dask {address}: no Dask, or no scheduler answers ({error}); see docs/extending.md"
-        ) from None
+        words = f"no Dask, or no scheduler answers ({error}); see docs/extending.md"
+        raise InputError(f"--dask {address}: {words}") from None
     problem = None
     try:
         if set(client.nthreads().values()) != {1}:
@@ -64,9 +63,8 @@ def connect(address):
         problem = f"the scheduler or a worker cannot load this project ({error})"
     if problem:
         client.close()
-        raise InputError(
-            f"--dask {address}: {problem}; start workers in a clone: PYTHONPATH=. dask worker {address} --nthreads 1"
-        )
+        remedy = f"start workers in a clone: PYTHONPATH=. dask worker {address} --nthreads 1"
+        raise InputError(f"--dask {address}: {problem}; {remedy}")
     return client
 
 

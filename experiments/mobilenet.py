@@ -1,6 +1,5 @@
 """MobileNetV2 from ImageNet weights: to be trained whole, its upper blocks alone, or not at all."""
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -26,19 +25,11 @@ def mobilenetv2(width, size, weights):
         return keras.applications.MobileNetV2(**options, weights=None if weights == "none" else weights)
     except Exception as error:  # Keras's download raises bare Exceptions, its reader many kinds
         if weights != "imagenet":
-            raise InputError(
-                f"{weights}: no weights of MobileNetV2 of width {width}; give the --width it has"
-            ) from None
+            words = f"no weights of MobileNetV2 of width {width}; give the --width it has"
+            raise InputError(f"{weights}: {words}") from None
         folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
-        raise InputError(
-            f"the ImageNet weights could not be downloaded ({error}): run again with a network, or put "
-            f"{file} into {folder}, or name a copy of it with --weights"
-        ) from None
-
-
-def weights_sha256(network):
-    """SHA-256 of a network's tensors, in order, which tells weights apart whatever file they come from."""
-    return hashlib.sha256(b"".join(tensor.tobytes() for tensor in network.get_weights())).hexdigest()
+        remedy = f"run again with a network, or put {file} into {folder}, or name a copy of it with --weights"
+        raise InputError(f"the ImageNet weights could not be downloaded ({error}): {remedy}") from None
 
 
 def for_mobilenet(image, size):
@@ -46,16 +37,6 @@ def for_mobilenet(image, size):
     # Not the layer Resizing: a network with it, called without `training=False`, runs in training mode.
     x = keras.ops.image.resize(2 * image - 1, (size, size))
     return keras.layers.Concatenate()([x, x, x]) if image.shape[-1] == 1 else x
-
-
-def follow_the_data(network):
-    """Let a network's batch normalisation keep pace with a short training: momentum 0.9.
-
-    At Keras's 0.999, a few hundred steps leave the moving statistics of the old data.
-    """
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.9
 
 
 def lower_part(image, network, size, use):
@@ -78,7 +59,9 @@ def embedding(x, seeds, network, size, use):
     if use in ("frozen", "features"):
         initializer = keras.initializers.GlorotUniform(next(seeds))
         return keras.layers.Dense(256, kernel_initializer=initializer, dtype="float32", name="embedding")(x)
-    follow_the_data(network)
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.9  # at Keras's 0.999, a few hundred steps leave the old data's moving statistics
     if use == "upper-blocks":
         x = keras.Model(network.get_layer("block_12_add").output, network.output)(x)
     else:

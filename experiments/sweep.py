@@ -23,17 +23,12 @@ ATTEMPTS = 3  # at a sweep whose workers die
 # A trial is one core's work, so that its result depends neither on --jobs nor on the machine's number of cores.
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 CIFAR10_SPLITS = {"cifar10_sha256": "test", "cifar10_train_sha256": "train"}  # settings, and what they are of
-IN_A_CLONE = "start it in a clone, with PYTHONPATH=."
 
 
 def add_flags(parser):
     """The flags of every sweep: --precision, --jobs and --dask."""
-    parser.add_argument(
-        "--precision",
-        choices=list(training.POLICIES),
-        default="float32",
-        help="of the convolutions in training, %(default)s",
-    )
+    words = "of the convolutions in training, %(default)s"
+    parser.add_argument("--precision", choices=list(training.POLICIES), default="float32", help=words)
     parser.add_argument("--jobs", type=cli.positive_int, default=min(os.cpu_count(), 4), help="at a time, %(default)s")
     parser.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler, whose workers run the trials instead")
 
@@ -48,6 +43,8 @@ def run(module, trials, args):
     study = module.rpartition(".")[2]
     path, models = args.out / "results" / f"{study}.jsonl", args.out / "models" / study
     make_writable(models)
+    # Not imported above: the cluster's module imports this one.
+    runner = importlib.import_module("experiments.cluster").run if args.dask else _on_this_machine
     for _ in range(ATTEMPTS):
         done = finished(path, trials)
         todo = {name: settings for name, settings in trials.items() if name not in done}
@@ -56,10 +53,8 @@ def run(module, trials, args):
         where = f"on {args.dask}" if args.dask else f"{args.jobs} at a time"
         print(f"{len(trials)} trials, {len(todo)} of them to run, {where}; their records: {path}", flush=True)
         try:
-            with (
-                cli.progress(len(todo), "trial", study) as line,
-                contextlib.closing(_ended(module, todo, args, models)) as ended,
-            ):
+            running = contextlib.closing(runner(module, todo, args, models))
+            with cli.progress(len(todo), "trial", study) as line, running as ended:
                 for record in ended:
                     records.append_record(path, record)
                     line.set_postfix_str(record["name"], refresh=False)
@@ -70,15 +65,6 @@ def run(module, trials, args):
     if len(done) < len(trials):
         raise InputError(f"workers were killed {ATTEMPTS} times: give fewer --jobs, or this machine more memory")
     return [done[name] for name in trials]
-
-
-def _ended(module, todo, args, models):
-    """The records of trials, as they end, on this machine or on a Dask cluster."""
-    if not args.dask:
-        return _on_this_machine(module, todo, args, models)
-    from experiments import cluster  # here and not above: it imports this module
-
-    return cluster.run(module, todo, args, models)
 
 
 def finished(path, trials):

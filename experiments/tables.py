@@ -14,6 +14,7 @@ CIFAR10_JPEG_COPY = "4031d37f75019b03cd2c6e0837a85e5935f31d6a5050a8d117ad746543e
 CIFAR10_OFFICIAL_TRAINING = "a0181da372c0d63a5920fdbea2ec3f83ecbc552d378218e1cb473cf634941a3b"
 # Settings that may differ within a mean: the repeats, and what a table's caption names or shows as a missing row.
 FREE = {"seed", "precision", "input_space", "maps"}
+VERSIONS = ["python", "tensorflow", "tensorflow-cpu", "keras", "scikit-learn"]  # those that a caption names
 
 
 def markdown(header, rows):
@@ -82,14 +83,13 @@ def require_alike(records, free=(), repeats=True):
     for record in others:
         settings = [dict(leaves(r["settings"] | {"flags": r.get("flags", {})})) for r in (first, record)]
         for path in settings[0] | settings[1]:
-            values = [of.get(path) for of in settings]
-            if path[0] == "flags" and not all(path[1] in of.get("flags", {}) for of in (first, record)):
+            values = [one.get(path) for one in settings]
+            if path[0] == "flags" and not all(path[1] in r.get("flags", {}) for r in (first, record)):
                 continue  # a script that one of them did not run
             if values[0] != values[1] and path[-1] not in FREE and not {path[0], path[-1]} & set(free):
-                raise InputError(
-                    f"records {first['name']} and {record['name']}: {'.'.join(path)} is {values[0]} in one and "
-                    f"{values[1]} in the other; they do not belong into one table: keep them in different files"
-                )
+                words = f"{'.'.join(path)} is {values[0]} in one and {values[1]} in the other"
+                remedy = "they do not belong into one table: keep them in different files"
+                raise InputError(f"records {first['name']} and {record['name']}: {words}; {remedy}")
     if repeats:
         seed, count = Counter(record["settings"]["seed"] for record in records).most_common(1)[0]
         if count > 1:
@@ -110,7 +110,8 @@ def caption(records, n=None, unit="seed", cifar10=False, versions=False):
         copies = [record["settings"][key] for record in records for key in keys if key in record["settings"]]
         parts += [f"CIFAR-10: {_named(_cifar10_words(copy) for copy in copies)}"] if copies else []
     if versions:
-        parts += [_named(_version_words(record["versions"]) for record in records)]
+        words = [[f"{name} {value}" for name, value in r["versions"].items() if name in VERSIONS] for r in records]
+        parts += [_named(map(", ".join, words))]
     if any(record["settings"].get("smoke") for record in records):
         parts += ["a smoke run: a slice of the data"]
     return f"*{'; '.join(filter(None, parts))}*"
@@ -140,11 +141,6 @@ def _cifar10_words(sha256):
     return known.get(sha256, f"not the JPEG copy (SHA-256 {sha256[:8]})")
 
 
-def _version_words(versions):
-    packages = ["python", "tensorflow", "tensorflow-cpu", "keras", "scikit-learn", "scikit-learn-intelex"]
-    return ", ".join(f"{package} {versions[package]}" for package in packages if package in versions)
-
-
 def holm(p_values):
     """Holm's correction of p-values for their number: sorted, times m, m - 1, ..., never falling."""
     order = np.argsort(p_values)
@@ -168,10 +164,10 @@ def one_difference(difference):
 def contrasts_table(found, group, measure, repeats):
     """The Markdown of contrasts, [(title, name of the group, `one_difference`), ...], Holm's correction over all."""
     rows = []
-    corrected = holm([of["wilcoxon_p"] for *_, of in found])
-    for (title, name, of), p_value in zip(found, corrected, strict=True):
-        mean, half = of["mean_difference"], of["half_width_95"]
+    corrected = holm([row["wilcoxon_p"] for *_, row in found])
+    for (title, name, row), p_value in zip(found, corrected, strict=True):
+        mean, half = row["mean_difference"], row["half_width_95"]
         interval = f"{mean - half:+.3f} to {mean + half:+.3f}"
-        rows.append([title, name, f"{mean:+.3f}", interval, f"{of['seeds_higher']} of {of['n']}", f"{p_value:.3f}"])
+        rows.append([title, name, f"{mean:+.3f}", interval, f"{row['seeds_higher']} of {row['n']}", f"{p_value:.3f}"])
     header = ["planned contrast", group, f"difference of {measure}", "95 % interval", f"{repeats} higher", "p, Holm"]
     return markdown(header, rows)

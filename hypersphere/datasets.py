@@ -1,8 +1,7 @@
 """The data sets: MNIST, Fashion-MNIST and CIFAR-10.
 
-Images leave this module as float32 in [0, 1], or as bytes where the name says `read`. A data set
-is looked for in the folder that is named, as an argument or in the variable HYPERSPHERE_DATA, and then
-in the clone's own `data/`, if this is a clone.
+Images leave this module as float32 in [0, 1], or as bytes where the name says `read`. A data set is looked for in the
+folder that is named, as an argument or in the variable HYPERSPHERE_DATA, and then in a clone's own `data/`.
 """
 
 import gzip
@@ -40,12 +39,9 @@ CIFAR10_FILES = [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"
 CIFAR10_RECORD = 1 + 3 * 32 * 32  # a label byte, then the red, green and blue planes
 CIFAR10_RECORDS = 10_000  # in each file
 
-CLOTHES = "T-shirt/top, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot"
-CLASS_NAMES = {
-    "mnist": list("0123456789"),
-    "fashion-mnist": CLOTHES.split(", "),
-    "cifar10": ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
-}
+CLOTHES = ["T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"]
+OBJECTS = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+CLASS_NAMES = {"mnist": list("0123456789"), "fashion-mnist": CLOTHES, "cifar10": OBJECTS}
 
 N_TRAIN = 50_000  # of MNIST's 60,000 training images; the last 10,000 validate
 SMOKE = {"train": 2_000, "val": 500, "test": 500}
@@ -204,10 +200,9 @@ def download_cifar10(folder):
     try:
         unpacked = keras.utils.get_file("cifar-10-binary.tar.gz", CIFAR10_URL, cache_subdir="", **options)
     except Exception as error:  # get_file raises bare Exceptions
-        raise DownloadError(
-            f"CIFAR-10 is not in {folder} and could not be downloaded ({error}): run again with a network, "
-            f"or put the official {CIFAR10_FOLDER}/ there or into another folder that you name"
-        ) from None
+        problem = f"CIFAR-10 is not in {folder} and could not be downloaded ({error})"
+        remedy = f"put the official {CIFAR10_FOLDER}/ there or into another folder that you name"
+        raise DownloadError(f"{problem}: run again with a network, or {remedy}") from None
     finally:
         socket.setdefaulttimeout(previous)
     # Unpacked beside, then renamed: an interrupted extraction is never taken for the data set.

@@ -99,11 +99,9 @@ class LayeredDetector(OutlierMixin, BaseEstimator):
         self.offset_ = ordered[n_rejected - 1] if n_rejected else np.finfo(float).min  # no row scores less
         if not n_rejected:
             needed = math.ceil(5 / 4 * (math.ceil(1 / self.level) - 1))
-            warnings.warn(
-                f"nothing can be rejected at level {self.level} with {len(X)} calibration rows: give at least {needed} "
-                f"as X_calibration, or without it at least {5 * needed} rows to fit",
-                stacklevel=3,
-            )
+            problem = f"nothing can be rejected at level {self.level} with {len(X)} calibration rows"
+            remedy = f"give at least {needed} as X_calibration, or without it at least {5 * needed} rows to fit"
+            warnings.warn(f"{problem}: {remedy}", stacklevel=3)
 
     def layer_scores(self, X):
         """Each layer's novelty score of new rows, (n, d) to (n, number of layers)."""

@@ -1,6 +1,7 @@
 """What detectors look at: the outputs of a network's layers for images."""
 
 import keras
+from keras import ops
 
 BLOCKS = ["block1", "block3"]  # the layers, besides the embedding, that detectors look at
 # What our detector looks at: {layer: (measure, the p-value above which the layer has no say)}. The first block sees
@@ -8,22 +9,14 @@ BLOCKS = ["block1", "block3"]  # the layers, besides the embedding, that detecto
 LAYERS = {"block1": ("lof", 0.05), "block3": ("lof", 1.0), "embedding": ("distance", 1.0)}
 
 
-def channel_statistics(x):
-    """Mean, standard deviation and maximum of each channel: (n, height, width, c) to (n, 3 c)."""
-    ops = keras.ops
+def statistics(network, block):
+    """Mean, standard deviation and maximum of each channel of a layer's output: (n, 3 c) float32."""
+    x = ops.cast(network.get_layer(block).output, "float32")  # (n, height, width, c)
     return ops.concatenate([ops.mean(x, (1, 2)), ops.std(x, (1, 2)), ops.max(x, (1, 2))], axis=1)
 
 
-def statistics(network, block):
-    """`channel_statistics` of a layer's output, in float32."""
-    return channel_statistics(keras.ops.cast(network.get_layer(block).output, "float32"))
-
-
 def feature_model(network):
-    """The network with what detectors look at as its outputs, {name: (n, d) float32}.
-
-    `channel_statistics` of the layers in `BLOCKS`, the "embedding" and the "logits".
-    """
+    """The network with {name: (n, d) float32} as its outputs: `statistics` of `BLOCKS`, "embedding" and "logits"."""
     outputs = {name: statistics(network, name) for name in BLOCKS}
     outputs |= {"embedding": network.get_layer("embedding").output, "logits": network.output}
     return keras.Model(network.input, outputs)

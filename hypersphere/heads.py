@@ -88,10 +88,7 @@ class L2Softmax(Head):
 
 
 class MarginHead(Head):
-    """Cosines times a scale; in training, the right class's cosine is made smaller by a margin.
-
-    A margin of 0 leaves a plain cosine softmax.
-    """
+    """Cosines times a scale; in training, the right class's cosine is made smaller by a margin, which may be 0."""
 
     def __init__(self, num_classes, scale, margin, **kwargs):
         super().__init__(num_classes, **kwargs)

@@ -25,12 +25,6 @@ def to_grey_digit_sizes(images):
     return datasets.to_float(np.stack([to_grey_digit_size(Image.fromarray(image)) for image in images]))
 
 
-def load_grey_cifar10(folder=None):
-    """CIFAR-10's 10,000 test images, grey, resized: (10000, 28, 28, 1) float32 in [0, 1]."""
-    images, _ = datasets.read_cifar10(datasets.find_cifar10(folder) / "test_batch.bin")
-    return to_grey_digit_sizes(images)
-
-
 def load_photograph_patches():
     """Natural images without a download: (660, 28, 28, 1) float32 in [0, 1].
 
@@ -78,9 +72,8 @@ def load_class_folders(folder, n_classes, n_images):
     """
     folders = sorted(path for path in Path(folder).iterdir() if path.is_dir()) if Path(folder).is_dir() else []
     if len(folders) < n_classes:
-        raise InputError(
-            f"{folder}: {len(folders)} classes; give a folder of at least {n_classes} folders, a class each"
-        )
+        remedy = f"give a folder of at least {n_classes} folders, a class each"
+        raise InputError(f"{folder}: {len(folders)} classes; {remedy}")
     classes = [load_image_folder(path) for path in folders]
     for path, images in zip(folders, classes, strict=True):
         if len(images) < n_images:
@@ -98,7 +91,8 @@ def load_far(folder=None, own_folder=None, strict=False, smoke=False):
     sets = {"Fashion-MNIST": datasets.load_labelled("fashion-mnist", "test", folder)[0]}
     missing = ""
     try:
-        sets["CIFAR-10"] = load_grey_cifar10(folder)
+        images, _ = datasets.read_cifar10(datasets.find_cifar10(folder) / "test_batch.bin")
+        sets["CIFAR-10"] = to_grey_digit_sizes(images)
     except datasets.DownloadError as error:
         if strict:
             raise

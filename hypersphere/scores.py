@@ -11,10 +11,7 @@ TAIL = 0.05  # the share of the calibration scores that an exponential tail is f
 
 
 def novelty_score(detector, x):
-    """The novelty score that a scikit-learn detector gives new rows, (m, d) to (m,).
-
-    Never of rows that it was fitted on: each would be its own nearest neighbour.
-    """
+    """A scikit-learn detector's novelty score of rows, (m, d) to (m,), on none of which it was fitted."""
     return -detector.score_samples(x)
 
 
@@ -33,10 +30,9 @@ def cosine_score(train_directions, x_directions):
 
 
 def contamination_threshold(lof, contamination):
-    """The score above which LOF with this `contamination` rejects a point.
+    """The score above which LOF with this `contamination`, a share of the *training* data, rejects a point.
 
-    Contamination is a share of the *training* data: what share of new data lies above the
-    threshold depends on how well the embedding generalises. The fit does not depend on it.
+    What share of new data lies above it depends on how well the embedding generalises. The fit does not depend on it.
     """
     return -np.percentile(lof.negative_outlier_factor_, 100 * contamination)
 
@@ -53,8 +49,7 @@ def share_accepted(scores, threshold):
 
 def auroc(normal_scores, anomaly_scores):
     """Probability that an anomaly has a higher score than normal data (ties count half)."""
-    labels, scores = _labelled(normal_scores, anomaly_scores)
-    return float(roc_auc_score(labels, scores))
+    return float(roc_auc_score(*_labelled(normal_scores, anomaly_scores)))
 
 
 def fpr95(normal_scores, anomaly_scores):
@@ -91,8 +86,7 @@ def accepted_shares(scores, thresholds):
 def conformal_p_values(calibration_scores, scores):
     """p-values of new scores, (m,) and (n,) to (n,): the share of scores, the new one's with them, at least as high.
 
-    Scores are higher for what is more anomalous. If new data are drawn as the calibration data are,
-    a p-value of at most q comes in a share of at most q of them.
+    If new data are drawn as the calibration data are, a p-value of at most q comes in a share of at most q of them.
     Source: Vovk, Gammerman, Shafer 2005, https://doi.org/10.1007/b106715
     """
     ordered = np.sort(calibration_scores)
@@ -103,8 +97,8 @@ def conformal_p_values(calibration_scores, scores):
 def log_p_values(calibration_scores, scores):
     """Logarithms of p-values that go on falling above the highest calibration score: (m,) and (n,) to (n,).
 
-    Below the 95th percentile they are interpolated between the calibration scores; above it, the
-    excess has an exponential distribution, with the calibration scores' mean excess.
+    Below the 95th percentile they are interpolated between the calibration scores; above it, the excess has an
+    exponential distribution, with the calibration scores' mean excess.
     """
     ordered = np.sort(calibration_scores)
     start = np.quantile(ordered, 1 - TAIL)

@@ -78,10 +78,10 @@ def _strip_png(content):
         kept[b"tRNS"] = struct.pack(f">{len(values)}H", *values)
     chunks = [(name, kept[name][:768]) for name in [b"IHDR", b"PLTE", b"tRNS"] if name in kept]
     chunks += [(b"IDAT", b"".join(data)), (b"IEND", b"")]
-    parts = [
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
-    ]
-    return Stripped("PNG", PNG + b"".join(parts), (width, height), depth, _orientation(exif))
+    written = PNG
+    for name, body in chunks:
+        written += struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    return Stripped("PNG", written, (width, height), depth, _orientation(exif))
 
 
 def _strip_jpeg(content):
