@@ -193,8 +193,3 @@ def test_no_file_takes_long_or_much_memory(make, tmp_path):
     assert read["megabytes"] < 50
     assert all("\n" not in error and error for error in read["errors"].values())
     assert len(read["errors"]) < 0.9 * len(read["seconds"]), read["errors"]
-
-
-def test_reading_pictures_needs_no_tensorflow():
-    code = "import sys, hypersphere.pictures; print('tensorflow' in sys.modules, 'keras' in sys.modules)"
-    assert run_python(code) == "False False"
