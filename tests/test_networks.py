@@ -36,10 +36,8 @@ def numpy_block(x, kernel, bias):
     height, width = x.shape[1:3]
     padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
     x = bias + sum(padded[:, i : i + height, j : j + width] @ kernel[i, j] for i in range(3) for j in range(3))
-    rows, columns = height // 2 * 2, width // 2 * 2
-    return np.max(
-        [x[:, i:rows:2, j:columns:2] for i in range(2) for j in range(2)] + [0 * x[:, :rows:2, :columns:2]], 0
-    )
+    corners = [x[:, i : height // 2 * 2 : 2, j : width // 2 * 2 : 2] for i in range(2) for j in range(2)]
+    return np.maximum(np.max(corners, axis=0), 0)
 
 
 def test_convolutional_embedding_is_its_formula():
@@ -101,12 +99,22 @@ def test_mobilenetv2_reads_weights_and_takes_grey_images(tmp_path):
     made.save_weights(tmp_path / "own.weights.h5")
     read = mobilenet.mobilenetv2(0.35, 96, str(tmp_path / "own.weights.h5"))
     assert mobilenet.weights_sha256(read) == mobilenet.weights_sha256(made)
+    image = keras.Input((28, 28, 1))
     x = np.random.default_rng(0).random((2, 28, 28, 1), dtype=np.float32)
     resized = np.repeat(keras.ops.image.resize(2 * x - 1, (96, 96)), 3, axis=-1)  # pixels in [-1, 1]
     expected = keras.ops.convert_to_numpy(made(resized, training=False)).mean(axis=(1, 2))
-    found = mobilenet.mobilenetv2_features((28, 28, 1), read, 96, ["block_6_expand_relu", "out_relu"])(x)
-    assert found["block_6_expand_relu"].shape == (2, 96)
-    np.testing.assert_allclose(found["out_relu"] / expected.max(), expected / expected.max(), atol=1e-3)
+    expected /= expected.max()  # tiny, without a training
+    features = np.asarray(mobilenet.lower_part(image, read, 96, "features")(x))[:, -1280:]
+    np.testing.assert_allclose(features / features.max(), expected, atol=1e-3)
+    lower = mobilenet.lower_part(image, read, 96, "upper-blocks")
+    maps = keras.Input(lower.output.shape[1:])
+    upper = keras.Model(maps, mobilenet.embedding(maps, building.layer_seeds(0), read, 96, "upper-blocks"))
+    whole = keras.Model(image, mobilenet.embedding(image, building.layer_seeds(0), read, 96, "all"))
+    assert lower.output.dtype == "float16"
+    np.testing.assert_array_equal(whole(x), whole(x, training=False), "called alone, it is no training")
+    embedding = np.asarray(whole(x))
+    np.testing.assert_allclose(embedding / embedding.max(), expected, atol=1e-3)
+    assert not {variable.path for variable in upper.weights} & {variable.path for variable in lower.weights}
 
 
 @pytest.mark.filterwarnings("ignore:Skipping nested")
