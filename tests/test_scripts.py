@@ -16,6 +16,7 @@ from PIL import Image
 from sklearn.neighbors import LocalOutlierFactor
 
 from conftest import PROJECT, assert_one_line_error, run, run_script
+from experiments import article1, building
 from hypersphere import datasets, detectors, features, networks
 from hypersphere.errors import InputError
 
@@ -151,6 +152,13 @@ def test_files_of_different_trainings_are_refused(smoke_run, tmp_path):
         for script in scripts:
             with pytest.raises(InputError, match=r"cnn\.npz: another network.*; run train_cnn_baseline\.py"):
                 run(script, "--smoke", "--out", out)
+
+
+def test_the_study_chooses_for_the_scripts_network(smoke_run):
+    script = networks.load_network(smoke_run / "models" / "l2softmax.keras", "run the test again")
+    _, network = building.build(article1.CANDIDATES["10 epochs"], (28, 28, 1), 10, seed=0)
+    shapes = [[weights.shape for weights in model.get_weights()] for model in (script, network)]
+    assert shapes[0] == shapes[1]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
