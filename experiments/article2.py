@@ -52,8 +52,8 @@ NAMES |= {"adacos": "AdaCos, fixed", "adacos-dynamic": "AdaCos, dynamic", "subcl
 NAMES |= {"together": "ensemble of heads", "block_13_expand_relu": "features of block 13"}
 SCORERS = {"cosine": "largest cosine", "lof5": "LOF, k = 5", "lof20": "LOF, k = 20", "probability": "class probability"}
 WORDS = {"upper-blocks": "upper blocks trained", "features": "features alone", "none": "no reference classes"}
-WORDS |= {"cnn": "from scratch", "test": "new images of the test split", "cifar10": "CIFAR-10", "mnist": "MNIST"}
-WORDS |= {"fashion-mnist": "Fashion-MNIST"}
+WORDS |= {"test": "new images of the test split"}
+WORDS |= {"cifar10": "CIFAR-10", "fashion-mnist": "Fashion-MNIST", "mnist": "MNIST"}
 PAIRS = {"sneaker": ("fashion-mnist", 7, 9), "deer": ("cifar10", 4, 7)}  # the article's: data set, normal, anomaly
 RECIPE = {"width": 32, "epochs": 12, "rate": 1e-2, "mirror": True, "shift": 0, "size": None}
 RECIPE |= {"batch_size": 128, "weight_decay": 0.05}
@@ -409,7 +409,7 @@ def auroc(frame, head, scorer):
 
 
 def contrasts(frame):
-    """The planned contrasts of the article's pairs from scratch, as far as their heads were run."""
+    """The planned contrasts of the article's pairs from scratch, {marker: Markdown}, as far as their heads were run."""
     found = []
     for planned in PLANNED:
         for pair, rows in frame[frame.pair.isin(PAIRS)].groupby("pair", sort=False):

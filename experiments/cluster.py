@@ -1,19 +1,18 @@
 """Runs a study's trials on a Dask cluster instead of this machine."""
 
 import hashlib
-import os
 import tempfile
 from pathlib import Path
 
 from common.cli import PROJECT
-from experiments import sweep
 from hypersphere.errors import InputError
 from hypersphere.files import replacing
 
 
-def run(module, todo, args, models):
+def run(run_trial, module, todo, args, models):
     """Yield the records of trials, {name: settings}, as they end; the networks that they keep come to `models`.
 
+    run_trial : `sweep.run_trial`, which runs on the workers.
     Not through joblib's backend for Dask, which waits forever for a trial whose workers die again and again.
     """
     import distributed
@@ -21,7 +20,7 @@ def run(module, todo, args, models):
     with connect(args.dask) as client:
         futures = {}
         for name, settings in todo.items():
-            futures[client.submit(_run_and_bring_back, module, name, settings, args.data, pure=False)] = name
+            futures[client.submit(_run_and_bring_back, run_trial, module, name, settings, args.data, pure=False)] = name
         for future in distributed.as_completed(futures):  # a trial whose worker dies has gone to another one
             try:
                 record, files = future.result()
@@ -35,11 +34,10 @@ def run(module, todo, args, models):
             yield record
 
 
-def _run_and_bring_back(module, name, settings, data):
+def _run_and_bring_back(run_trial, module, name, settings, data):
     """Run a trial on a worker: its record and the files that it kept, {path: bytes}."""
-    os.environ |= sweep.ONE_THREAD
     with tempfile.TemporaryDirectory() as folder:
-        record = sweep.run_trial(module, name, settings, data, Path(folder))
+        record = run_trial(module, name, settings, data, Path(folder))
         kept = [path for path in Path(folder).rglob("*") if path.is_file()]
         return record, {str(path.relative_to(folder)): path.read_bytes() for path in kept}
 

@@ -1,209 +1,169 @@
-"""Measure the demo: what posted pictures are taken for, latency, a minute of load, and memory.
+"""What does the demo take posted pictures for, how fast, and does it recognise signs that it is taught?
 
-    python -m experiments.demo              # some 9 minutes on two cores
-    python -m experiments.demo --smoke      # few requests
+    python -m experiments.demo              # some 4 minutes on two cores
 
-The server runs in a process of its own, on loopback, and tells in its Server-Timing header how long each answer took
-inside. The variants of a single prediction take turns in this process, forty images at a time: one at a time, the
-threads that one library leaves waiting would slow down the next.
+"demo" : pictures of digits, clothes and printed letters are posted to the application, which tells how long each took.
+"signs" : five drawings of each of ten signs teach, ten others test. One group of ten signs was used for tuning the
+layer, the threshold's quantile and the margin; the other was drawn afterwards. The scribbles are random walks.
 
-Reads   models/demo, data/mnist, data/fashion-mnist
-Writes  runs/results/demo.jsonl     a line a run
+Reads   models/demo, data/mnist, data/fashion-mnist; tests/signs.json, made by tests/draw_signs.py
+Writes  runs/results/demo.jsonl     two lines a run
 """
 
-import http.client
 import io
 import json
-import socket
-import subprocess
-import sys
-import threading
 import time
 
 import numpy as np
-import psutil
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from common import cli, records
+from demo import images
+from demo.app import create_app
 from demo.predictor import Predictor
+from demo.signs import LAYER, MAX_EXAMPLES
 from experiments import made_outliers, rotation
+from experiments.tables import below, caption, markdown
 from hypersphere import datasets, detectors
-from hypersphere.errors import InputError
 
-HOST = "127.0.0.1"
-RATE = 40  # requests a second
-TURN, WARM_UP = 40, 5  # images in a row that a variant gets, and those at first that do not count
+SIDE, BRUSH = 560, 44  # pixels, twice those of the page
+GROUPS = {"seen while choosing": "ten signs used for tuning", "test": "ten others"}
 
 
-class Server:
-    """`python -m demo` in a process of its own, on a free port."""
-
-    def __enter__(self):
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            self.port = probe.getsockname()[1]
-        command = [sys.executable, "-m", "demo", "--port", str(self.port)]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-        self.process = subprocess.Popen(command, cwd=cli.PROJECT, **pipes)
-        if not any("Open http" in line for line in self.process.stdout):
-            self.process.wait()
-            raise InputError("the demo did not start; run `python -m demo` to see why")
-        while self.get("/api/model").status == 503:  # the detector is still being fitted
-            time.sleep(1)
-        return self
-
-    def __exit__(self, *args):
-        self.process.terminate()
-        self.process.wait()
-
-    def connect(self):
-        """A connection to it."""
-        return http.client.HTTPConnection(HOST, self.port, timeout=30)
-
-    def get(self, path):
-        """The response to a question without a body."""
-        connection = self.connect()
-        connection.request("GET", path)
-        return connection.getresponse()
-
-    def memory_mb(self):
-        """The process's resident memory."""
-        return psutil.Process(self.process.pid).memory_info().rss / 1e6
+def run_trial(name, settings, data=None, models=None):
+    """The record of "demo" or of "signs"; settings : {"smoke": whether few images are enough}."""
+    started, measure = time.perf_counter(), {"demo": measure_pictures, "signs": measure_signs}[name]
+    return records.new_record(name, settings, measure(Predictor(), data, settings["smoke"]), started)
 
 
-def png(image, dark_on_light=False):
+def png(image, is_dark_on_light=False):
     """A 28x28 image, 0 to 1, as a PNG file of 280x280."""
-    picture = Image.fromarray(np.uint8(255 * (1 - image if dark_on_light else image)))
+    picture = Image.fromarray(np.uint8(255 * (1 - image if is_dark_on_light else image)))
     content = io.BytesIO()
     picture.resize((280, 280), Image.Resampling.BICUBIC).save(content, "PNG", compress_level=1)
     return content.getvalue()
 
 
-def post(connection, content):
-    """Post a picture; returns the status, the answer and the milliseconds inside the server."""
-    connection.request("POST", "/api/predict", content, {"Content-Type": "image/png"})
-    response = connection.getresponse()
-    answer = json.loads(response.read())
-    inside = response.headers["Server-Timing"]
-    return response.status, answer, float(inside.split("dur=")[1]) if inside else None
-
-
-def answers_to(server, contents):
-    """The answers to pictures, one after the other, with the milliseconds inside the server."""
-    connection, answers = server.connect(), []
-    for content in contents:
-        status, *answer = post(connection, content)
-        if status != 200:
-            raise InputError(f"the demo answered {status}: {answer[0]}")
-        answers.append(answer)
-    return answers
-
-
-def quantiles(milliseconds):
-    """Median and 99th percentile, as a dictionary for JSON."""
-    return {"median": float(np.median(milliseconds)), "p99": float(np.quantile(milliseconds, 0.99))}
+def answers_to(client, contents):
+    """The answers to posted pictures, and the milliseconds that each took."""
+    responses = [client.post("/api/predict", data=content) for content in contents]
+    timings = [response.headers["Server-Timing"] for response in responses]
+    return [response.json for response in responses], [float(timing.split("dur=")[1]) for timing in timings]
 
 
 def rejection_rate(answers):
     """The share of answers that are no digit, or nothing drawn."""
-    return float(np.mean([not answer.get("is_digit") for answer, _ in answers]))
+    return float(np.mean([not answer.get("is_digit") for answer in answers]))
 
 
-def in_this_process(digits, labels, ood):
-    """Accuracy, rejection rates and milliseconds of a prediction without a server."""
-    predictor = Predictor()
-    of_digits = predictor.extract(digits)
-    rows = detectors.side_by_side(of_digits, rotation.LAYERS)
-    variants = {
-        "the networks and detector, ours": lambda i: predictor.predict(digits[i]),
-        "the networks alone, ours": lambda i: predictor.features(digits[i]),
-        "the networks alone, model.predict": lambda i: predictor.model.predict(digits[i : i + 1, ..., None], verbose=0),
-        "detector alone, ours": lambda i: predictor.detector.p_values(rows[i : i + 1]),
+def measure_pictures(predictor, data, smoke):
+    """What posted pictures are taken for and how fast; beside it, what the images are taken for as they are."""
+    client, n = create_app(predictor).test_client(), 50 if smoke else 1000
+    _, _, (x_test, y_test) = datasets.load_mnist(data)
+    digits, labels = x_test[::10][:n, ..., 0], y_test[::10][:n]  # every tenth, and as many OOD images
+    clothes, letters = datasets.load_labelled("fashion-mnist", "t10k", data)[0], made_outliers.draw_letters()
+    ood = {"Fashion-MNIST": clothes[::10][:n, ..., 0], "printed letters": letters[::2][: min(520, n), ..., 0]}
+    own = predictor.extract(digits)["logits"].argmax(axis=1)
+    metrics, milliseconds = {"own_accuracy": float(np.mean(own == labels)), "digits": {}, "rejected": {}}, []
+    for polarity, is_dark_on_light in {"light on dark": False, "dark on light": True}.items():
+        answers, taken = answers_to(client, [png(x, is_dark_on_light) for x in digits])
+        accuracy = np.mean([answer["digit"] == label for answer, label in zip(answers, labels, strict=True)])
+        metrics["digits"][polarity] = {"accuracy": float(accuracy), "rejected": rejection_rate(answers)}
+        milliseconds += taken
+    for name, x in ood.items():
+        answers, _ = answers_to(client, map(png, x))
+        _, accepted = directions_and_accepted(predictor, x)
+        metrics["rejected"][name] = {"posted": rejection_rate(answers), "as_they_are": float(np.mean(~accepted))}
+    p99 = float(np.quantile(milliseconds, 0.99))
+    return metrics | {"inside_ms": {"median": float(np.median(milliseconds)), "p99": p99}}
+
+
+def rendered(strokes):
+    """A drawing as the page sends it, made ready for the network, (28, 28)."""
+    picture = Image.new("L", (SIDE, SIDE))
+    draw = ImageDraw.Draw(picture)
+    for stroke in strokes:
+        points = [(SIDE * x, SIDE * y) for x, y in stroke]
+        draw.line(points, fill=255, width=BRUSH)
+        for x, y in points:
+            draw.ellipse([x - BRUSH / 2, y - BRUSH / 2, x + BRUSH / 2, y + BRUSH / 2], fill=255)
+    return images.prepare(np.asarray(picture.resize((SIDE // 2, SIDE // 2), Image.Resampling.BOX), np.float32) / 255)
+
+
+def directions_and_accepted(predictor, x):
+    """What signs are compared by, (n, width), and whether the detector accepts the images, (n,), of (n, 28, 28)."""
+    found = predictor.extract(x)
+    accepted = predictor.detector.predict(detectors.side_by_side(found, rotation.LAYERS)) > 0
+    return predictor.sign_namer.directions(found[LAYER]), accepted
+
+
+def measure_signs(predictor, data, smoke):
+    """Shares of each group's drawings that are recognised, and of other images that are taken for one of its signs."""
+    drawn = json.loads((cli.PROJECT / "tests" / "signs.json").read_text(encoding="utf-8"))
+    _, _, (x_test, _) = datasets.load_mnist(data)
+    scribbles = np.stack([rendered(strokes) for strokes in drawn.pop("scribbles")])
+    others = {"digits": x_test[: 500 if smoke else None, ..., 0], "scribbles": scribbles}
+    others = {name: directions_and_accepted(predictor, x) for name, x in others.items()}
+    metrics = {"threshold": predictor.sign_namer.threshold}
+    for group, signs in drawn.items():
+        rows = {sign: np.stack([rendered(strokes) for strokes in drawings]) for sign, drawings in signs.items()}
+        found = {sign: directions_and_accepted(predictor, x) for sign, x in rows.items()}
+        metrics[group] = shares_of_signs(predictor.sign_namer, found, others)
+    return metrics
+
+
+def shares_of_signs(namer, found, others):
+    """found, others : {sign or title: `directions_and_accepted`}; the first drawings of each sign teach."""
+    taught = {sign: directions[:MAX_EXAMPLES] for sign, (directions, _) in found.items()}
+
+    def names(directions, accepted):
+        return [namer.name(row, taught, is_digit) for row, is_digit in zip(directions, accepted, strict=True)]
+
+    pairs = [(sign, name) for sign, both in found.items() for name in names(*both)[MAX_EXAMPLES:]]
+    shares = {
+        "recognised": np.mean([name == sign for sign, name in pairs]),
+        "taken for another sign": np.mean([name not in [sign, None] for sign, name in pairs]),
     }
-    taken = {name: [] for name in variants}
-    for first in range(0, len(digits) // 5, TURN):
-        for name, call in variants.items():
-            for number, i in enumerate(range(first, min(first + TURN, len(digits) // 5))):
-                started = time.perf_counter()
-                call(i)
-                if number >= WARM_UP:
-                    taken[name].append(1000 * (time.perf_counter() - started))
-    of_ood = {name: detectors.side_by_side(predictor.extract(x), rotation.LAYERS) for name, x in ood.items()}
-    return {
-        "own_accuracy": float(np.mean(of_digits["logits"].argmax(axis=1) == labels)),
-        "variants": {name: quantiles(values) for name, values in taken.items()},
-        "as_they_are": {name: float(np.mean(predictor.detector.predict(x) < 0)) for name, x in of_ood.items()},
-    }
+    for title, both in others.items():
+        shares[f"{title} taken for a sign"] = np.mean([name is not None for name in names(*both)])
+    return {title: float(share) for title, share in shares.items()}
 
 
-def load(server, contents, seconds):
-    """Post at a fixed rate from ten clients, whether or not the others have been answered."""
-    statuses, waits, lock, start = [], [], threading.Lock(), time.perf_counter() + 0.5
-
-    def knock(number, clients=10):
-        connection = server.connect()
-        for turn in range(number, RATE * seconds, clients):
-            due = start + turn / RATE
-            time.sleep(max(0, due - time.perf_counter()))
-            status, _, _ = post(connection, contents[turn % len(contents)])
-            with lock:
-                statuses.append(status)
-                waits.append(1000 * (time.perf_counter() - due))
-
-    clients = [threading.Thread(target=knock, args=(number,)) for number in range(10)]
-    for client in clients:
-        client.start()
-    for client in clients:
-        client.join()
-    errors = RATE * seconds - statuses.count(200)
-    counted = {"rate": RATE, "seconds": seconds, "requests": RATE * seconds, "errors": errors}
-    return counted | {"answered_ms": quantiles(waits)}
+def tables(records):
+    """The tables of the last "demo" and of the last "signs", {marker: Markdown}."""
+    makers = {"demo": ("demo_pictures", pictures_table), "signs": ("demo_signs", signs_table)}
+    made = [(makers[record["name"]], record) for record in records]
+    return {marker: make(record) for (marker, make), record in made}
 
 
-def memory(server, contents, requests):
-    """Resident memory as requests go by, {number of requests: MB}."""
-    found, connection = {}, server.connect()
-    for number in range(requests):
-        if number % (requests // 5) == 0:
-            found[str(number)] = server.memory_mb()
-        post(connection, contents[number % len(contents)])
-    return found | {str(requests): server.memory_mb()}
+def pictures_table(record):
+    metrics, inside = record["metrics"], record["metrics"]["inside_ms"]
+    rows = [
+        [f"MNIST test images, {polarity}", f"{shares['accuracy']:.1%}", f"{shares['rejected']:.1%}"]
+        for polarity, shares in metrics["digits"].items()
+    ]
+    rows += [[name, "", f"{shares['posted']:.1%}"] for name, shares in metrics["rejected"].items()]
+    as_they_are = ", ".join(f"{name} {shares['as_they_are']:.1%}" for name, shares in metrics["rejected"].items())
+    sentence = (
+        f"The classifier alone names {metrics['own_accuracy']:.1%} of these digits. Rejected if the detector gets the "
+        f"28x28 images as they are, not cropped and fitted again: {as_they_are}. One answer takes "
+        f"{inside['median']:.1f} ms (99th percentile {inside['p99']:.1f} ms), with reading and preparing the picture."
+    )
+    table = markdown(["posted as PNG of 280x280", "right digit", "rejected"], rows)
+    return below(table, sentence, caption([record], 1, "network"))
+
+
+def signs_table(record):
+    groups = [record["metrics"][group] for group in GROUPS]
+    rows = [[title, *(f"{shares[title]:.1%}" for shares in groups)] for title in groups[0]]
+    return below(markdown(["share", *GROUPS.values()], rows), caption([record], 1, "network"))
 
 
 def main():
     args = cli.Parser(__doc__, out=cli.PROJECT / "runs").parse()
-    started, n = time.perf_counter(), 50 if args.smoke else 1000
-    _, _, (x_test, y_test) = datasets.load_mnist(args.data)
-    digits, labels = x_test[::10][:n, ..., 0], y_test[::10][:n]  # every tenth, and as many OOD images
-    clothes, letters = datasets.load_labelled("fashion-mnist", "t10k", args.data)[0], made_outliers.draw_letters()
-    ood = {"Fashion-MNIST": clothes[::10][:n, ..., 0], "printed letters": letters[::2][: min(520, n), ..., 0]}
-    with cli.stage("predictions in this process"):
-        metrics = in_this_process(digits, labels, ood)
-    as_they_are = metrics.pop("as_they_are")
-    with Server() as server:
-        with cli.stage("pictures over HTTP"):
-            polarities = {"light on dark": False, "dark on light": True}
-            sent = {name: answers_to(server, [png(x, dark) for x in digits]) for name, dark in polarities.items()}
-            metrics["digits"] = {
-                name: {
-                    "accuracy": float(np.mean([a["digit"] == y for (a, _), y in zip(of, labels, strict=True)])),
-                    "rejected": rejection_rate(of),
-                }
-                for name, of in sent.items()
-            }
-            metrics["rejected"] = {
-                name: {"posted": rejection_rate(answers_to(server, map(png, x))), "as_they_are": as_they_are[name]}
-                for name, x in ood.items()
-            }
-            metrics["inside_ms"] = quantiles([inside for of in sent.values() for _, inside in of])
-        contents = [png(image) for image in digits[:100]]
-        with cli.stage(f"load, {RATE} requests a second"):
-            metrics["load"] = load(server, contents, seconds=3 if args.smoke else 60)
-        with cli.stage("memory"):
-            metrics["memory_mb"] = memory(server, contents, 300 if args.smoke else 10_000)
-    print(json.dumps(metrics, indent=1))
-    record = records.new_record("demo", {"smoke": args.smoke}, metrics, started)
-    records.append_record(args.out / "results" / "demo.jsonl", record)
+    for name in ["demo", "signs"]:
+        record = run_trial(name, {"smoke": args.smoke}, args.data)
+        records.append_record(args.out / "results" / "demo.jsonl", record)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ the lines of one file; a trial that has its line is never run again.
 """
 
 import contextlib
+import functools
 import importlib
 import json
 import os
@@ -15,6 +16,7 @@ import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from common import cli, records, training
+from experiments import cluster
 from hypersphere import datasets
 from hypersphere.errors import InputError
 from hypersphere.files import make_writable
@@ -43,8 +45,7 @@ def run(module, trials, args):
     study = module.rpartition(".")[2]
     path, models = args.out / "results" / f"{study}.jsonl", args.out / "models" / study
     make_writable(models)
-    # Not imported above: the cluster's module imports this one.
-    runner = importlib.import_module("experiments.cluster").run if args.dask else _on_this_machine
+    runner = functools.partial(cluster.run, run_trial) if args.dask else _on_this_machine
     for _ in range(ATTEMPTS):
         done = finished(path, trials)
         todo = {name: settings for name, settings in trials.items() if name not in done}
@@ -90,6 +91,7 @@ def cifar10_setting(data):
 
 def run_trial(module, name, settings, data, models):
     """A trial's record, from the function `run_trial` of the study's module."""
+    os.environ |= ONE_THREAD
     for key, split in CIFAR10_SPLITS.items():
         if settings.get(key) not in (None, datasets.cifar10_sha256(data, split)):
             raise InputError(f"{name}: this machine has another CIFAR-10 than the one that started the sweep, or none")

@@ -43,16 +43,7 @@ VARIANTS = {
     "JPEG": lambda digit: saved(enlarged(digit), "JPEG", quality=95),
     "CMYK JPEG": lambda digit: saved(enlarged(digit).convert("RGB").convert("CMYK"), "JPEG", quality=95),
     "WebP": lambda digit: saved(enlarged(digit), "WEBP", lossless=True),
-    "on its side in EXIF": lambda digit: saved(
-        enlarged(digit).transpose(Image.Transpose.ROTATE_90), exif=on_its_side()
-    ),
 }
-
-
-def on_its_side():
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
-    return exif
 
 
 def png_chunk(name, body=b""):

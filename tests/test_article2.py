@@ -67,7 +67,6 @@ def test_without_references_the_views_are_the_classes():
     np.testing.assert_array_equal(alone["train"][:60], plain["known"])
     np.testing.assert_array_equal(alone["train"][labels["train"] == 1], np.rot90(plain["known"], axes=(1, 2)))
     np.testing.assert_array_equal(alone["train"][labels["train"] == 4], plain["known"][:, :, ::-1])
-    np.testing.assert_array_equal(alone["known"], alone["train"])
     np.testing.assert_array_equal(alone["anomaly"][60:120], np.rot90(plain["anomaly"], axes=(1, 2)))
     np.testing.assert_array_equal(np.bincount(labels["val"]), [60] * 8)
 
@@ -86,12 +85,10 @@ def test_faulty_heads_divide_by_the_norm_of_the_whole_batch_and_kernel(name):
 
 
 def test_faulty_labels_collide_as_in_the_published_code():
-    (plain, right), (images, labels), (_, norms) = draw(), draw(faults="labels"), draw(faults="norms")
+    (plain, right), (images, labels) = draw(), draw(faults="labels")
     np.testing.assert_array_equal(plain["train"], images["train"])
-    np.testing.assert_array_equal(right["train"], norms["train"])
-    shirt = 6
-    np.testing.assert_array_equal(labels["train"], np.where(right["train"] == 8, shirt, right["train"]))
-    assert set(labels["known"]) == {shirt}
+    np.testing.assert_array_equal(labels["train"], np.where(right["train"] == 8, 6, right["train"]))
+    assert set(labels["known"]) == {6}, "shirts are the class before sneakers"
 
 
 def test_the_articles_pairs_are_the_default(tmp_path, monkeypatch, capsys):
@@ -102,8 +99,7 @@ def test_the_articles_pairs_are_the_default(tmp_path, monkeypatch, capsys):
         (tmp_path / datasets.CIFAR10_FOLDER / name).symlink_to("test_batch.bin")
     trials = article2.plan(flags_of(dataset=None, data=tmp_path, faults="labels"))
     assert [settings["dataset"] for settings in trials.values()] == ["fashion-mnist", "cifar10"]
-    images, labels = article2.draw(list(trials.values())[1], tmp_path)
-    assert images["train"].shape[1:] == (32, 32, 3)
+    labels = article2.draw(list(trials.values())[1], tmp_path)[1]
     assert set(labels["known"]) == {3}
 
     def no_network(folder):
@@ -121,8 +117,6 @@ def test_the_articles_pairs_are_the_default(tmp_path, monkeypatch, capsys):
     [
         ({"dataset": None, "normal": 7, "anomaly": 9}, "give --dataset"),
         ({"normal": 7, "anomaly": 7}, "two classes"),
-        ({"dataset": "mnist"}, "two classes such as 0 0"),
-        ({"weights": "imagenet"}, "--backbone mobilenetv2"),
         ({"use": "frozen"}, "--backbone mobilenetv2"),
         ({"backbone": "mobilenetv2", "weights": "no.h5"}, r"no\.h5: missing"),
         ({"backbone": "mobilenetv2", "use": "frozen", "references": "none"}, "give --use fine-tuned"),
@@ -193,7 +187,6 @@ def test_a_trial_repeats_itself(tmp_path):
     first, second = (article2.run_trial(name, settings, None, tmp_path) for _ in range(2))
     assert first["metrics"] == second["metrics"] and first["loss"] == second["loss"]
     assert len(first["loss"]) == 4 and first["loss"][-1] < first["loss"][0]
-    assert first["metrics"]["scale"] != pytest.approx(np.sqrt(2) * np.log(8), rel=1e-3)
 
 
 @pytest.mark.parametrize("use", ["upper-blocks", "frozen", "features"])

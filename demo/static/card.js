@@ -5,17 +5,14 @@ import { aDigit, isRejected, shown } from "./show.js";
 
 const [WIDTH, HEIGHT, EDGE] = [1000, 560, 40];
 
-// strokes or picture as `drawing` has them; note : a line more, or "".
-export function makeCard(drawing, note) {
+function makeCard() {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [WIDTH, HEIGHT];
   const context = canvas.getContext("2d");
   context.fillStyle = "#fff";
   context.fillRect(0, 0, WIDTH, HEIGHT);
   const side = HEIGHT - 2 * EDGE;
-  const pad = document.createElement("canvas");
-  paint(pad, side, drawing);
-  context.drawImage(pad, EDGE, EDGE);
+  context.drawImage(paint(document.createElement("canvas"), side), EDGE, EDGE);
 
   const left = side + 2 * EDGE;
   const room = WIDTH - left - EDGE;
@@ -28,7 +25,6 @@ export function makeCard(drawing, note) {
   write(shown.word, 120, "bold 72px", isRejected() ? "#b3400a" : "#0b63b0");
   write(isRejected() ? `The network alone: ${aDigit(digit)}` : `Taken for ${aDigit(digit)}`, 180, "28px", "#1d1d1f");
   write(`p = ${p.toPrecision(2)}`, 220, "24px", "#5c5c63");
-  write(note, 270, "bold 28px", "#b3400a");
   write("The nearest training digits", 350, "24px", "#5c5c63");
   const step = room / nearest.length;
   nearest.forEach(({ label }, i) => {
@@ -41,11 +37,9 @@ export function makeCard(drawing, note) {
   return canvas;
 }
 
-export async function save(drawing, note) {
-  const blob = await new Promise((resolve) => makeCard(drawing, note).toBlob(resolve, "image/png"));
+export function save() {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
+  link.href = makeCard().toDataURL();
   link.download = "digit-or-none.png";
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }

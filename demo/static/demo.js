@@ -5,7 +5,6 @@ import { askAnew } from "./ask.js";
 import { save } from "./card.js";
 import { clear, drawing, put, undo } from "./drawing.js";
 import { showExamples } from "./examples.js";
-import { claim, isFooled, showCount } from "./game.js";
 import { loadMap } from "./map.js";
 import { readPicture } from "./picture.js";
 import { announce, show, showMap, shown } from "./show.js";
@@ -52,11 +51,7 @@ byId("detect").addEventListener("change", () => {
   show(shown.answer);
   announce();
 });
-byId("save").addEventListener("click", () => save(drawing, isFooled() ? "It fooled the detector" : ""));
-byId("claim").addEventListener("click", () => {
-  claim();
-  byId("claim").disabled = true;
-});
+byId("save").addEventListener("click", save);
 
 const { repository } = document.body.dataset; // its public address; without one, the links to it are left out
 for (const link of document.querySelectorAll("a[data-page]")) {
@@ -64,7 +59,6 @@ for (const link of document.querySelectorAll("a[data-page]")) {
   link.hidden = !repository;
 }
 showExamples(byId("examples"));
-showCount();
 startTeaching(() => (byId("answer").getAttribute("aria-busy") === "false" ? shown.answer.features : undefined), askAnew);
 show(shown.answer);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showMap);

@@ -90,4 +90,5 @@ export function paint(canvas, side, { strokes, picture } = drawing) {
     if (stroke.length === 1) context.lineTo(stroke[0][0] * side + 0.01, stroke[0][1] * side);
     context.stroke();
   }
+  return canvas;
 }

@@ -78,9 +78,7 @@ function drawRing(context, [x, y], side, isDashed, text, background) {
 }
 
 function describe(drawn) {
-  let text = "Where it falls on the map (t-SNE)";
-  if (drawn && drawn.isRejected) text = "In no cluster of the map (t-SNE)";
-  title.textContent = text;
+  title.textContent = drawn?.isRejected ? "In no cluster of the map (t-SNE)" : "Where it falls on the map (t-SNE)";
   const falls = drawn ? `; the drawing falls ${drawn.isRejected ? "in no cluster" : "on it"}; the nearest training digit: ${drawn.label}` : "";
   map.setAttribute("aria-label", `Map of ${points.place.length} digits on the sphere${falls}`);
 }

@@ -16,6 +16,7 @@ export async function readPicture(file) {
     canvas.width = Math.max(1, (image.naturalWidth || DRAWN) * scale);
     canvas.height = Math.max(1, (image.naturalHeight || DRAWN) * scale);
     canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+    canvas.toDataURL(); // fails where the browser forbids to send the picture
     return canvas;
   } catch {
     return null;

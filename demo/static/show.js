@@ -1,6 +1,5 @@
 // What the answer says, and why.
 
-import { isFooled } from "./game.js";
 import { drawMap } from "./map.js";
 
 const LEAST_P = 1e-4; // right end of the scale
@@ -28,10 +27,6 @@ function signOf(answer) {
 
 export function isRejected(answer = shown.answer) {
   return "digit" in answer && detects() && (!answer.is_digit || signOf(answer) !== null);
-}
-
-function isAccepted(answer) {
-  return "digit" in answer && detects() && !isRejected(answer);
 }
 
 // The verdict in a word or two, its kind, and the reason.
@@ -64,15 +59,13 @@ export function show(answer) {
   byId("verdict").className = `verdict ${kind}`;
   byId("verdict").textContent = word;
   byId("reason").textContent = reason;
-  const known = "digit" in answer;
-  byId("save").disabled = !known;
-  byId("teach-button").disabled = !known;
-  byId("claim").disabled = !isAccepted(answer) || isFooled();
-  byId("details").classList.toggle("blank", !known);
+  const isAnswered = "digit" in answer;
+  byId("save").disabled = byId("teach-button").disabled = !isAnswered;
+  byId("details").classList.toggle("blank", !isAnswered);
   showScale(answer);
   showBars(answer);
-  showPixels(byId("seen"), known ? answer.pixels : null);
-  byId("nearest").replaceChildren(...(known ? answer.nearest : Array(5).fill(null)).map(neighbor));
+  showPixels(byId("seen"), isAnswered ? answer.pixels : null);
+  byId("nearest").replaceChildren(...(isAnswered ? answer.nearest : Array(5).fill(null)).map(neighbor));
   showMap();
 }
 
@@ -83,12 +76,12 @@ export function announce() {
 }
 
 function showScale({ p_value: p, level }) {
-  const known = p !== undefined;
+  const isAnswered = p !== undefined;
   byId("novelty").classList.toggle("faded", !detects());
-  for (const id of ["marker", "threshold", "rejected", "tick"]) byId(id).hidden = !known;
-  byId("p-value").textContent = known ? smallPrint(p, level) : "The share of digits that are at least as strange.";
-  byId("scale").setAttribute("aria-label", known ? `p-value, ${smallPrint(p, level)}` : "no drawing yet");
-  if (!known) return;
+  for (const id of ["marker", "threshold", "rejected", "tick"]) byId(id).hidden = !isAnswered;
+  byId("p-value").textContent = isAnswered ? smallPrint(p, level) : "The share of digits that are at least as strange.";
+  byId("scale").setAttribute("aria-label", isAnswered ? `p-value, ${smallPrint(p, level)}` : "no drawing yet");
+  if (!isAnswered) return;
   byId("marker").style.left = onScale(p);
   byId("threshold").style.left = byId("rejected").style.left = byId("tick").style.left = onScale(level);
 }

@@ -28,12 +28,12 @@ export function taught() {
 
 // Another example; says what became of it.
 function teach(name, features) {
-  const known = signs.find((sign) => sign.name === name);
-  if (!known && signs.length === MOST_SIGNS) return `No more than ${MOST_SIGNS} signs; remove one first.`;
-  const sign = known ?? { name, examples: [] };
+  const taught = signs.find((sign) => sign.name === name);
+  if (!taught && signs.length === MOST_SIGNS) return `No more than ${MOST_SIGNS} signs; remove one first.`;
+  const sign = taught ?? { name, examples: [] };
   if (sign.examples.some((example) => String(example) === String(features))) return "You have taught this drawing; draw it again.";
   sign.examples = [...sign.examples, features].slice(-MOST_EXAMPLES);
-  if (!known) signs.push(sign);
+  if (!taught) signs.push(sign);
   const missing = LEAST_EXAMPLES - sign.examples.length;
   return missing > 0 ? `Draw it again, ${missing} more to go.` : "From now on it is recognised.";
 }
