@@ -24,10 +24,9 @@ os.environ["PYTHONPATH"] = str(PROJECT)  # for the processes that tests start
 
 
 def run(script, *flags):
-    """Run a script in this process, without importing TensorFlow again; returns what it prints.
+    """Run a script, or a module such as "experiments.heads", in this process; returns what it prints.
 
-    script : a file of the project, or a module such as "experiments.heads". Raises what the script raises: InputError,
-    or SystemExit for wrong flags.
+    Raises what the script raises: InputError, or SystemExit for wrong flags.
     """
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
@@ -40,17 +39,11 @@ def run(script, *flags):
     return printed.getvalue()
 
 
-def run_script(script, *flags, cwd=None, **variables):
+def run_script(script, *flags, cwd=PROJECT, **variables):
     """Run a script, or a module such as "experiments.heads", in a process of its own."""
     name = [str(PROJECT / script)] if script.endswith(".py") else ["-m", script]
-    return subprocess.run(
-        [sys.executable, *name, *map(str, flags)],
-        cwd=cwd or PROJECT,
-        env=os.environ | variables,
-        capture_output=True,
-        text=True,
-        timeout=1200,
-    )
+    command = [sys.executable, *name, *map(str, flags)]
+    return subprocess.run(command, cwd=cwd, env=os.environ | variables, capture_output=True, text=True, timeout=1200)
 
 
 def run_python(code, *arguments):
@@ -63,13 +56,10 @@ def run_python(code, *arguments):
 
 def assert_one_line_error(done, *words):
     """The process ended with exit code 2 and one line of its own that has all the words."""
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(lines) == 1, done.stderr
-    assert done.stderr.rstrip().endswith(lines[0])
-    for word in words:
-        assert str(word) in lines[0]
+    lines = done.stderr.rstrip().splitlines()
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert lines[-1].startswith("error:") and not any(line.startswith("error:") for line in lines[:-1]), done.stderr
+    assert all(str(word) in lines[-1] for word in words), lines[-1]
 
 
 def write_cifar10(folder, rng):
@@ -93,13 +83,11 @@ def data_folder(tmp_path_factory):
 def smoke_run(tmp_path_factory, data_folder):
     """The folder of the four scripts chained on a small slice of MNIST."""
     out = tmp_path_factory.mktemp("run")
-    for script, flags in [
-        ("train_cnn_baseline.py", ["--seed", 5, "--epochs", 3, "--batch-size", 64]),
-        ("train_l2softmax.py", ["--seed", 5, "--epochs", 3, "--batch-size", 64, "--alpha", 12]),
-        ("visualize_tsne.py", []),
-        ("anomaly_lof.py", ["--input-space", "--data", data_folder]),
-    ]:
-        run(script, "--smoke", "--out", out, *flags)
+    training = ["--seed", 5, "--epochs", 3, "--batch-size", 64]
+    run("train_cnn_baseline.py", "--smoke", "--out", out, *training)
+    run("train_l2softmax.py", "--smoke", "--out", out, *training, "--alpha", 12)
+    run("visualize_tsne.py", "--smoke", "--out", out)
+    run("anomaly_lof.py", "--smoke", "--out", out, "--input-space", "--data", data_folder)
     return out
 
 

@@ -79,10 +79,7 @@ def with_many_scans(content, times=200):
 def of_several_pictures():
     """A JPEG file of two pictures, the first with many scans: Pillow opens it as MPO."""
     pictures = [Image.effect_noise((64, 64), 90) for _ in range(2)]
-    content = with_many_scans(saved(pictures[0], "MPO", save_all=True, append_images=pictures[1:], progressive=True))
-    with Image.open(io.BytesIO(content)) as opened:
-        assert opened.format == "MPO" and opened.convert("L").size == (64, 64)
-    return content
+    return with_many_scans(saved(pictures[0], "MPO", save_all=True, append_images=pictures[1:], progressive=True))
 
 
 def exif(orientation=6, n_tags=900, n_bytes=32_000, order="<"):
@@ -175,10 +172,8 @@ def costly():
     yield "palette PNG", png(size, 8, 3, rows, before=palette)
     yield "grey PNG of 16 bits", png(size, 16, 0, np.full((height, 1 + 2 * width), 4, np.uint8).tobytes())
     yield "thin PNG", png((1, 4 * 10**6), 8, 6, bytes(20 * 10**6))
-    yield "less thin PNG", png((122, 2**14), 16, 6, np.full((2**14, 1 + 8 * 122), 4, np.uint8).tobytes())
     yield "many empty IDAT", png(size, 8, 0, rows, before=png_chunk(b"IDAT") * 70_000)
     yield "PNG that goes on", png((1, 1), 8, 0, bytes(200 * 10**6))
-    yield "huge PNG", bomb(2**31 - 1, 2**31 - 1)
     noise = rng.integers(0, 256, (height, width, 4), dtype=np.uint8)
     smooth = np.add.outer(np.arange(height), np.arange(4 * width)).astype(np.uint8).reshape(noise.shape)
     cmyk = saved(Image.frombytes("CMYK", size, noise.tobytes()), "JPEG", progressive=True, quality=1, subsampling=0)

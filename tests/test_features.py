@@ -9,11 +9,15 @@ from experiments import building
 from hypersphere import features
 
 
-@pytest.fixture(scope="module")
-def network():
+def made():
     image = keras.Input((16, 16, 1))
     embedding = building.convolutional_embedding(image, building.layer_seeds(0), filters=[2, 3, 4], units=5)
-    return keras.Model(image, keras.layers.Dense(10)(embedding))
+    return keras.Model(image, keras.layers.Dense(10, dtype="float32")(embedding))
+
+
+@pytest.fixture(scope="module")
+def network():
+    return made()
 
 
 @pytest.fixture(scope="module")
@@ -27,35 +31,26 @@ def statistics(x):
 
 def test_features_are_those_of_the_layers(network, images):
     found = features.extract(network, images, batch_size=20)
-    assert {name: of_layer.shape for name, of_layer in found.items()} == {
-        "block1": (50, 3 * 2),
-        "block3": (50, 3 * 4),
-        "embedding": (50, 5),
-        "logits": (50, 10),
-    }
-    for name, of_layer in found.items():
+    assert list(found) == ["block1", "block3", "embedding", "logits"]
+    for name, values in found.items():
         output = network.output if name == "logits" else network.get_layer(name).output
         expected = keras.ops.convert_to_numpy(keras.Model(network.input, output)(images))
         expected = statistics(expected) if name in features.BLOCKS else expected
-        np.testing.assert_allclose(of_layer, expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_embed_gives_embeddings_and_predicted_classes(network, images):
     embedding, prediction = features.embed(network, images, batch_size=20)
     found = features.extract(network, images)
     np.testing.assert_allclose(embedding, found["embedding"], rtol=1e-4, atol=1e-5)
-    best = found["logits"][np.arange(50), prediction]
-    np.testing.assert_allclose(best, found["logits"].max(axis=1), rtol=1e-4)
-    assert len(set(prediction)) > 1
+    np.testing.assert_array_equal(prediction, found["logits"].argmax(axis=1))
 
 
 def test_features_are_float32_under_mixed_precision(images):
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(training.POLICIES["bfloat16"])
     try:
-        image = keras.Input((16, 16, 1))
-        embedding = building.convolutional_embedding(image, building.layer_seeds(0), filters=[2, 3, 4], units=5)
-        mixed = keras.Model(image, keras.layers.Dense(10, dtype="float32")(embedding))
+        mixed = made()
     finally:
         keras.config.set_dtype_policy(policy)
-    assert {of_layer.dtype.name for of_layer in features.extract(mixed, images).values()} == {"float32"}
+    assert {values.dtype.name for values in features.extract(mixed, images).values()} == {"float32"}

@@ -114,14 +114,6 @@ def test_subcluster_adacos_adds_its_centres_probabilities():
     np.testing.assert_allclose(softmax, together / each.sum(axis=1, keepdims=True), rtol=1e-3)
 
 
-def test_subcluster_adacos_with_one_centre_is_adacos():
-    one, plain = heads.SubClusterAdaCos(CLASSES, num_centers=1), ALL["adacos"]()
-    x, _, kernel = random_case(plain)
-    one.build((None, WIDTH))
-    one.kernel.assign(kernel)
-    np.testing.assert_allclose(predicting(one, x), predicting(plain, x), rtol=1e-5, atol=1e-5)
-
-
 def test_dynamic_adacos_sets_its_scale_as_in_the_paper():
     head = ALL["adacos-dynamic"]()
     x, label, kernel = random_case(head, width=64)

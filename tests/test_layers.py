@@ -19,9 +19,8 @@ def test_unit_divides_by_the_norm_along_an_axis(axis):
 @pytest.mark.parametrize("alpha", [0.5, 16.0])
 def test_l2_constrain_puts_rows_on_a_sphere(alpha):
     x = np.random.default_rng(0).normal(size=(50, 64)).astype(np.float32)
-    result = keras.ops.convert_to_numpy(layers.l2_constrain(x, alpha))
-    np.testing.assert_allclose(np.linalg.norm(result, axis=1), alpha, rtol=1e-5)
-    np.testing.assert_allclose(result, alpha * x / np.linalg.norm(x, axis=1, keepdims=True), rtol=1e-5)
+    expected = alpha * x / np.linalg.norm(x, axis=1, keepdims=True)
+    np.testing.assert_allclose(layers.l2_constrain(x, alpha), expected, rtol=1e-5)
 
 
 def test_gradient_of_l2_constrain():
@@ -86,12 +85,10 @@ def test_a_warp_is_for_training_alone_and_decided_by_its_seed():
 
 def test_a_warp_computes_in_float32_under_mixed_precision():
     policy = keras.config.dtype_policy()
-    x = np.random.default_rng(0).random((4, 28, 28, 1), dtype=np.float32)
-    expected = building.RandomWarp(seed=1)(x, training=True)
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        warped = building.RandomWarp(seed=1)(x, training=True)
+        warp = building.RandomWarp(seed=1)
     finally:
         keras.config.set_dtype_policy(policy)
-    assert warped.dtype == "float32"
-    np.testing.assert_array_equal(warped, expected)
+    x = np.random.default_rng(0).random((4, 28, 28, 1), dtype=np.float32)
+    np.testing.assert_array_equal(warp(x, training=True), building.RandomWarp(seed=1)(x, training=True))

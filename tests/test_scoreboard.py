@@ -155,10 +155,3 @@ def test_digits_left_out_are_the_outliers_of_a_choice(monkeypatch, tmp_path):
     assert set(chosen) == {"left out", *pseudo.NEW, *pseudo.LEARNED}
     assert chosen["enlarged"] > 0.95 and chosen["left out"] > 0.7 and chosen["strokes"] > 0.8
     assert scoreboard.csvs([record])["scoreboard_evidence.csv"].count("\n") == 1 + len(scoreboard.COMBINATIONS)
-
-
-def test_a_cifar10_with_files_missing_is_an_error(tmp_path):
-    (tmp_path / datasets.CIFAR10_FOLDER).mkdir()
-    name, settings = next(iter(plan().items()))
-    with pytest.raises(InputError, match=r"test_batch\.bin: missing"):
-        scoreboard.run_trial(name, settings, tmp_path, tmp_path)

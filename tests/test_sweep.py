@@ -182,7 +182,7 @@ def test_workers_of_several_threads_or_of_another_version_are_refused(address, t
 def test_what_runs_outside_a_clone_is_refused(outside, tmp_path):
     with cluster(tmp_path, workers=1, **{outside: []}) as address:
         done = run_script("experiments.article2", *FLAGS, "--dask", address, "--out", tmp_path)
-        assert_one_line_error(done, address, "cannot load this project", "PYTHONPATH=.")
+        assert_one_line_error(done, address, "cannot load this project")
 
 
 @pytest.mark.slow

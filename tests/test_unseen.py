@@ -38,13 +38,6 @@ def test_the_choice_sees_known_classes_and_training_images_alone():
         np.testing.assert_array_equal(original, np.array([0, 1, 3])[images[part][1]])
 
 
-def test_the_scales_are_of_a_cosine_softmax():
-    trials = unseen.plan(args_of(scales=True, smoke=False, seeds=None))
-    assert len(trials) == 5 * len(unseen.SCALES)
-    settings = trials["scales/mnist/scale16-seed4"]
-    assert (settings["head"], settings["head_arguments"]) == ("cosface", {"scale": 16.0, "margin": 0.0})
-
-
 def test_quarter_turns_are_classes_of_their_own():
     x, y = np.arange(8.0).reshape(2, 2, 2, 1), np.array([0, 1])
     turned, labels = unseen.turned_classes(x, y, 4)
