@@ -135,37 +135,24 @@ def test_arrays_are_read_as_they_are(digits):
     assert images.read_array(np.zeros((28, 28)).tolist()) is None
 
 
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        ([], "28 rows"),
-        (np.zeros((27, 28)).tolist(), "28 rows"),
-        ([[1, 2], [3]], "28 rows"),
-        ([["a"] * 28] * 28, "not a number"),
-        ([[None] * 28] * 28, "not a number"),
-        ([[10**400] * 28] * 28, "outside"),
-        ([["x" * 300_000, *[""] * 27], *[[""] * 28] * 27], "not a number"),
-        ([0] * 28, "28 rows"),
-        ([[True] * 28] * 28, "not a number"),
-        ([[float("nan")] * 28] * 28, "outside"),
-        ([[-1] * 28] * 28, "outside"),
-        ([[256] * 28] * 28, "outside"),
-    ],
-    ids=[
-        "none",
-        "rows",
-        "ragged",
-        "words",
-        "nulls",
-        "huge",
-        "a long word",
-        "flat",
-        "truths",
-        "NaN",
-        "negative",
-        "too light",
-    ],
-)
-def test_bad_arrays_are_named(values, words):
+BAD = {
+    "none": ([], "28 rows"),
+    "flat": ([0] * 28, "28 rows"),
+    "a long flat list": ([0] * 300_000, "28 rows"),
+    "ragged": ([[1, 2], [3]], "28 rows"),
+    "words": ([["a"] * 28] * 28, "not a number"),
+    "a long word": ([["x" * 300_000, *[""] * 27], *[[""] * 28] * 27], "not a number"),
+    "nulls": ([[None] * 28] * 28, "not a number"),
+    "truths": ([[True] * 28] * 28, "not a number"),
+    "NaN": ([[float("nan")] * 28] * 28, "0 to 255"),
+    "huge": ([[10**400] * 28] * 28, "0 to 255"),
+    "negative": ([[-1] * 28] * 28, "0 to 255"),
+    "too light": ([[256] * 28] * 28, "0 to 255"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_arrays_are_named(case):
+    values, words = BAD[case]
     with pytest.raises(images.BadImage, match=words):
         images.read_array(values)
