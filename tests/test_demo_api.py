@@ -7,7 +7,6 @@ import threading
 import time
 
 import numpy as np
-import psutil
 import pytest
 import sklearn
 from PIL import Image
@@ -23,16 +22,7 @@ from demo.predictor import Predictor
 from experiments import building, rotation
 from hypersphere import datasets, networks
 from hypersphere.errors import InputError
-from picture_files import (
-    bomb,
-    enlarged,
-    exif,
-    inverted,
-    of_several_pictures,
-    rle_bitmap,
-    saved,
-    with_many_scans,
-)
+from picture_files import enlarged, inverted, saved
 
 WIDTH = rotation.OPTIONS["n_components"]  # of an example of a sign
 
@@ -89,11 +79,6 @@ def test_the_answer_says_why(client, digit):
     assert np.linalg.norm(np.median(places, axis=0) - answer["place"]) < 0.2
 
 
-def test_the_array_gives_what_the_network_gives(client, small_predictor, digit):
-    answer = client.post("/api/predict", json={"pixels": np.uint8(255 * digit).tolist()}).json
-    assert answer == small_predictor.predict(np.uint8(255 * digit).astype(np.float32) / 255)
-
-
 @pytest.mark.parametrize("picture", [Image.new("L", (280, 280)), Image.new("RGB", (40, 90), "white")])
 def test_nothing_drawn(picture, client):
     answer = client.post("/api/predict", data=saved(picture)).json
@@ -114,7 +99,6 @@ BAD = {
     "no picture": ({"data": b"seven"}, 415, "not a picture"),
     "nothing": ({}, 415, "not a picture"),
     "truncated": ({"data": saved(Image.effect_noise((99, 99), 90))[:2000]}, 400, "damaged"),
-    "bomb": ({"data": bomb(50_000, 50_000)}, 400, "pixels"),
     "data URL": ({"data": "data:image/png;base64,abc"}, 415, "not a picture"),
     "too long": ({"data": b"x" * (MAX_BODY + 1)}, 413, "more than 1 MB"),
     "no JSON": ({"data": "{", "content_type": "application/json"}, 400, "JSON is damaged"),
@@ -122,14 +106,7 @@ BAD = {
     "JSON null": ({"data": "null", "content_type": "application/json"}, 400, "pixels"),
     "deep JSON": ({"data": "[" * 100_000, "content_type": "application/json"}, 400, "JSON is damaged"),
     "form": ({"data": {"image": "data:"}, "content_type": "multipart/form-data"}, 415, "not a picture"),
-    "many scans": (
-        {"data": with_many_scans(saved(Image.effect_noise((64, 64), 90), "JPEG", progressive=True))},
-        400,
-        "scans",
-    ),
-    "several pictures with many scans": ({"data": of_several_pictures()}, 400, "scans"),
     "words": ({"json": {"pixels": "seven"}}, 400, "pixels"),
-    "RLE bitmap": ({"data": rle_bitmap(10**6)}, 415, "not a picture"),
     "another key": ({"json": {"image": 7}}, 400, "pixels"),
 }
 
@@ -158,33 +135,6 @@ def test_pages_elsewhere_and_names_that_lead_here_are_refused(headers, code, sma
     assert response.status_code == code and ("error" in response.json) == (code == 403)
 
 
-def test_a_link_from_elsewhere_may_open_the_page(client):
-    assert client.get("/", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
-
-
-@pytest.mark.slow
-def test_mutated_files_neither_break_nor_hold_the_server(small_predictor, digit):
-    """3,000 damaged pictures: no error of the server's, no long answer, no memory that stays."""
-    client, rng = create_app(small_predictor).test_client(), np.random.default_rng(0)
-    whole = [saved(Image.fromarray(np.uint8(255 * digit)).resize((280, 280)), kind) for kind in ["PNG", "JPEG", "WEBP"]]
-    whole += [saved(Image.effect_noise((640, 480), 90), "JPEG", progressive=True)]
-    whole += [saved(Image.new("L", (9, 9)), exif=exif(n_bytes=3000))]
-    process, slowest = psutil.Process(), 0
-    for number in range(3000):
-        content = bytearray(whole[number % len(whole)])
-        for place in rng.integers(0, len(content), rng.integers(1, 12)):
-            content[place] = rng.integers(256)
-        if number % 3 == 0:
-            del content[rng.integers(1, len(content)) :]
-        started = time.process_time()
-        response = client.post("/api/predict", data=bytes(content))
-        slowest = max(slowest, time.process_time() - started)
-        assert response.status_code in [200, 400, 415], response.text
-        if number == 500:
-            resident = process.memory_info().rss
-    assert slowest < 0.3 and process.memory_info().rss - resident < 50 * 2**20
-
-
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_gets_a_sentence(case, client):
     sent, code, words = BAD[case]
@@ -201,7 +151,9 @@ def test_other_addresses_answer_in_json(method, path, code, client):
     assert code != 405 or "POST" in response.headers["Allow"]
 
 
-def test_health_and_model(client):
+def test_page_health_and_model(client, small_predictor):
+    assert client.get("/", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200  # a link opens the page
+    assert f'data-detector="{detector_key(small_predictor.sha256)}"' in client.get("/").text
     assert client.get("/healthz").json == {"status": "ok"}
     about = client.get("/api/model").json
     assert about["test_accuracy"] >= 0.99 and len(about["sha256"]) == 64 and about["detector"]["level"] == 0.01
@@ -387,10 +339,6 @@ def test_every_answer_is_protected(path, client):
     page = page.replace(b'<a href="https://qiita.com/jw-automation/', b"")  # a link, which loads nothing
     page = page.replace(f'data-repository="{public_address()}"'.encode(), b"")  # what other links begin with
     assert b"http://" not in page and b"https://" not in page
-
-
-def test_the_page_knows_which_detector_its_signs_are_of(client, small_predictor):
-    assert f'data-detector="{detector_key(small_predictor.sha256)}"' in client.get("/").text
 
 
 def test_the_page_is_read_whatever_the_locale(monkeypatch):
