@@ -45,8 +45,6 @@ def start(keras=True):
             import keras
         keras.config.set_image_data_format("channels_last")
         keras.config.set_floatx("float32")
-    import matplotlib.style
-
     matplotlib.style.use("petroff10")  # ten colours chosen to be told apart with colour-blindness too
 
 

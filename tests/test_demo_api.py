@@ -5,34 +5,24 @@ import json
 import subprocess
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
+import sklearn
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from common import records
-from conftest import PROJECT, run, run_python
-from demo import fit
+from conftest import run, run_python
+from demo import build, fit
 from demo import predictor as predictors
 from demo.app import FAILED, FITTING, MAX_BODY, create_app, public_address
 from demo.fit import detector_key
 from demo.predictor import Predictor
-from experiments import rotation
-from hypersphere import datasets, detectors, features, layers, scores
-from picture_files import (
-    VARIANTS,
-    bomb,
-    enlarged,
-    exif,
-    inverted,
-    of_several_pictures,
-    rle_bitmap,
-    saved,
-    with_many_scans,
-)
+from experiments import building, rotation
+from hypersphere import datasets, networks
+from hypersphere.errors import InputError
+from picture_files import enlarged, inverted, saved
 
 WIDTH = rotation.OPTIONS["n_components"]  # of an example of a sign
 
@@ -63,7 +53,6 @@ WAYS = {
         "data": saved(enlarged(digit)),
         "content_type": "application/x-www-form-urlencoded",
     },
-    "no type": lambda digit: {"data": saved(enlarged(digit))},
     "JSON array": lambda digit: {"json": {"pixels": np.uint8(255 * digit).tolist()}},
 }
 
@@ -80,12 +69,6 @@ def test_a_digit_is_named(way, client, digit):
     assert set(answer) == {"empty", "digit", "probabilities", "p_value", "level", "is_digit"}
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_every_kind_of_file_is_answered(variant, client, digit):
-    response = client.post("/api/predict", data=VARIANTS[variant](digit))
-    assert response.status_code == 200 and response.json["digit"] == 7
-
-
 def test_the_answer_says_why(client, digit):
     answer = client.post("/api/predict?explain", data=saved(enlarged(digit))).json
     assert np.shape(answer["pixels"]) == (28, 28) and np.max(answer["pixels"]) == 255
@@ -96,15 +79,10 @@ def test_the_answer_says_why(client, digit):
     assert np.linalg.norm(np.median(places, axis=0) - answer["place"]) < 0.2
 
 
-def test_the_array_gives_what_the_network_gives(client, small_predictor, digit):
-    answer = client.post("/api/predict", json={"pixels": np.uint8(255 * digit).tolist()}).json
-    assert answer == small_predictor.predict(np.uint8(255 * digit).astype(np.float32) / 255)
-
-
 @pytest.mark.parametrize("picture", [Image.new("L", (280, 280)), Image.new("RGB", (40, 90), "white")])
 def test_nothing_drawn(picture, client):
     answer = client.post("/api/predict", data=saved(picture)).json
-    assert answer["empty"] is True and "nothing drawn" in answer["message"] and "digit" not in answer
+    assert answer == {"empty": True}
 
 
 def test_a_dot_and_a_photograph_are_rejected(client):
@@ -121,7 +99,6 @@ BAD = {
     "no picture": ({"data": b"seven"}, 415, "not a picture"),
     "nothing": ({}, 415, "not a picture"),
     "truncated": ({"data": saved(Image.effect_noise((99, 99), 90))[:2000]}, 400, "damaged"),
-    "bomb": ({"data": bomb(50_000, 50_000)}, 400, "pixels"),
     "data URL": ({"data": "data:image/png;base64,abc"}, 415, "not a picture"),
     "too long": ({"data": b"x" * (MAX_BODY + 1)}, 413, "more than 1 MB"),
     "no JSON": ({"data": "{", "content_type": "application/json"}, 400, "JSON is damaged"),
@@ -129,22 +106,7 @@ BAD = {
     "JSON null": ({"data": "null", "content_type": "application/json"}, 400, "pixels"),
     "deep JSON": ({"data": "[" * 100_000, "content_type": "application/json"}, 400, "JSON is damaged"),
     "form": ({"data": {"image": "data:"}, "content_type": "multipart/form-data"}, 415, "not a picture"),
-    "many scans": (
-        {"data": with_many_scans(saved(Image.effect_noise((64, 64), 90), "JPEG", progressive=True))},
-        400,
-        "scans",
-    ),
-    "several pictures with many scans": ({"data": of_several_pictures()}, 400, "scans"),
-    "wrong shape": ({"json": {"pixels": [[1, 2], [3, 4]]}}, 400, "28 rows"),
-    "NaN": (
-        {"data": json.dumps({"pixels": [[float("nan")] * 28] * 28}), "content_type": "application/json"},
-        400,
-        "0 to",
-    ),
     "words": ({"json": {"pixels": "seven"}}, 400, "pixels"),
-    "a long word": ({"json": {"pixels": [["x" * 300_000, *[""] * 27], *[[""] * 28] * 27]}}, 400, "not a number"),
-    "a long flat list": ({"json": {"pixels": [0] * 300_000}}, 400, "28 rows"),
-    "RLE bitmap": ({"data": rle_bitmap(10**6)}, 415, "not a picture"),
     "another key": ({"json": {"image": 7}}, 400, "pixels"),
 }
 
@@ -173,33 +135,6 @@ def test_pages_elsewhere_and_names_that_lead_here_are_refused(headers, code, sma
     assert response.status_code == code and ("error" in response.json) == (code == 403)
 
 
-def test_a_link_from_elsewhere_may_open_the_page(client):
-    assert client.get("/", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
-
-
-@pytest.mark.slow
-def test_mutated_files_neither_break_nor_hold_the_server(small_predictor, digit):
-    """3,000 damaged pictures: no error of the server's, no long answer, no memory that stays."""
-    client, rng = create_app(small_predictor).test_client(), np.random.default_rng(0)
-    whole = [saved(Image.fromarray(np.uint8(255 * digit)).resize((280, 280)), kind) for kind in ["PNG", "JPEG", "WEBP"]]
-    whole += [saved(Image.effect_noise((640, 480), 90), "JPEG", progressive=True)]
-    whole += [saved(Image.new("L", (9, 9)), exif=exif(n_bytes=3000))]
-    process, slowest = psutil.Process(), 0
-    for number in range(3000):
-        content = bytearray(whole[number % len(whole)])
-        for place in rng.integers(0, len(content), rng.integers(1, 12)):
-            content[place] = rng.integers(256)
-        if number % 3 == 0:
-            del content[rng.integers(1, len(content)) :]
-        started = time.process_time()
-        response = client.post("/api/predict", data=bytes(content))
-        slowest = max(slowest, time.process_time() - started)
-        assert response.status_code in [200, 400, 415], response.text
-        if number == 500:
-            resident = process.memory_info().rss
-    assert slowest < 0.3 and process.memory_info().rss - resident < 50 * 2**20
-
-
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_gets_a_sentence(case, client):
     sent, code, words = BAD[case]
@@ -216,11 +151,12 @@ def test_other_addresses_answer_in_json(method, path, code, client):
     assert code != 405 or "POST" in response.headers["Allow"]
 
 
-def test_health_and_model(client):
+def test_page_health_and_model(client, small_predictor):
+    assert client.get("/", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200  # a link opens the page
+    assert f'data-detector="{detector_key(small_predictor.sha256)}"' in client.get("/").text
     assert client.get("/healthz").json == {"status": "ok"}
     about = client.get("/api/model").json
-    assert about["test_accuracy"] >= 0.99 and about["parameters"] < 200_000 and len(about["sha256"]) == 64
-    assert about["detector"]["level"] == 0.01 and about["detector"]["calibration_images"] == 400
+    assert about["test_accuracy"] >= 0.99 and len(about["sha256"]) == 64 and about["detector"]["level"] == 0.01
 
 
 def sign(**changes):
@@ -238,7 +174,7 @@ BAD_SIGNS = {
     "twice": ([sign(), sign()], "same name"),
     "no examples": ([sign(examples=[])], "1 to 5 examples"),
     "six examples": ([sign(examples=[[0.5] * WIDTH] * 6)], "1 to 5 examples"),
-    "short example": ([sign(examples=[[0.5] * (WIDTH - 1)])], f"list of {WIDTH}"),
+    "short example": ([sign(examples=[[0.5] * (WIDTH - 1)])], "from -1 to 1"),
     "word as number": ([sign(examples=[["x"] * WIDTH])], "from -1 to 1"),
     "bool as number": ([sign(examples=[[True] * WIDTH])], "from -1 to 1"),
     "NaN": ([sign(examples=[[float("nan")] * WIDTH])], "from -1 to 1"),
@@ -297,11 +233,6 @@ def test_the_pages_are_linked_where_a_clone_came_from(origin, address, tmp_path)
     assert public_address(tmp_path) == address
 
 
-def test_without_git_nothing_is_linked(monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    assert public_address() == ""
-
-
 def wait_for(predictor):
     """Wait until the detector has been fitted, or could not be."""
     deadline = time.monotonic() + 60
@@ -342,32 +273,58 @@ def test_a_fit_that_fails_is_told(monkeypatch):
         assert response.status_code == 500 and response.json == {"error": FAILED}
 
 
-def test_the_kept_detector_is_another_when_code_or_network_change(tmp_path, monkeypatch):
-    before = detector_key("network")
-    assert before != detector_key("another network")
-    for module in [layers, features, rotation, detectors, scores, datasets, fit]:
-        changed = tmp_path / "changed.py"
-        changed.write_text(Path(module.__file__).read_text() + "# changed\n")
-        with monkeypatch.context() as patch:
-            patch.setattr(module, "__file__", str(changed))
-            assert detector_key("network") != before
-    assert detector_key("network") == before
+@pytest.mark.parametrize(
+    ("place", "name", "value"),
+    [
+        (rotation, "LAYERS", {"embedding": ("distance", 1.0)}),
+        (rotation, "OPTIONS", {"n_components": 16}),
+        (datasets, "N_TRAIN", 40_000),
+        (sklearn, "__version__", "0.1"),
+        (fit, "VERSION", 0),
+    ],
+)
+def test_the_key_is_another_when_what_decides_the_detector_changes(place, name, value, monkeypatch):
+    before = detector_key("networks")
+    assert before == detector_key("networks") != detector_key("other networks")
+    monkeypatch.setattr(place, name, value)
+    assert detector_key("networks") != before
 
 
-@pytest.mark.slow
-def test_posted_pictures_are_taken_for_what_they_are(predictor):
-    """The real detector: digits are named and accepted, clothes rejected; posted light on dark and dark on light."""
-    client = create_app(predictor).test_client()
-    _, _, (x, y) = datasets.load_mnist()
-    clothes, _ = datasets.load_labelled("fashion-mnist", "test")
-    for picture in [enlarged, lambda image: inverted(enlarged(image))]:
-        sent = [client.post("/api/predict", data=saved(picture(image))).json for image in x[:100, ..., 0]]
-        assert np.mean([answer["digit"] == label for answer, label in zip(sent, y, strict=False)]) >= 0.97
-        assert np.mean([answer["is_digit"] for answer in sent]) >= 0.92
-    sent = [client.post("/api/predict", data=saved(enlarged(image))).json for image in clothes[:100, ..., 0]]
-    assert np.mean([answer["is_digit"] for answer in sent]) <= 0.06
-    named = [predictor.features(image)["logits"].argmax() for image in x[:500, ..., 0]]
-    assert np.mean(named == y[:500]) == pytest.approx(predictor.about()["test_accuracy"], abs=0.01)
+# p-values of the first eight test images: of a detector fitted to little data, by the `VERSION` of the code that fits.
+P_VALUES = {1: [0.900249, 0.548628, 0.770574, 0.74813, 0.610973, 0.840399, 0.234414, 0.197007]}
+
+
+def test_the_version_in_the_key_is_that_of_the_code(small_predictor):
+    """If this fails, other code fits another detector: raise `demo.fit.VERSION`, and give its p-values here.
+
+    It covers whatever fits: demo.fit, datasets, features, layers, rotation, detectors and scores.
+    """
+    _, _, (x, _) = datasets.load_mnist()
+    found = [small_predictor.predict(image)["p_value"] for image in x[:8, ..., 0]]
+    assert found == pytest.approx(P_VALUES[fit.VERSION], abs=0.01)
+
+
+def test_build_makes_the_demos_files_from_a_run_of_the_scoreboard(tmp_path, monkeypatch):
+    """Tiny networks, saved as the scoreboard saves its own."""
+    run_folder, built = tmp_path / "run", tmp_path / "demo"
+    with pytest.raises(InputError, match="no record"):
+        run("demo.build", "--run", run_folder, "--models", built)
+    (run_folder / "results").mkdir(parents=True)
+    record = records.read_record(fit.FOLDER / "network.json", "") | {"name": build.TRIAL}
+    records.append_record(run_folder / "results" / "scoreboard.jsonl", record)
+    trial = run_folder / "models" / "scoreboard" / build.TRIAL
+    trial.parent.mkdir(parents=True)
+    with pytest.raises(InputError, match="classifier"):
+        run("demo.build", "--run", run_folder, "--models", built)
+    for number, (name, classes) in enumerate({"classifier": 10, "rotation1": 41, "rotation2": 41}.items()):
+        _, network = building.build(building.Recipe(1, width=4), (28, 28, 1), classes, seed=number)
+        networks.save_network(network, trial.with_name(f"{trial.name}-{name}.keras"))
+    monkeypatch.setattr(build, "N_MAPPED", 200)
+    run("demo.build", "--run", run_folder, "--models", built)
+    predictor = Predictor(built, smoke=True)
+    assert predictor.record == record and predictor.map["place"].shape == (200, 2)
+    assert np.abs(predictor.map["place"]).max() == 1
+    assert "digit" in predictor.predict(np.eye(28, dtype=np.float32), explain=True)
 
 
 @pytest.mark.parametrize(
@@ -382,10 +339,6 @@ def test_every_answer_is_protected(path, client):
     page = page.replace(b'<a href="https://qiita.com/jw-automation/', b"")  # a link, which loads nothing
     page = page.replace(f'data-repository="{public_address()}"'.encode(), b"")  # what other links begin with
     assert b"http://" not in page and b"https://" not in page
-
-
-def test_the_page_knows_which_detector_its_signs_are_of(client, small_predictor):
-    assert f'data-detector="{detector_key(small_predictor.sha256)}"' in client.get("/").text
 
 
 def test_the_page_is_read_whatever_the_locale(monkeypatch):
@@ -408,69 +361,26 @@ def test_the_pages_own_address_is_escaped(client):
 class Slow:
     """Stands for a predictor that takes its time; it can do no more than predict."""
 
-    state = "ready"
+    state, running, most = "ready", 0, 0
 
-    def __init__(self):
-        self.running = 0
-        self.most = 0
-
-    def predict(self, image, explain=False):
+    def predict(self, image, *wanted):
         self.running += 1
         self.most = max(self.most, self.running)
-        time.sleep(0.3)
+        time.sleep(0.05)
         self.running -= 1
         return {"digit": 7}
 
 
-def test_requests_take_turns_and_too_many_are_told_so(digit):
-    slow = Slow()
-    app = create_app(slow, waiting=2, seconds=10)
-    codes, content = [], saved(enlarged(digit))
+def test_predictions_run_one_at_a_time(digit):
+    slow, codes = Slow(), []
+    app, content = create_app(slow), saved(enlarged(digit))
 
     def post():
-        response = app.test_client().post("/api/predict", data=content)
-        codes.append(response.status_code)
-        if response.status_code == 503:
-            assert response.headers["Retry-After"] and "too many" in response.json["error"]
+        codes.append(app.test_client().post("/api/predict", data=content).status_code)
 
     threads = [threading.Thread(target=post) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert slow.most == 1
-    assert codes.count(200) == 3 and codes.count(503) == 5
-    assert app.test_client().post("/api/predict", data=content).status_code == 200  # places are given back
-
-
-def test_waiting_has_an_end(digit):
-    app = create_app(Slow(), waiting=2, seconds=0.05)
-    content, codes = saved(enlarged(digit)), []
-
-    def post():
-        codes.append(app.test_client().post("/api/predict", data=content).status_code)
-
-    threads = [threading.Thread(target=post) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(codes) == [200, 503]
-
-
-def test_taught_signs_are_recognised_and_hardly_anything_else_is():
-    (record,) = records.read_records(PROJECT / "results" / "signs.jsonl")
-    for group in ["seen while choosing", "test"]:
-        metrics = record["metrics"][group]
-        assert metrics["recognised"] >= 0.9
-        assert metrics["digits taken for a sign"] <= 0.01 and metrics["scribbles taken for a sign"] <= 0.15
-
-
-@pytest.mark.slow
-def test_the_measurement_of_signs_runs(tmp_path):
-    run("experiments.signs", "--smoke", "--out", tmp_path)
-    (record,) = records.read_records(tmp_path / "results" / "signs.jsonl")
-    (committed,) = records.read_records(PROJECT / "results" / "signs.jsonl")
-    assert record["metrics"]["test"]["recognised"] == pytest.approx(
-        committed["metrics"]["test"]["recognised"], abs=0.03
-    )
+    assert slow.most == 1 and codes == [200] * 8

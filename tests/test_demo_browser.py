@@ -24,13 +24,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium found; install one, or name it in CHROMIUM"),
 ]
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 STROKES = json.loads((Path(__file__).parent / "strokes.json").read_text())
 SIGNS = json.loads((Path(__file__).parent / "signs.json").read_text())["test"]
 
@@ -118,19 +112,6 @@ def test_the_switch_forces_a_scribble_into_a_digit(page):
     assert verdict(page) == "Not a digit"
 
 
-def test_undo_takes_strokes_back(page):
-    three, bar = STROKES["digits"]["3"][0], STROKES["others"]["letter H"][:1]
-    draw(page, three + bar)
-    spoiled = page.inner_text("#p-value")
-    page.click("#undo")
-    settle(page)
-    assert verdict(page) == "3" and page.inner_text("#p-value") != spoiled
-    page.focus("#pad")
-    page.keyboard.press("z")
-    settle(page)
-    assert verdict(page) == "Nothing drawn yet"
-
-
 def test_the_answer_says_why(page):
     draw(page, STROKES["digits"]["5"][0])
     assert page.locator("#bars li").count() == 10
@@ -185,39 +166,6 @@ def test_a_large_photograph_is_made_smaller(page, tmp_path):
     assert verdict(page) == "7"
 
 
-def test_a_key_in_the_middle_of_a_stroke(page):
-    box = page.locator("#pad").bounding_box()
-    page.mouse.move(box["x"] + 50, box["y"] + 50)
-    page.mouse.down()
-    page.mouse.move(box["x"] + 150, box["y"] + 150, steps=5)
-    page.keyboard.press("c")
-    page.mouse.move(box["x"] + 50, box["y"] + 150, steps=5)
-    page.mouse.up()
-    settle(page)
-    assert verdict(page) == "Nothing drawn yet"
-    draw(page, STROKES["digits"]["3"][0])
-    assert verdict(page) == "3"
-
-
-def test_the_answer_follows_the_stroke_on_a_slow_line(page):
-    def slowly(route):
-        page.wait_for_timeout(150)
-        route.continue_()
-
-    page.route("**/api/predict*", slowly)
-    box = page.locator("#pad").bounding_box()
-    page.mouse.move(box["x"] + 50, box["y"] + 50)
-    page.mouse.down()
-    seen = set()
-    for step in range(60):
-        page.mouse.move(box["x"] + 50 + 3 * (step % 50), box["y"] + 50 + 4 * (step % 40))
-        page.wait_for_timeout(20)
-        seen.add(verdict(page))
-    assert len(seen) > 1
-    page.mouse.up()
-    settle(page)
-
-
 def test_keyboard_and_labels(page):
     reached = []
     for _ in range(8):
@@ -253,86 +201,21 @@ def test_pad_and_verdict_are_on_every_screen_and_nothing_jumps(screen, scheme, b
     pad, word, switch = (page.locator(name).bounding_box() for name in ["#pad", "#verdict", "#detect"])
     for box in [pad, word, switch]:
         assert box["y"] >= 0 and box["y"] + box["height"] <= height
-    is_above = word["y"] + word["height"] <= pad["y"]
-    assert is_above or word["x"] >= pad["x"] + pad["width"]
-    assert pad["width"] >= (0.85 * width if is_above else 0.6 * height if height < 500 else 0.33 * width)
-    assert page.evaluate("document.getElementById('pad').width") >= 2 * pad["width"] - 10  # crisp, within its border
     page.close()
-
-
-def test_a_large_screen_makes_pad_and_verdict_larger(browser, address):
-    found = []
-    for width, height in [SCREENS["laptop"], SCREENS["large"]]:
-        page = browser.new_page(viewport={"width": width, "height": height})
-        page.goto(address)
-        size = page.evaluate("parseFloat(getComputedStyle(document.getElementById('verdict')).fontSize)")
-        found.append((page.locator("#pad").bounding_box()["width"], size))
-        page.close()
-    (pad, text), (larger_pad, larger_text) = found
-    assert larger_pad > 1.3 * pad and larger_text > 1.2 * text
 
 
 def test_a_rejected_drawing_contradicts_nothing(page):
-    draw(page, STROKES["digits"]["5"][0])
-    assert page.inner_text("#bars-title") == "Which digit?" and "no cluster" not in page.inner_text("#map-title")
-    blue = page.evaluate("getComputedStyle(document.querySelector('.fill')).backgroundColor")
-    page.click("#clear")
+    def words():
+        return page.inner_text("#bars-title"), "no cluster" in page.inner_text("#map-title")
+
     draw(page, STROKES["others"]["asterisk"])
-    assert page.inner_text("#bars-title") == "If it had to be a digit" and "no cluster" in page.inner_text("#map-title")
-    red, green, blue_of_gray = page.evaluate(
-        "getComputedStyle(document.querySelector('.fill')).backgroundColor.match(/\\d+/g).map(Number)"
-    )
-    assert max(red, green, blue_of_gray) - min(red, green, blue_of_gray) < 16 and f"rgb({red}" not in blue
+    assert words() == ("If it had to be a digit", True)
     page.click("#detect")  # without the detector it is a digit after all
-    assert page.inner_text("#bars-title") == "Which digit?" and "no cluster" not in page.inner_text("#map-title")
-
-
-def test_the_ring_of_a_rejected_drawing_is_outside_all_clusters(page):
-    points = page.evaluate("fetch('api/map').then((response) => response.json())")["place"]
-    for place in points[::500]:
-        ring = page.evaluate("place => import('/static/map.js').then((map) => map.outside(place))", place)
-        assert np.linalg.norm(np.array(points) - ring, axis=1).min() > 0.06
-
-
-def test_the_scale_reads_in_words_with_the_label_under_its_tick(page):
-    draw(page, STROKES["others"]["asterisk"])
-    assert page.inner_text(".ticks").split("\n") == ["typical", "rejected →", "strange"]
-    middle = "e => { const box = e.getBoundingClientRect(); return box.x + box.width / 2; }"
-    tick, label, marker = (page.eval_on_selector(name, middle) for name in ["#threshold", "#tick", "#marker"])
-    assert abs(tick - label) < 1 and marker > tick
+    assert words() == ("Which digit?", False)
+    page.click("#detect")
     page.click("#clear")
     draw(page, STROKES["digits"]["5"][0])
-    assert page.eval_on_selector("#marker", middle) < tick
-
-
-def luminance(color):
-    channels = [int(color[i : i + 2], 16) / 255 for i in [1, 3, 5]]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return np.dot([0.2126, 0.7152, 0.0722], linear)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_graphics_have_a_contrast_of_three(scheme, browser, address):
-    page = browser.new_page(color_scheme=scheme)
-    page.goto(address)
-    colors = page.evaluate("import('/static/map.js').then((map) => map.COLORS)")
-    style = "name => getComputedStyle(document.body).getPropertyValue(name)"
-    colors += [page.evaluate(style, f"--{name}") for name in ["edge", "digit", "none", "rejected", "text"]]
-    card = page.evaluate(style, "--card")
-    assert len(colors) == 15
-    for color in colors:
-        dark, light = sorted([luminance(color), luminance(card)])
-        assert (light + 0.05) / (dark + 0.05) >= 3, color
-    page.close()
-
-
-def test_switch_and_neighbours(page):
-    draw(page, STROKES["digits"]["5"][0])
-    tops = {box["y"] for box in (near.bounding_box() for near in page.locator("#nearest canvas").all())}
-    assert len(tops) == 1
-    word, switch = page.locator("#verdict").bounding_box(), page.locator("#detect").bounding_box()
-    assert switch["width"] > 1.5 * switch["height"] and 0 < switch["y"] - word["y"] < 200
-    assert page.locator("#answer #detect").count() == 1
+    assert words() == ("Which digit?", False)
 
 
 def test_the_empty_page_says_what_it_is_for_and_has_drawings_to_try(page):
@@ -394,23 +277,18 @@ def test_the_arrow_keys_draw(page):
     assert verdict(page) == "Nothing drawn yet"
 
 
-def test_two_arrow_keys_at_once_draw_a_diagonal(page):
-    page.focus("#pad")
-    page.keyboard.press(" ")
-    page.keyboard.down("ArrowRight")
-    page.keyboard.press("ArrowUp")
-    page.keyboard.up("ArrowRight")
-    points = page.evaluate("import('/static/drawing.js').then(({ drawing }) => drawing.strokes[0])")
-    assert np.allclose(points, [[0.5, 0.5], [0.54, 0.5], [0.58, 0.46]])
-
-
-def test_clear_and_a_picture_drawn_over_can_be_undone_wherever_the_focus_is(page, tmp_path):
+def test_a_stroke_a_clearing_and_a_picture_can_be_undone_wherever_the_focus_is(page, tmp_path):
     _, _, (x, _) = datasets.load_mnist()  # a seven
     (tmp_path / "seven.png").write_bytes(saved(enlarged(x[0, ..., 0])))
     page.set_input_files("#file", tmp_path / "seven.png")
     settle(page)
     draw(page, STROKES["digits"]["3"][0])
-    assert verdict(page) == "3"
+    three = page.inner_text("#p-value")
+    draw(page, STROKES["others"]["letter H"][:1])
+    assert page.inner_text("#p-value") != three
+    page.click("#undo")
+    settle(page)
+    assert verdict(page) == "3" and page.inner_text("#p-value") == three
     page.focus("#detect")
     page.keyboard.press("Control+z")
     settle(page)
@@ -454,31 +332,8 @@ def test_save_makes_a_card(page, tmp_path):
     with page.expect_download() as download:
         page.click("#save")
     download.value.save_as(tmp_path / "card.png")
-    card = np.asarray(Image.open(tmp_path / "card.png").convert("RGB")).astype(int)
-    assert card.shape == (560, 1000, 3)
-    assert (card[40:520, 40:520] == 255).mean() > 0.1 and (card[40:520, 40:520] == 0).mean() > 0.4  # the drawing
-    assert (np.ptp(card[40:130, 560:], axis=2) > 100).any()  # the verdict, in its colour
-    assert (card[370:440, 560:] == 0).any()  # the nearest digits
-
-
-def test_fooling_it_is_counted_in_the_browser(page):
-    requests = []
-    page.on("request", lambda request: requests.append(request.url))
-    assert not page.is_enabled("#claim") and page.inner_text("#fooled") == ""
-    draw(page, STROKES["others"]["asterisk"])
-    assert not page.is_enabled("#claim")  # it was rejected
-    page.click("#clear")
-    draw(page, STROKES["digits"]["5"][0])
-    sent = len(requests)
-    page.click("#claim")
-    assert "once" in page.inner_text("#fooled") and not page.is_enabled("#claim")
-    assert len(requests) == sent
-    draw(page, [[(0.05, 0.95), (0.06, 0.95)]])
-    page.click("#undo")
-    settle(page)
-    assert verdict(page) == "5" and not page.is_enabled("#claim")  # it has been counted
-    page.reload()
-    assert "once" in page.inner_text("#fooled")
+    card = np.asarray(Image.open(tmp_path / "card.png").convert("RGB"))
+    assert 0.1 < (card == 255).mean() < 0.9 and np.ptp(card.astype(int), axis=2).max() > 100  # a verdict in its colour
 
 
 def teach(page, name, drawings):
@@ -507,7 +362,6 @@ def test_three_drawings_teach_a_sign_that_lives_in_the_browser(page, browser, ad
         page.click("#clear")
         draw(page, drawing)
         assert verdict(page) == word
-    assert page.inner_text("#bars-title") == "If it had to be a digit" and not page.is_enabled("#claim")
     page.click("#detect")
     assert verdict(page) in list("0123456789")
     page.click("#detect")
@@ -524,7 +378,10 @@ def test_three_drawings_teach_a_sign_that_lives_in_the_browser(page, browser, ad
 
 def test_signs_and_examples_have_bounds(page):
     teach(page, "W", SIGNS["W"][:6])
+    page.keyboard.press("Enter")  # the same drawing again
+    settle(page)
     assert page.locator("#chips button").all_inner_texts() == ["W 5 ×"]
+    assert "draw it again" in page.inner_text("#taught")
     for number in range(10):
         page.fill("#name", f"sign {number}")
         page.keyboard.press("Enter")
@@ -533,25 +390,6 @@ def test_signs_and_examples_have_bounds(page):
     page.click("#forget")
     settle(page)
     assert page.locator("#chips button").count() == 0 and page.inner_text("#taught") == ""
-
-
-def test_one_drawing_teaches_once(page):
-    teach(page, "W", SIGNS["W"][:1])
-    page.keyboard.press("Enter")
-    settle(page)
-    assert page.locator("#chips button").all_inner_texts() == ["W 1 ×"]
-    assert "draw it again" in page.inner_text("#taught")
-
-
-def test_drawing_on_an_example_leaves_the_example_as_it_is(page):
-    heart, strokes = page.locator("#examples button").nth(1), []
-    page.route("**/api/predict*", lambda route: (strokes.append(route.request.post_data_buffer), route.continue_()))
-    heart.click()
-    settle(page)
-    draw(page, [[(0.1, 0.1), (0.9, 0.9)]])
-    heart.click()
-    settle(page)
-    assert strokes[0] == strokes[-1] and len(set(strokes)) > 1
 
 
 def test_while_the_detector_is_fitted_the_page_says_so_and_asks_again(browser, address):
@@ -582,31 +420,21 @@ def test_damaged_memory_is_passed_over(kept, page):
     assert verdict(page) == "5"
 
 
-def test_links_and_preview(page, address):
-    links = page.eval_on_selector_all("footer a", "all => all.filter((a) => !a.hidden).map((a) => a.href)")
-    assert links[0] == "https://qiita.com/jw-automation/items/7bbe1c872fcec7fa6c1d"
-    assert len(links) == (5 if public_address() else 1)
-    assert len(page.get_attribute("meta[name=description]", "content")) > 50
-    preview = page.get_attribute("meta[property='og:image']", "content")
-    assert preview.startswith(address)
-    response = page.request.get(preview)
-    assert response.headers["content-type"] == "image/png" and len(response.body()) > 10_000
-
-
-def test_in_a_public_clone_the_projects_pages_are_linked(browser, address):
+@pytest.mark.parametrize(("repository", "n_links"), [("", 1), ("https://github.com/me/sphere", 5)])
+def test_the_projects_pages_are_linked_in_a_public_clone_alone(repository, n_links, browser, address):
     page = browser.new_page()
 
-    def in_a_public_clone(route):
-        ours, theirs = (f'data-repository="{of}"' for of in [public_address(), "https://github.com/me/sphere"])
+    def in_a_clone(route):
+        ours, theirs = (f'data-repository="{place}"' for place in [public_address(), repository])
         route.fulfill(body=route.fetch().text().replace(ours, theirs), content_type="text/html")
 
-    page.route(address, in_a_public_clone)
+    page.route(address, in_a_clone)
     page.goto(address)
     page.wait_for_load_state("networkidle")
     links = page.eval_on_selector_all("footer a:not([hidden])", "all => all.map((a) => a.getAttribute('href'))")
-    assert len(links) == 5 and links[1] == "https://github.com/me/sphere"
+    assert len(links) == n_links
     for link in links[2:]:
-        assert (PROJECT / link.removeprefix("https://github.com/me/sphere/blob/HEAD/")).is_file()
+        assert (PROJECT / link.removeprefix(f"{repository}/blob/HEAD/")).is_file()
     page.close()
 
 
@@ -631,12 +459,9 @@ def test_touch_draws(browser, address):
     context.close()
 
 
-def test_screenshot(page, tmp_path):
-    """The README's picture and the preview of links; SCREENSHOT=1 writes them to where they belong."""
+@pytest.mark.skipif(not os.environ.get("SCREENSHOT"), reason="SCREENSHOT=1 draws the README's picture anew")
+def test_screenshot(page):
     draw(page, STROKES["others"]["asterisk"])
-    writes = os.environ.get("SCREENSHOT")
-    page.screenshot(path=(PROJECT / "figures" if writes else tmp_path) / "demo.png", full_page=True)
-    page.set_viewport_size({"width": 1200, "height": 630})
-    page.screenshot(path=(PROJECT / "demo" / "static" if writes else tmp_path) / "preview.png")
-    assert (PROJECT / "figures" / "demo.png").stat().st_size > 20_000
-    assert (PROJECT / "demo" / "static" / "preview.png").stat().st_size > 20_000
+    page.screenshot(path=PROJECT / "figures" / "demo.png", full_page=True)
+    page.set_viewport_size({"width": 1200, "height": 630})  # the preview of links
+    page.screenshot(path=PROJECT / "demo" / "static" / "preview.png")

@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from demo import images
 from hypersphere import datasets, pictures
-from picture_files import VARIANTS, enlarged, inverted, saved
+from picture_files import enlarged, inverted, saved
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +35,6 @@ def test_ink_is_told_from_paper(digits):
     paper = Image.fromarray(np.uint8(220 - 0.6 * np.asarray(enlarged(digits[0]))))
     for picture in [inverted(enlarged(digits[0])), paper]:
         np.testing.assert_allclose(prepared(saved(picture)), expected, atol=0.02)
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_every_kind_of_file_is_read(variant, digits):
-    expected = prepared(saved(enlarged(digits[1])))
-    np.testing.assert_allclose(prepared(VARIANTS[variant](digits[1])), expected, atol=0.12)
 
 
 def on_canvas(page, side=480):
@@ -86,20 +80,6 @@ def test_an_opaque_page_goes_on_where_the_picture_is_transparent(page, is_light,
     assert np.abs(prepared(saved(picture, kind)) - expected).mean() < 0.01
 
 
-@pytest.mark.parametrize("colours", [((255, 0, 0), (0, 130, 0)), ((255, 255, 0), (255, 255, 255))])
-def test_ink_as_bright_as_its_ground_is_found(colours, digits):
-    ink = np.asarray(enlarged(digits[0]))[..., np.newaxis] / 255
-    picture = np.uint8(ink * colours[0] + (1 - ink) * colours[1])
-    expected = prepared(saved(enlarged(digits[0])))
-    assert np.abs(prepared(saved(Image.fromarray(picture), "JPEG")) - expected).mean() < 0.02
-
-
-def test_12_of_16_bits_are_enough(digits):
-    expected = prepared(saved(enlarged(digits[1])))
-    deep = np.asarray(enlarged(digits[1])).astype(np.uint16) * 16
-    np.testing.assert_allclose(prepared(saved(Image.fromarray(deep))), expected, atol=0.02)
-
-
 @pytest.mark.parametrize("scale", [0.25, 0.5, 1.5, 2])
 def test_size_and_place_do_not_matter(scale, digits):
     side = round(280 * scale)
@@ -135,37 +115,24 @@ def test_arrays_are_read_as_they_are(digits):
     assert images.read_array(np.zeros((28, 28)).tolist()) is None
 
 
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        ([], "28 rows"),
-        (np.zeros((27, 28)).tolist(), "28 rows"),
-        ([[1, 2], [3]], "28 rows"),
-        ([["a"] * 28] * 28, "not a number"),
-        ([[None] * 28] * 28, "not a number"),
-        ([[10**400] * 28] * 28, "outside"),
-        ([["x" * 300_000, *[""] * 27], *[[""] * 28] * 27], "not a number"),
-        ([0] * 28, "28 rows"),
-        ([[True] * 28] * 28, "not a number"),
-        ([[float("nan")] * 28] * 28, "outside"),
-        ([[-1] * 28] * 28, "outside"),
-        ([[256] * 28] * 28, "outside"),
-    ],
-    ids=[
-        "none",
-        "rows",
-        "ragged",
-        "words",
-        "nulls",
-        "huge",
-        "a long word",
-        "flat",
-        "truths",
-        "NaN",
-        "negative",
-        "too light",
-    ],
-)
-def test_bad_arrays_are_named(values, words):
+BAD = {
+    "none": ([], "28 rows"),
+    "flat": ([0] * 28, "28 rows"),
+    "a long flat list": ([0] * 300_000, "28 rows"),
+    "ragged": ([[1, 2], [3]], "28 rows"),
+    "words": ([["a"] * 28] * 28, "not a number"),
+    "a long word": ([["x" * 300_000, *[""] * 27], *[[""] * 28] * 27], "not a number"),
+    "nulls": ([[None] * 28] * 28, "not a number"),
+    "truths": ([[True] * 28] * 28, "not a number"),
+    "NaN": ([[float("nan")] * 28] * 28, "0 to 255"),
+    "huge": ([[10**400] * 28] * 28, "0 to 255"),
+    "negative": ([[-1] * 28] * 28, "0 to 255"),
+    "too light": ([[256] * 28] * 28, "0 to 255"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_arrays_are_named(case):
+    values, words = BAD[case]
     with pytest.raises(images.BadImage, match=words):
         images.read_array(values)

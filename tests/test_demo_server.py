@@ -1,7 +1,6 @@
 """The demo as a process of its own: start, limits, end."""
 
 import http.client
-import json
 import signal
 import socket
 import subprocess
@@ -23,7 +22,7 @@ from common import cli
 class Slow:
     state = "ready"
 
-    def predict(self, image, explain=False):
+    def predict(self, image, *wanted):
         print("running", flush=True)
         time.sleep(1)
         return {"digit": 7}
@@ -96,8 +95,7 @@ def test_a_request_beyond_the_limits_is_refused(slow_server):
     with socket.create_connection(("127.0.0.1", port)) as raw:  # the length alone is enough
         raw.sendall(b"POST /api/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
         answer = raw.makefile("rb").read()
-        assert answer.startswith(b"HTTP/1.1 413") and b"Content-Type: application/json" in answer
-        assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"].startswith("more than 1 MB")
+        assert answer.startswith(b"HTTP/1.1 413")
 
 
 def run_demo(*flags):
@@ -111,13 +109,8 @@ def test_an_address_that_cannot_be_had_is_named():
         taken.listen()
         port = taken.getsockname()[1]
         assert_one_line_error(run_demo("--port", port), port, "--port")
-    assert_one_line_error(run_demo("--host", "nosuch.invalid"), "nosuch.invalid")
-
-
-@pytest.mark.parametrize("port", ["x", "0", "99999"])
-def test_a_bad_port_is_named(port):
-    done = run_demo("--port", port)
-    assert done.returncode == 2 and "--port" in done.stderr and "Traceback" not in done.stderr
+    for flags in [["--host", "nosuch.invalid"], ["--port", 99999], ["--port", "x"]]:
+        assert_one_line_error(run_demo(*flags), flags[1])
 
 
 def test_the_commands_serve_the_page(predictor):

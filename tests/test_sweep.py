@@ -149,7 +149,6 @@ def test_a_cluster_gives_the_same_records_as_this_machine(address, tmp_path):
         found = records.read_records(tmp_path / place / "results" / "article2.jsonl")
         made.append({record["name"]: (record["metrics"], record["loss"]) for record in found})
     assert made[0] == made[1] and len(made[0]) == 2
-    assert len(list((tmp_path / "cluster" / "models").rglob("*.keras"))) == 2  # the files come back too
 
 
 @pytest.mark.slow
