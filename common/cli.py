@@ -34,8 +34,10 @@ def start(keras=True):
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster kernels, off by default on some processors
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait actively are much slower beside other work
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no messages on GPUs that are not there
+    import matplotlib.style  # here and not above: NumPy must not start before the variables are set
+
     if not in_notebook():
-        os.environ.setdefault("MPLBACKEND", "agg")  # files only: no display is needed
+        matplotlib.use("agg")  # files only: no display is needed
     if keras:
         backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
         if backend != "tensorflow":

@@ -14,7 +14,7 @@ import threading
 import time
 
 from flask import Flask, abort, jsonify, make_response, render_template, request
-from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException, ServiceUnavailable
 
 from common.cli import PROJECT
 from demo import images
@@ -59,14 +59,37 @@ def public_address(folder=PROJECT):
     return ""
 
 
-def create_app(predictor=None, hosts=()):
+class Queue:
+    """One prediction at a time: some requests wait, for so many seconds, and the others are told to come back."""
+
+    def __init__(self, waiting, seconds):
+        self.places, self.lock = threading.BoundedSemaphore(1 + waiting), threading.Lock()
+        self.seconds = seconds
+
+    @contextlib.contextmanager
+    def place(self):
+        """Wait in the queue; 503 if too many wait already, or it takes too long."""
+        if not self.places.acquire(blocking=False):
+            raise ServiceUnavailable("too many requests at once; try again in a second", retry_after=1)
+        try:
+            if not self.lock.acquire(timeout=self.seconds):
+                raise ServiceUnavailable(f"no answer within {self.seconds} seconds; try again", retry_after=1)
+            try:
+                yield
+            finally:
+                self.lock.release()
+        finally:
+            self.places.release()
+
+
+def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
     """The WSGI application.
 
     predictor : a `Predictor`, by default the committed one, which may fit its detector while the page is served
-    already; hosts : names, besides this machine's, that requests may be sent to.
+    already; waiting, seconds : see `Queue`; hosts : names, besides this machine's, that requests may be sent to.
     """
     predictor = predictor or Predictor(wait=False)
-    one_at_a_time, repository = threading.Lock(), public_address()
+    queue, repository = Queue(waiting, seconds), public_address()
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.json.sort_keys = False
@@ -99,7 +122,7 @@ def create_app(predictor=None, hosts=()):
         if signs is not None:
             signs = read_signs(signs, predictor.sign_namer.width)
         wanted = ["explain" in request.args, "features" in request.args]
-        with one_at_a_time:
+        with queue.place():
             started = time.perf_counter()
             image = read_image(content)
             answer = {"empty": True} if image is None else predictor.predict(image, *wanted, signs)

@@ -359,28 +359,33 @@ def test_the_pages_own_address_is_escaped(client):
 
 
 class Slow:
-    """Stands for a predictor that takes its time; it can do no more than predict."""
+    """Stands for a predictor that takes its time, and counts how many use it at once."""
 
     state, running, most = "ready", 0, 0
 
     def predict(self, image, *wanted):
         self.running += 1
         self.most = max(self.most, self.running)
-        time.sleep(0.05)
+        time.sleep(0.3)
         self.running -= 1
         return {"digit": 7}
 
 
-def test_predictions_run_one_at_a_time(digit):
-    slow, codes = Slow(), []
-    app, content = create_app(slow), saved(enlarged(digit))
+@pytest.mark.parametrize(("seconds", "answered"), [(10, 3), (0.05, 1)])
+def test_one_request_at_a_time_and_too_many_are_told_so(digit, seconds, answered):
+    slow, responses = Slow(), []
+    app, content = create_app(slow, waiting=2, seconds=seconds), saved(enlarged(digit))
 
     def post():
-        codes.append(app.test_client().post("/api/predict", data=content).status_code)
+        responses.append(app.test_client().post("/api/predict", data=content))
 
     threads = [threading.Thread(target=post) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert slow.most == 1 and codes == [200] * 8
+    refused = [response for response in responses if response.status_code == 503]
+    assert slow.most == 1 and len(refused) == 8 - answered
+    assert all(response.headers["Retry-After"] and "try again" in response.json["error"] for response in refused)
+    post()
+    assert responses[-1].status_code == 200  # places are given back

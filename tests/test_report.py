@@ -1,5 +1,6 @@
 """The report: statistics at known values, what may be averaged, and the pages against the records."""
 
+import json
 import re
 
 import numpy as np
