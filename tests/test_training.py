@@ -22,8 +22,8 @@ def images():
 def start():
     keras.utils.clear_session()  # layer names start anew, as in a fresh process
     keras.utils.set_random_seed(0)
-    dense = [keras.layers.Dense(units) for units in [5, 10]]
-    network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), *dense])
+    image = keras.Input((8, 8, 1))
+    network = keras.Model(image, keras.layers.Dense(10)(keras.layers.Dense(5)(keras.layers.Flatten()(image))))
     optimizer = keras.optimizers.SGD(training.one_cycle(0.02, steps=6 * EPOCHS), momentum=0.9, nesterov=True)
     training.compile_for_logits(network, optimizer)
     return network
