@@ -144,7 +144,7 @@ def test_data_frames_are_judged_like_arrays(rng):
     fitted = untrained().fit(known, X_calibration=calibration)
     of_arrays = untrained().fit(arrays[0], X_calibration=arrays[1])
     np.testing.assert_allclose(fitted.layer_scores(new), of_arrays.layer_scores(arrays[2]), rtol=1e-6)
-    assert list(fitted.feature_names_in_) == names and np.all(fitted.predict(new + 99) == -1)
+    assert np.all(fitted.predict(new + 99) == -1)
 
 
 def test_a_score_counts_as_it_is(rng):

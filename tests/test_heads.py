@@ -48,8 +48,7 @@ def on_a_plane(head, angles):
 
 def numpy_cosines(x, kernel):
     """Cosines, one pair of vectors at a time, in double precision."""
-    cosine = [[np.dot(a, b) / math.sqrt(np.dot(a, a) * np.dot(b, b)) for b in kernel.T] for a in x]
-    return np.array(cosine)
+    return np.array([[np.dot(a, b) / math.sqrt(np.dot(a, a) * np.dot(b, b)) for b in kernel.T] for a in x])
 
 
 def random_case(head, n=9, width=WIDTH):

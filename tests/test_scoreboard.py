@@ -105,7 +105,7 @@ def test_features_of_all_networks_side_by_side():
     images = np.random.default_rng(0).random((50, 16, 16, 1), dtype=np.float32)
     classifier, *others = (small_network(seed, classes) for seed, classes in [(0, 10), (1, 41), (2, 41)])
     found = rotation.feature_model(classifier, others).predict(images, verbose=0)
-    alone, of_others = (features.extract(classifier, images), [features.extract(network, images) for network in others])
+    alone, *of_others = (features.extract(network, images) for network in [classifier, *others])
     together = log_softmax(alone["logits"], axis=1)
     together += np.mean([log_softmax(each["logits"], axis=1)[:, :10] for each in of_others], axis=0)
     expected = alone | {

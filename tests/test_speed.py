@@ -1,9 +1,8 @@
 """The measurement of speed, on small slices."""
 
-import json
-
 import pytest
 
+from common import records
 from conftest import run
 from experiments import speed
 
@@ -19,8 +18,5 @@ def test_the_table_compares_medians_with_ours():
 def test_the_stages_are_timed_beside_alternatives(smoke_run, tmp_path):
     flags = ["--smoke", "--models", smoke_run / "models", "--out", tmp_path]
     assert "Keras, fit on arrays" in run("experiments.speed", *flags)
-    (record,) = map(json.loads, (tmp_path / "results" / "speed.jsonl").read_text().splitlines())
-    seconds = [
-        value for stage in record["metrics"]["seconds"].values() for values in stage.values() for value in values
-    ]
-    assert seconds and min(seconds) > 0
+    (record,) = records.read_records(tmp_path / "results" / "speed.jsonl")
+    assert all(min(values) > 0 for stage in record["metrics"]["seconds"].values() for values in stage.values())

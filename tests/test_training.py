@@ -19,11 +19,15 @@ def images():
     return x, y
 
 
+def small_network():
+    image = keras.Input((8, 8, 1))
+    return keras.Model(image, keras.layers.Dense(10)(keras.layers.Dense(5)(keras.layers.Flatten()(image))))
+
+
 def start():
     keras.utils.clear_session()  # layer names start anew, as in a fresh process
     keras.utils.set_random_seed(0)
-    dense = [keras.layers.Dense(units) for units in [5, 10]]
-    network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), *dense])
+    network = small_network()
     optimizer = keras.optimizers.SGD(training.one_cycle(0.02, steps=6 * EPOCHS), momentum=0.9, nesterov=True)
     training.compile_for_logits(network, optimizer)
     return network
@@ -109,12 +113,12 @@ def test_in_float32_has_the_same_weights_and_computes_in_float32(images):
     policy = keras.config.dtype_policy()
     try:
         keras.config.set_dtype_policy(training.POLICIES["bfloat16"])
-        mixed = start()
+        mixed = small_network()
         network = training.in_float32(mixed)
         assert keras.config.dtype_policy().name == "float32"
     finally:
         keras.config.set_dtype_policy(policy)
-    native = start()
+    native = small_network()
     native.set_weights(mixed.get_weights())
     assert mixed.output.dtype == "bfloat16" and network.output.dtype == "float32"
     np.testing.assert_allclose(network(images[0]), native(images[0]), rtol=1e-4, atol=1e-4)

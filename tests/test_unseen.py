@@ -95,6 +95,5 @@ def test_a_contrast_is_paired_by_seed_and_the_caption_has_the_largest_n():
 
 @pytest.mark.slow
 def test_the_command_ends_with_what_it_found(tmp_path):
-    flags = ["--smoke", "--dataset", "mnist", "--heads", "pca64", "softmax", "subcluster", "--out", tmp_path]
-    said = run("experiments.unseen", *flags)
-    assert "mnist/softmax-seed0: MAP@R" in said and "mnist/subcluster-seed0: MAP@R" in said
+    flags = ["--smoke", "--dataset", "mnist", "--heads", "pca64", "subcluster", "--out", tmp_path]
+    assert "mnist/subcluster-seed0: MAP@R" in run("experiments.unseen", *flags)
