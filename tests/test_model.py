@@ -195,6 +195,28 @@ def test_a_functional_model_and_a_loop_of_ones_own():
     np.testing.assert_allclose(trained, ops.convert_to_numpy(network(X)), rtol=1e-4, atol=1e-4)  # the scale has moved
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.distribute is TensorFlow's")
+def test_two_devices_keep_one_scale():
+    code = """
+import tensorflow as tf
+cpu, = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras, numpy as np, test_model
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    model = test_model.model_of("adacos-dynamic")
+    model.fit(test_model.X, test_model.Y, batch_size=60, epochs=3, verbose=0, shuffle=False)
+scales = [float(copy) for copy in model.head.scale.value.values]
+print(len(scales), scales[0] == scales[1], scales[0], model.evaluate(test_model.X, test_model.Y, verbose=0)[1])
+"""
+    os.environ["PYTHONPATH"] = f"{PROJECT}{os.pathsep}{PROJECT / 'tests'}"
+    try:
+        count, same, scale, accuracy = run_python(code).split()
+    finally:
+        os.environ["PYTHONPATH"] = str(PROJECT)
+    assert (count, same) == ("2", "True") and float(accuracy) > 0.8
+    assert 0 < float(scale) < AdaCos(CLASSES).fixed_scale
+
+
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="is one of those that this test starts")
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_heads_and_models_on_other_backends(backend):

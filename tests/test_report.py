@@ -101,6 +101,11 @@ def test_every_link_of_the_pages_leads_somewhere():
                 assert (page.parent / target.split("#")[0]).exists(), f"{page}: {target}"
 
 
+def test_pages_are_short():
+    for page in [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")]:
+        assert len(page.read_text(encoding="utf-8").splitlines()) <= 150, page
+
+
 def test_the_workflow_runs_the_readmes_commands():
     workflow = (PROJECT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
     pages = "".join((PROJECT / page).read_text(encoding="utf-8") for page in ["README.md", "CONTRIBUTING.md"])
