@@ -24,7 +24,7 @@ os.environ["PYTHONPATH"] = str(PROJECT)  # for the processes that tests start
 
 
 def run(script, *flags):
-    """Run a script, or a module such as "experiments.heads", in this process; returns what it prints.
+    """Run a script, or a module such as "experiments.article2", in this process; returns what it prints.
 
     Raises what the script raises: InputError, or SystemExit for wrong flags.
     """
@@ -40,7 +40,7 @@ def run(script, *flags):
 
 
 def run_script(script, *flags, cwd=PROJECT, **variables):
-    """Run a script, or a module such as "experiments.heads", in a process of its own."""
+    """Run a script, or a module such as "experiments.article2", in a process of its own."""
     name = [str(PROJECT / script)] if script.endswith(".py") else ["-m", script]
     command = [sys.executable, *name, *map(str, flags)]
     return subprocess.run(command, cwd=cwd, env=os.environ | variables, capture_output=True, text=True, timeout=1200)
