@@ -56,13 +56,21 @@ WORDS |= {"test": "new images of the test split"}
 WORDS |= {"cifar10": "CIFAR-10", "fashion-mnist": "Fashion-MNIST", "mnist": "MNIST"}
 PAIRS = {"sneaker": ("fashion-mnist", 7, 9), "deer": ("cifar10", 4, 7)}  # the article's: data set, normal, anomaly
 RECIPE = {"width": 32, "epochs": 12, "rate": 1e-2, "mirror": True, "shift": 0, "size": None}
-RECIPE |= {"batch_size": 128, "weight_decay": 0.05}
+RECIPE |= {"batch_size": 128, "optimizer": "adamw", "weight_decay": 0.05}
+ARTICLE_RECIPE = {"epochs": 10, "optimizer": "adam", "rate": 1e-4, "weight_decay": 0.0, "mirror": False}
 RECIPES = {"mnist": {"mirror": False}, "fashion-mnist": {}, "cifar10": {"epochs": 16, "shift": 2}}  # from scratch
+FIRST_FOR_CHOICES = 100  # draws from this seed on take no part in what is reported
 BATCH = 50  # images at a time through a network, for the memory of large ones
 EPOCHS = {"fine-tuned": 8, "upper-blocks": 2, "frozen": 15, "features": 15}  # of MobileNetV2
-# Planned before the runs: (head, scorer) minus (head, scorer).
+GRID = [{"scale": scale, "margin": margin} for scale in [8.0, 16.0, 30.0, 64.0] for margin in [0.0, 0.05, 0.2, 0.5]]
+UNTABLED = [point for point in GRID if point != HEADS["arcface"][1]]
+# Planned before the runs. From scratch, (head, scorer) minus (head, scorer):
 PLANNED = [(("arcface", "cosine"), ("adacos", "cosine")), (("l2softmax", "cosine"), ("arcface", "cosine"))]
 PLANNED += [(("arcface", "cosine"), ("arcface", "lof20"))]
+# Fine-tuned from ImageNet weights, by the largest cosine, one head minus another: without and with the faults of the
+# published code, and the difference of the two.
+PLANNED_FINE_TUNED = [("arcface", "adacos", "correct"), ("arcface", "adacos", "faults")]
+PLANNED_FINE_TUNED += [("arcface", "adacos", "faults minus correct"), ("subcluster", "adacos", "correct")]
 # The ten AUCs behind each of the article's boxes, with the scorer that it used for that head.
 # Source: the author's notebook of https://qiita.com/shinmura0/items/d2a3a46c3fb287a1ea0e
 ARTICLE_SCORERS = {"l2softmax": "lof5", "arcface": "cosine", "adacos": "cosine"}
@@ -103,16 +111,18 @@ def choose_pairs(dataset, normal, anomaly, data):
         pairs.remove(PAIRS["deer"])
     if (normal, anomaly) == (None, None) and pairs:
         return pairs
-    if dataset is None or normal == anomaly or None in (normal, anomaly):
-        names = [f"{number} {name}" for number, name in enumerate(datasets.CLASS_NAMES[dataset or "fashion-mnist"])]
-        raise InputError(f"give --dataset, --normal and --anomaly, two classes such as {', '.join(names)}")
-    return [(dataset, normal, anomaly)]
+    names = [name.lower() for name in datasets.CLASS_NAMES[dataset or "fashion-mnist"]]
+    numbers = {name: number for number, name in enumerate(names)} | {str(number): number for number in range(10)}
+    classes = [numbers.get(str(name).lower()) for name in [normal, anomaly]]
+    if dataset is None or None in classes or classes[0] == classes[1]:
+        raise InputError(f"give --dataset, --normal and --anomaly, two of its classes, such as {', '.join(names)}")
+    return [(dataset, *classes)]
 
 
 def choose_backbone(args):
     """The backbone's settings: MobileNetV2 is built now, as several trials at once must not download its weights."""
     if args.backbone == "cnn":
-        for flag in ["weights", "use", "width", "size"]:
+        for flag in ["weights", "use", "width", "size", "recipe"]:
             if getattr(args, flag):
                 raise InputError(f"--{flag}: of MobileNetV2; give --backbone mobilenetv2 with it")
         return {"backbone": "cnn"}
@@ -122,6 +132,10 @@ def choose_backbone(args):
     network = mobilenet.mobilenetv2(width, size, weights)
     sha256 = "" if weights == "none" else training.network_key(network)
     recipe = RECIPE | {"width": width, "size": size, "epochs": EPOCHS[use], "rate": 1e-3, "mirror": use != "frozen"}
+    if args.recipe and use != "fine-tuned":
+        raise InputError(f"--recipe: of --use fine-tuned, not of {use}")
+    if args.recipe == "article":
+        recipe |= ARTICLE_RECIPE
     return {"backbone": "mobilenetv2", "use": use, "weights": weights, "weights_sha256": sha256, "recipe": recipe}
 
 
@@ -133,6 +147,9 @@ def plan(args):
     backbone = choose_backbone(args)
     common = {name: getattr(args, name) for name in ["split", "references", "faults", "precision", "smoke"]}
     by_name = {head: {"head": head, "head_arguments": arguments} for head, arguments in chosen.items()}
+    for point in GRID if args.grid else []:
+        name = "arcface" if point == HEADS["arcface"][1] else "arcface-scale{scale:g}-margin{margin:g}".format(**point)
+        by_name[name] = {"head": "arcface", "head_arguments": point}
     if backbone.get("use", "fine-tuned") != "fine-tuned":
         by_name = {"draw": {"heads": {} if args.use == "features" else chosen}}
     trials = {}
@@ -148,7 +165,7 @@ def plan(args):
         classes = [datasets.CLASS_NAMES[dataset][number] for number in [normal, anomaly]]
         pair = "-".join(re.sub(r"\W+", "_", words.lower()) for words in [dataset, *classes])
         folder = f"{pair}/{re.sub(r'[^0-9a-z.]+', '_', way_of(settings).lower())}"
-        for seed in range(args.draws or (1 if args.smoke else 10)):
+        for seed in range(args.first, args.first + (args.draws or (1 if args.smoke else 10))):
             for name, head in by_name.items():
                 trials[f"{folder}/{name}-seed{seed}"] = settings | head | {"seed": seed}
     return trials
@@ -165,6 +182,7 @@ def way_of(settings):
     recipe, keys = settings["recipe"], [settings.get("use"), settings["references"], settings["split"]]
     network = f"MobileNetV2, width {recipe['width']}, {recipe['size']} pixels"
     words = [network if settings["backbone"] == "mobilenetv2" else "from scratch"]
+    words += ["the article's recipe"] if recipe.get("optimizer") == "adam" else []
     words += [WORDS.get(key, key) for key in keys if key not in (None, "eight", "train")]
     return ", ".join(words + ([f"faults: {settings['faults']}"] if settings.get("faults") else []))
 
@@ -260,8 +278,12 @@ def learn(settings, x, y, name, arguments):
         embedding = mobilenet.embedding(plain, seeds, network, recipe["size"], use)
     head = head_of(name, arguments, int(y.max()) + 1, seeds, settings["faults"] in ("norms", "both"))
     learner = building.with_head(keras.Model(image, keras.Model(plain, embedding)(augmented)), head)
-    rate = training.one_cycle(recipe["rate"], recipe["epochs"] * math.ceil(len(x) / recipe["batch_size"]))
-    training.compile_for_logits(learner, keras.optimizers.AdamW(rate, weight_decay=recipe["weight_decay"]))
+    if recipe["optimizer"] == "adam":
+        optimizer = keras.optimizers.Adam(recipe["rate"], amsgrad=True)
+    else:
+        rate = training.one_cycle(recipe["rate"], recipe["epochs"] * math.ceil(len(x) / recipe["batch_size"]))
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe["weight_decay"])
+    training.compile_for_logits(learner, optimizer)
     schedule = {"epochs": recipe["epochs"], "batch_size": recipe["batch_size"], "seed": settings["seed"]}
     rows = training.fit(learner, (x, y), **schedule)
     return keras.Model(plain, head(embedding)), [row["loss"] for row in rows]
@@ -361,6 +383,8 @@ def frame_of(records):
     rows = []
     for record in records:
         settings = record["settings"]
+        if settings["seed"] >= FIRST_FOR_CHOICES or settings.get("head_arguments") in UNTABLED:
+            continue
         classes = tuple(settings[key] for key in ["dataset", "normal", "anomaly"])
         row = {"pair": next((name for name in PAIRS if PAIRS[name] == classes), "_".join(map(str, classes)))}
         row |= {"classes": classes_of(settings), "way": way_of(settings), "use": settings.get("use", "")}
@@ -527,11 +551,15 @@ def main():
     parser = cli.Parser(__doc__, out=cli.PROJECT / "runs")
     parser.add_argument("--dataset", choices=list(datasets.CLASS_NAMES), help="default: the article's two pairs")
     for role, words in [("normal", "the normal class"), ("anomaly", "the class that is never seen in training")]:
-        parser.add_argument(f"--{role}", type=int, choices=range(10), help=f"{words}; default: the article's")
+        parser.add_argument(f"--{role}", metavar="CLASS", help=f"{words}, its name or number; default: the article's")
     parser.add_argument("--heads", nargs="+", choices=list(HEADS), help="default: all")
     parser.add_argument("--draws", type=cli.positive_int, metavar="N", help="of images, a head; 10, with --smoke 1")
+    words = "seed of the first draw, %(default)s; those from 100 on serve choices alone"
+    parser.add_argument("--first", type=int, default=0, metavar="SEED", help=words)
+    parser.add_argument("--grid", action="store_true", help="ArcFace with 16 scales and margins as well")
     parser.add_argument("--backbone", choices=["cnn", "mobilenetv2"], default="cnn", help="%(default)s")
     parser.add_argument("--use", choices=list(EPOCHS), help="of mobilenetv2, fine-tuned")
+    parser.add_argument("--recipe", choices=["one-cycle", "article"], help="of --use fine-tuned, one-cycle")
     parser.add_argument("--width", type=float, choices=[0.35, 0.5, 1.0], help="of mobilenetv2, 0.5")
     parser.add_argument("--size", type=int, choices=[96, 128, 160, 192, 224], help="of its images, 96 pixels")
     parser.add_argument("--weights", help="of mobilenetv2: imagenet (default), none or a file")

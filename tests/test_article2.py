@@ -21,6 +21,7 @@ def flags_of(**flags):
     defaults = {"dataset": "fashion-mnist", "normal": None, "anomaly": None, "heads": ["arcface"], "draws": 1}
     defaults |= {"backbone": "cnn", "use": None, "width": None, "size": None, "weights": None, "epochs": None}
     defaults |= {"references": "eight", "split": "train", "faults": None, "precision": "float32"}
+    defaults |= {"grid": False, "first": 0, "recipe": None}
     return Namespace(**defaults | {"smoke": True, "data": None} | flags)
 
 
@@ -116,7 +117,9 @@ def test_the_articles_pairs_are_the_default(tmp_path, monkeypatch, capsys):
     ("flags", "words"),
     [
         ({"dataset": None, "normal": 7, "anomaly": 9}, "give --dataset"),
-        ({"normal": 7, "anomaly": 7}, "two classes"),
+        ({"normal": 7, "anomaly": 7}, "two of its classes"),
+        ({"normal": "Sneaker", "anomaly": "boot"}, "sneaker, bag, ankle boot"),
+        ({"backbone": "mobilenetv2", "use": "frozen", "weights": "none", "recipe": "article"}, "--recipe"),
         ({"use": "frozen"}, "--backbone mobilenetv2"),
         ({"backbone": "mobilenetv2", "weights": "no.h5"}, r"no\.h5: missing"),
         ({"backbone": "mobilenetv2", "use": "frozen", "references": "none"}, "give --use fine-tuned"),
@@ -126,6 +129,14 @@ def test_the_articles_pairs_are_the_default(tmp_path, monkeypatch, capsys):
 def test_wrong_flags_are_named(flags, words):
     with pytest.raises(InputError, match=words):
         article2.plan(flags_of(**flags))
+
+
+def test_classes_have_names_and_the_grid_meets_the_articles_arcface_once():
+    name, settings = only_trial(normal="Sneaker", anomaly="9", first=100)
+    assert (settings["normal"], settings["anomaly"], settings["seed"]) == (7, 9, 100)
+    trials = article2.plan(flags_of(grid=True))
+    assert len(trials) == len({str(trial["head_arguments"]) for trial in trials.values()}) == 16
+    assert name.replace("100", "0") in trials
 
 
 def test_the_plan_is_every_head_on_every_draw():
