@@ -5,10 +5,15 @@
 
 Reads   data/mnist
 Writes  models/cnn.keras             the network, which gives logits
-        models/cnn.npz               embeddings, labels and predictions of the three splits
+        models/cnn.npz               embeddings, labels, predictions and losses of the three splits
         figures/cnn_mistakes.png     the misclassified test images
         results/cnn.json             settings, history, metrics, versions, machine, time
 """
+
+# %% [markdown]
+# A network of three convolutions learns MNIST in the usual way: softmax, cross-entropy. How accurate is it, and what do
+# its features look like, of which the next scripts draw maps and in which they look for images that are no digits? The
+# article reports a test accuracy of 99.01 %.
 
 # %% Settings
 import math
@@ -20,11 +25,12 @@ cli.start()  # before Keras is imported
 
 import keras
 import numpy as np
+from scipy.special import log_softmax
 
-from common import plots, records, training
+from common import plots, published, records, training
 from hypersphere import datasets, features, files, networks
 
-NAME, TITLE, ARTICLE_ACCURACY = "cnn", "Plain CNN", 0.9901
+NAME, TITLE = "cnn", "Plain CNN"
 
 parser = cli.Parser(__doc__)
 parser.add_argument("--seed", type=cli.seed_number, default=0, help="of weights and batches, %(default)s")
@@ -44,11 +50,15 @@ keras.config.set_dtype_policy(training.POLICIES[args.precision])
 splits = dict(zip(["train", "val", "test"], datasets.load_mnist(args.data, smoke=args.smoke), strict=True))
 x_test, y_test = splits["test"]
 
+# %% [markdown]
+# A plain softmax can lower its loss by making the norm of a feature vector larger. The article says that easy images
+# get a large norm, hard ones a small one, and that the hard ones are neglected. `visualize_tsne.py` measures it.
+
 # %% Network
 # The article gives three convolutions and a fully connected layer of 64; the rest is our choice, explained in
 # docs/article1.md. The layer of 64 is linear. After the convolutions all is float32.
 penalty = keras.regularizers.L2(args.weight_decay)
-image = keras.Input((28, 28, 1))
+image = keras.Input((28, 28, 1), name="image")
 x = image
 for number, filters in enumerate([16, 32, 64], 1):
     x = keras.layers.Conv2D(filters, 3, padding="same", kernel_regularizer=penalty)(x)
@@ -72,18 +82,27 @@ network = training.in_float32(network)
 key = training.network_key(network)  # in all that is saved, so that files of two trainings are never mixed
 arrays, accuracy = {"seed": np.array(args.seed), "network": np.array(key)}, {}
 for split, (x, y) in splits.items():
-    embedding, prediction = features.embed(network, x)
-    arrays |= {f"embedding_{split}": embedding, f"label_{split}": y, f"prediction_{split}": prediction}
+    embedding, logits = features.embed(network, x)
+    loss, prediction = -log_softmax(logits, axis=1)[np.arange(len(y)), y], logits.argmax(axis=1)
+    arrays |= {f"embedding_{split}": embedding, f"label_{split}": y}
+    arrays |= {f"prediction_{split}": prediction, f"loss_{split}": loss}
     accuracy[split] = float(np.mean(prediction == y))
 wrong = int(np.sum(arrays["prediction_test"] != y_test))
-print(f"test accuracy {accuracy['test']:.2%}, {wrong} of {len(y_test)} wrong (article: {ARTICLE_ACCURACY:.2%})")
+print(f"test accuracy {accuracy['test']:.2%}, {wrong} of {len(y_test)} wrong (article: {published.ACCURACY[NAME]:.2%})")
+
+# %% [markdown]
+# Below, the misclassified test images. Many would make people hesitate, too; a few are plain mistakes. The article
+# shows its own 69, of the L2-constrained network.
 
 # %% Save
 networks.save_network(network, args.out / "models" / f"{NAME}.keras")
 files.save_arrays(args.out / "models" / f"{NAME}.npz", arrays)
-title = f"{TITLE}: the {wrong} misclassified of {len(y_test)} test images (the answer, not the right digit)"
+title = (
+    f"{TITLE}: {wrong} of {len(y_test)} test images misclassified (the article's L2-constrained CNN: {published.WRONG})"
+)
 figure = plots.misclassified(x_test, y_test, arrays["prediction_test"], title)
 plots.save(figure, args.out / "figures" / f"{NAME}_mistakes.png")
 metrics = {"accuracy": accuracy, "wrong": wrong}
-record = records.new_record(NAME, cli.settings_of(args), metrics, started, history=history, network=key)
+more = {"history": history, "network": key, "layers": training.layer_table(network)}
+record = records.new_record(NAME, cli.settings_of(args), metrics, started, **more)
 records.write_record(args.out / "results" / f"{NAME}.json", record)

@@ -5,10 +5,14 @@
 
 Reads   data/mnist
 Writes  models/l2softmax.keras         the network, which gives logits
-        models/l2softmax.npz           embeddings, labels and predictions of the three splits
+        models/l2softmax.npz           embeddings, labels, predictions and losses of the three splits
         figures/l2softmax_mistakes.png the misclassified test images
         results/l2softmax.json         settings, history, metrics, versions, machine, time
 """
+
+# %% [markdown]
+# The same network learns MNIST with one more layer, the L2 constraint. Does that make it more accurate, as the article
+# says (99.31 % instead of 99.01 %)? And do digits of a kind come closer together in the space of features?
 
 # %% Settings
 import math
@@ -20,11 +24,12 @@ cli.start()  # before Keras is imported
 
 import keras
 import numpy as np
+from scipy.special import log_softmax
 
-from common import plots, records, training
+from common import plots, published, records, training
 from hypersphere import datasets, features, files, layers, networks
 
-NAME, TITLE, ARTICLE_ACCURACY = "l2softmax", "L2-constrained CNN", 0.9931
+NAME, TITLE = "l2softmax", "L2-constrained CNN"
 
 parser = cli.Parser(__doc__)
 parser.add_argument("--seed", type=cli.seed_number, default=0, help="of weights and batches, %(default)s")
@@ -45,11 +50,20 @@ keras.config.set_dtype_policy(training.POLICIES[args.precision])
 splits = dict(zip(["train", "val", "test"], datasets.load_mnist(args.data, smoke=args.smoke), strict=True))
 x_test, y_test = splits["test"]
 
+# %% [markdown]
+# The L2-constrained softmax gives all feature vectors the same norm:
+#
+# $$ f(x) = \alpha \, \frac{z(x)}{\lVert z(x) \rVert_2}, \qquad
+#    L = -\log \frac{e^{W_y^T f(x) + b_y}}{\sum_j e^{W_j^T f(x) + b_j}} $$
+#
+# Each image lies on a sphere of radius alpha, so only its direction can name its class: a hard image has to move as far
+# as an easy one. [Ranjan, Castillo and Chellappa 2017](https://arxiv.org/abs/1703.09507).
+
 # %% Network
 # The article gives three convolutions and a fully connected layer of 64; the rest is our choice, explained in
 # docs/article1.md. The layer of 64 is linear. After the convolutions all is float32.
 penalty = keras.regularizers.L2(args.weight_decay)
-image = keras.Input((28, 28, 1))
+image = keras.Input((28, 28, 1), name="image")
 x = image
 for number, filters in enumerate([16, 32, 64], 1):
     x = keras.layers.Conv2D(filters, 3, padding="same", kernel_regularizer=penalty)(x)
@@ -76,18 +90,27 @@ network = training.in_float32(network)
 key = training.network_key(network)  # in all that is saved, so that files of two trainings are never mixed
 arrays, accuracy = {"seed": np.array(args.seed), "network": np.array(key)}, {}
 for split, (x, y) in splits.items():
-    embedding, prediction = features.embed(network, x)
-    arrays |= {f"embedding_{split}": embedding, f"label_{split}": y, f"prediction_{split}": prediction}
+    embedding, logits = features.embed(network, x)
+    loss, prediction = -log_softmax(logits, axis=1)[np.arange(len(y)), y], logits.argmax(axis=1)
+    arrays |= {f"embedding_{split}": embedding, f"label_{split}": y}
+    arrays |= {f"prediction_{split}": prediction, f"loss_{split}": loss}
     accuracy[split] = float(np.mean(prediction == y))
 wrong = int(np.sum(arrays["prediction_test"] != y_test))
-print(f"test accuracy {accuracy['test']:.2%}, {wrong} of {len(y_test)} wrong (article: {ARTICLE_ACCURACY:.2%})")
+print(f"test accuracy {accuracy['test']:.2%}, {wrong} of {len(y_test)} wrong (article: {published.ACCURACY[NAME]:.2%})")
+
+# %% [markdown]
+# Below, the misclassified test images. Many would make people hesitate, too; a few are plain mistakes. The article
+# shows its own 69, of the L2-constrained network.
 
 # %% Save
 networks.save_network(network, args.out / "models" / f"{NAME}.keras")
 files.save_arrays(args.out / "models" / f"{NAME}.npz", arrays)
-title = f"{TITLE}: the {wrong} misclassified of {len(y_test)} test images (the answer, not the right digit)"
+title = (
+    f"{TITLE}: {wrong} of {len(y_test)} test images misclassified (the article's L2-constrained CNN: {published.WRONG})"
+)
 figure = plots.misclassified(x_test, y_test, arrays["prediction_test"], title)
 plots.save(figure, args.out / "figures" / f"{NAME}_mistakes.png")
 metrics = {"accuracy": accuracy, "wrong": wrong}
-record = records.new_record(NAME, cli.settings_of(args), metrics, started, history=history, network=key)
+more = {"history": history, "network": key, "layers": training.layer_table(network)}
+record = records.new_record(NAME, cli.settings_of(args), metrics, started, **more)
 records.write_record(args.out / "results" / f"{NAME}.json", record)

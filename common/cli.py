@@ -117,6 +117,7 @@ def _number(kind, fits, words):
     return parse
 
 
+whole_number = _number(int, lambda value: value >= 0, "whole number of at least 0")
 positive_int = _number(int, lambda value: value >= 1, "whole number of at least 1")
 seed_number = _number(int, lambda value: 0 <= value < 2**31, f"whole number from 0 to {2**31 - 1}")  # as NumPy's
 positive_float = _number(float, lambda value: 0 < value < math.inf, "number above 0")

@@ -6,10 +6,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import patheffects
 
+from common import published
 from common.cli import in_notebook
 from hypersphere.files import replacing
 
-DIGIT_COLORS = plt.style.library["petroff10"]["axes.prop_cycle"].by_key()["color"]
+# Chosen to be told apart with colour-blindness too; the last, which is pale on white, is darkened.
+DIGIT_COLORS = [*plt.style.library["petroff10"]["axes.prop_cycle"].by_key()["color"][:9], "#45b0b8"]
+CURVE = np.geomspace(0.001, 0.5, 25)  # shares of the digits rejected, at which records have ROC curves
 WHITE_OUTLINE = [patheffects.withStroke(linewidth=3, foreground="white")]
 
 
@@ -23,8 +26,11 @@ def save(figure, path):
     print(f"wrote {path}")
 
 
-def learning_curves(histories):
-    """Accuracy and loss over the epochs, a colour a network; histories : {name: one dict an epoch}."""
+def learning_curves(histories, article=()):
+    """Accuracy and loss over the epochs, a colour a network; histories : {name: one dict an epoch}.
+
+    article : the article's accuracy of each network, drawn as a line.
+    """
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     for ax, metric in zip(axes, ["accuracy", "loss"], strict=True):
         for (name, history), color in zip(histories.items(), DIGIT_COLORS, strict=False):
@@ -38,6 +44,8 @@ def learning_curves(histories):
     # The first training epoch, an average over a network that learns, would squeeze all the others together.
     lowest = min((row["val_accuracy"] for history in histories.values() for row in history), default=0)
     axes[0].set(ylim=(max(2 * lowest - 1, 0), 1))
+    for (name, accuracy), color in zip(article, DIGIT_COLORS, strict=False):
+        axes[0].axhline(accuracy, color=color, linestyle=":", label=f"{name}, the article's test accuracy")
     axes[0].yaxis.set_major_formatter(lambda accuracy, _: f"{100 * accuracy:g} %")
     axes[0].legend(loc="lower right")
     axes[1].set(ylabel="loss with its L2 penalty", yscale="log")
@@ -71,17 +79,17 @@ def rows_of_images(rows, title):
 
 
 def misclassified(x, label, prediction, title):
-    """The wrong answers, at most 120, each under "predicted, not right"; x : (n, 28, 28, 1); label, prediction : (n,).
+    """The wrong answers, at most 120, each with both digits; x : (n, 28, 28, 1); label, prediction : (n,).
 
     Says so if there is none.
     """
     wrong = np.flatnonzero(label != prediction)[:120]
     rows = max(1, math.ceil(len(wrong) / 12))
-    figure, axes = plt.subplots(rows, 12, figsize=(10.2, rows * 1.1 + 0.6), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(rows, 12, figsize=(10.8, rows * 1.22 + 0.6), squeeze=False, layout="constrained")
     for ax in axes.flat:
         ax.axis("off")
     for ax, i in zip(axes.flat, wrong, strict=False):
-        draw_image(ax, x[i], f"{prediction[i]}, not {label[i]}")
+        draw_image(ax, x[i], f"predicted {prediction[i]}\ntrue {label[i]}")
     figure.suptitle(title if len(wrong) else f"{title}: none")
     return figure
 
@@ -110,15 +118,24 @@ def score_histograms(ax, scores, thresholds, title):
     ax.set(xscale="log", xlabel="LOF (higher = more anomalous)", ylabel="% of the images", title=title)
     ax.xaxis.set_major_formatter("{x:g}")
     ax.xaxis.set_minor_formatter("{x:g}")
-    ax.legend(fontsize=8)
 
 
-def roc_curves(ax, curves, title):
-    """ROC curves; curves : {name: (false positive rates, true positive rates)}."""
-    styles = ["-", "--", "-.", ":"] * len(curves)
-    for (name, (false_positive_rate, true_positive_rate)), style in zip(curves.items(), styles, strict=False):
-        ax.plot(100 * false_positive_rate, 100 * true_positive_rate, style, linewidth=2, label=name)
-    ax.set(xscale="log", xlim=(0.01, 100), ylim=(0, 102), title=title)
+def roc_curves(ax, curves, titles, name):
+    """ROC curves of one set's rejection, and the article's points, in the colours of their spaces.
+
+    curves : {space: (shares of MNIST test rejected, shares of the set rejected)}, of the latter one array or several,
+    (seeds, n), drawn as their mean and range; titles : {space: title}; name : of the set.
+    """
+    for (space, (digits, others)), color, style in zip(curves.items(), DIGIT_COLORS, ["--", "-.", "-"], strict=False):
+        runs = 100 * np.atleast_2d(others)
+        ax.plot(100 * digits, runs.mean(axis=0), style, linewidth=2, color=color, label=titles[space])
+        if len(runs) > 1:
+            ax.fill_between(100 * digits, runs.min(axis=0), runs.max(axis=0), color=color, alpha=0.2, linewidth=0)
+        for (article_space, _), shares in published.ACCEPTED.items():
+            if article_space == space and name in shares:
+                place = [100 * (1 - shares[key]) for key in ["MNIST test", name]]
+                ax.plot(*place, "X", markersize=10, color=color, markeredgecolor="black")
+    ax.set(xscale="log", xlim=(0.1, 50), ylim=(0, 102), title=name)
     ax.set(xlabel="MNIST test images rejected, %", ylabel="images of the other set rejected, %")
     ax.xaxis.set_major_formatter("{x:g}")
     ax.grid(alpha=0.3)

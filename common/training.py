@@ -102,6 +102,14 @@ def in_float32(network):
     return network_in_float32
 
 
+def layer_table(network):
+    """A row for each layer of a network, [name, kind, output shape, number of parameters]; images are counted as n."""
+    return [
+        [layer.name, type(layer).__name__, str(layer.output.shape).replace("None", "n"), layer.count_params()]
+        for layer in network.layers
+    ]
+
+
 def network_key(network):
     """SHA-256 of a network's weights: saved with whatever is made with it, it tells which files belong together."""
     return hashlib.sha256(b"".join(weights.tobytes() for weights in network.get_weights())).hexdigest()

@@ -79,14 +79,14 @@ def finished(path, trials):
     return done
 
 
-def cifar10_setting(data):
-    """SHA-256 of the CIFAR-10 test file in use, downloaded if it is nowhere; None, with a sentence, if it cannot be."""
+def cifar10_setting(data, split="test"):
+    """SHA-256 of CIFAR-10's files of a split, downloaded if need be; None, with a sentence, if they cannot be."""
     try:
         datasets.find_cifar10(data)
     except datasets.DownloadError as error:
         print(f"{error}; CIFAR-10 is left out")
         return None
-    return datasets.cifar10_sha256(data)
+    return datasets.cifar10_sha256(data, split)
 
 
 def run_trial(module, name, settings, data, models):

@@ -28,7 +28,7 @@ def extract(network, x, batch_size=250):
 
 
 def embed(network, x, batch_size=250):
-    """Outputs of the layer named "embedding", (n, d) float32, and the predicted classes, (n,) int64."""
+    """Outputs of the layer named "embedding", (n, d) float32, and the logits, (n, classes) float32."""
     layers = {"embedding": network.get_layer("embedding").output, "logits": network.output}
     outputs = keras.Model(network.input, layers).predict(x, batch_size, verbose=0)
-    return outputs["embedding"], outputs["logits"].argmax(axis=1)
+    return outputs["embedding"], outputs["logits"]

@@ -13,6 +13,7 @@ from hypersphere import datasets, pictures
 from hypersphere.errors import InputError
 
 MAX_PIXELS = 5 * 10**7  # of an image in a folder of one's own
+CIFAR10_FILES = {"train": "data_batch_2.bin", "test": "test_batch.bin"}  # by split
 
 
 def to_grey_digit_size(image):
@@ -81,17 +82,18 @@ def load_class_folders(folder, n_classes, n_images):
     return np.concatenate(classes), np.repeat(np.arange(len(classes)), [len(images) for images in classes])
 
 
-def load_far(folder=None, own_folder=None, strict=False, smoke=False):
+def load_far(folder=None, own_folder=None, strict=False, smoke=False, split="train"):
     """Far-OOD sets by name, and a sentence on what is missing ("" if nothing is).
 
     Fashion-MNIST, grey CIFAR-10, tiles of photographs and, if `own_folder` is given, its images. Without CIFAR-10 its
     set is left out; `strict` raises DownloadError instead. `smoke` keeps the first images of each set.
+    split : of CIFAR-10, "test" or images 10,000 to 19,999 of "train".
     Returns ({name: (n, 28, 28, 1) float32 in [0, 1]}, sentence).
     """
     sets = {"Fashion-MNIST": datasets.load_labelled("fashion-mnist", "test", folder)[0]}
     missing = ""
     try:
-        images, _ = datasets.read_cifar10(datasets.find_cifar10(folder) / "test_batch.bin")
+        images, _ = datasets.read_cifar10(datasets.find_cifar10(folder) / CIFAR10_FILES[split])
         sets["CIFAR-10"] = to_grey_digit_sizes(images)
     except datasets.DownloadError as error:
         if strict:

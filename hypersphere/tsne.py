@@ -3,12 +3,13 @@
 import numpy as np
 from sklearn.manifold import TSNE, trustworthiness
 from sklearn.model_selection import cross_val_score
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from hypersphere.errors import InputError
 
 N_NEIGHBORS = 10
 ITERATIONS = 750
+ANGLE = 0.7  # of the Barnes-Hut approximation: 0.5, scikit-learn's, takes a third longer and comes 2 % lower
 
 
 def tsne_map(space, perplexity, seed, verbose=False):
@@ -21,8 +22,8 @@ def tsne_map(space, perplexity, seed, verbose=False):
     """
     if perplexity >= len(space):
         raise InputError(f"perplexity {perplexity:g}: it must be below the number of points, {len(space)}")
-    options = {"learning_rate": max(len(space) / 12, 50), "max_iter": ITERATIONS, "verbose": 2 * verbose}
-    model = TSNE(perplexity=perplexity, random_state=seed, n_jobs=-1, **options)
+    options = {"learning_rate": max(len(space) / 12, 50), "max_iter": ITERATIONS, "angle": ANGLE}
+    model = TSNE(perplexity=perplexity, random_state=seed, n_jobs=-1, verbose=2 * verbose, **options)
     points = model.fit_transform(space)
     return points, float(model.kl_divergence_)
 
@@ -30,13 +31,17 @@ def tsne_map(space, perplexity, seed, verbose=False):
 def map_quality(space, points, label, n_trust=2000):
     """How well a space and its map keep classes and neighbours apart.
 
-    Accuracies are those of the 10 nearest neighbours, 5-fold cross-validated. Trustworthiness
-    looks at the first `n_trust` points: its cost grows with the square of their number.
+    Accuracies are those of the 10 nearest neighbours, 5-fold cross-validated. "stray" counts the points of the map most
+    of whose 10 nearest neighbours are of another class. Trustworthiness looks at the first `n_trust` points: its cost
+    grows with the square of their number.
     Source: Venna, Kaski 2001, https://doi.org/10.1007/3-540-44668-0_68
     """
     classifier = KNeighborsClassifier(N_NEIGHBORS)
+    nearest = NearestNeighbors(n_neighbors=N_NEIGHBORS).fit(points).kneighbors(return_distance=False)
+    n_others = np.sum(label[nearest] != label[:, np.newaxis], axis=1)
     return {
         "knn_accuracy_space": float(np.mean(cross_val_score(classifier, space, label))),
         "knn_accuracy_map": float(np.mean(cross_val_score(classifier, points, label))),
+        "stray": int(np.sum(n_others > N_NEIGHBORS / 2)),
         "trustworthiness": float(trustworthiness(space[:n_trust], points[:n_trust], n_neighbors=N_NEIGHBORS)),
     }
