@@ -68,7 +68,7 @@ for name, script in SCRIPTS.items():
 # %% Images that are no digits
 ood, missing = outliers.load_far(args.data, args.outliers, args.strict, args.smoke, args.split)
 images = {"MNIST test": x_test} | ood
-rows = {name: [(image, "") for image in x[:: len(x) // 12][:12]] for name, x in images.items()}
+rows = {name: [(image, "") for image in x[:: max(1, len(x) // 12)][:12]] for name, x in images.items()}
 plots.save(plots.rows_of_images(rows, "What the detectors are shown"), args.out / "figures" / "samples.png")
 
 # %% [markdown]

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -61,6 +61,32 @@ LOF_ROWS += [(AT_CONTAMINATION, "l2softmax", "0.01", SPHERE), (AT_CONTAMINATION,
 LOF_ROWS += [(AT_CONTAMINATION, space, level, shares) for (space, level), shares in published.ACCEPTED.items()]
 LOF_ROWS += [(AT_REJECTION, "input", "0.01", PIXELS), (AT_REJECTION, "cnn", "0.01", {})]
 LOF_ROWS += [(AT_REJECTION, "l2softmax", "0.01", SPHERE), (AT_REJECTION, "l2softmax", "0.04", STRICTER)]
+# The claims on both networks: in words, how each is measured, the article's numbers, where a record has ours, digits,
+# factor, and whether the L2 constraint should raise the number (1) or lower it (-1).
+COMPARISONS = [
+    ("The L2 constraint raises accuracy", "test accuracy, %", "99.01 to 99.31", ("accuracy", "test"), 2, 100, 1),
+    ("It makes the curves smoother", "falls of validation accuracy between epochs", "a figure", ("falls",), 1, 1, -1),
+    ("It makes the curves smoother", "best minus last, points", "a figure", ("best_minus_last",), 2, 100, -1),
+    ("It makes the clusters clearer", "stray points of the t-SNE map", "a figure", ("stray",), 1, 1, -1),
+    (
+        "It parts the cosines within and between digits",
+        "5th percentile within minus 95th between digits",
+        "in words",
+        ("cosine_gap",),
+        2,
+        1,
+        1,
+    ),
+]
+# The claims on LOF: in words, space, our contamination, the article's, and the shares that it reports.
+RATES = [
+    ("LOF on the pixels accepts (MNIST / Fashion-MNIST / CIFAR-10)", "input", "0.01", "0.001", PIXELS),
+    ("LOF on the constrained features accepts", "l2softmax", "0.01", "0.001", SPHERE),
+    ("LOF on the constrained features accepts", "l2softmax", "0.04", "0.01", STRICTER),
+    ("LOF on the pixels accepts (MNIST / Fashion-MNIST / CIFAR-10)", "input", "0.001", "0.001", PIXELS),
+    ("LOF on the constrained features accepts", "l2softmax", "0.001", "0.001", SPHERE),
+    ("LOF on the constrained features accepts", "l2softmax", "0.01", "0.01", STRICTER),
+]
 QUALITY = {"knn_accuracy_space": ("10-NN accuracy in the space, %", 2, 100)}  # of a map: title, digits, factor
 QUALITY |= {"knn_accuracy_map": ("in the map, %", 2, 100)}
 QUALITY |= {"stray": ("stray points", 1, 1)}
@@ -97,7 +123,7 @@ def run_trial(name, settings, data, models):
             done = subprocess.run([sys.executable, cli.PROJECT / file, *flags], capture_output=True, text=True)
             if done.returncode:
                 if done.returncode < 0:  # for lack of memory, mostly: the sweep tries again
-                    raise TerminatedWorkerError(f"{name}: {file} was killed")
+                    raise TerminatedWorkerError(f"{name}: {file}: was killed")
                 last = done.stderr.strip().rpartition("\n")[2] or f"ended with exit code {done.returncode}"
                 raise InputError(f"{name}: {file}: {last}; run again to continue")
         record = load_scripts(Path(folder) / "results")[0] | {"name": name, "settings": settings, "missing": None}
@@ -204,13 +230,15 @@ def number_holds(values, article, digits, better=0):
 
     digits : that the article gives; better : 1 if more is better, -1 if less is, 0 if neither. None of a single value.
     """
-    gap = np.mean(values) - article
-    return abs(gap) <= 2 * np.std(values, ddof=1) + 0.5 * 10.0**-digits or better * gap > 0 if len(values) > 1 else None
+    if len(values) < 2:
+        return None
+    gap, tolerance = np.mean(values) - article, 2 * np.std(values, ddof=1) + 0.5 * 10.0**-digits
+    return bool(abs(gap) <= tolerance or better * gap > 0)
 
 
 def difference_holds(differences):
     """Whether the 95 % interval of the mean of paired differences lies above 0. None of a single value."""
-    return np.mean(differences) > shared.half_width(differences) if len(differences) > 1 else None
+    return bool(np.mean(differences) > shared.half_width(differences)) if len(differences) > 1 else None
 
 
 def verdict(tests):
@@ -233,103 +261,63 @@ def mean_and_range(values, digits, factor=1):
     return f"{mean} ({low} to {high})"
 
 
-@dataclass
-class Claim:
-    """A claim of the article in words, how it is measured, the article's numbers, ours, and what tests of it say."""
+def claims(values, show=spread):
+    """The article's claims: rows [claim, how it is measured, the article's numbers, ours, verdict].
 
-    words: str
-    measure: str
-    article: str
-    ours: str
-    tests: list
-
-
-def network_claims(values, show):
-    """The claims on accuracy, curves and features, as far as they were measured; see `claims`."""
-
-    def both(*path):
-        return [np.array(values[(space, *path)], dtype=float) for space in NETWORKS]
-
-    def change(pair, *how):
-        return " to ".join(show(numbers, *how) for numbers in pair)
-
-    accuracy, falls, lost, stray = both("accuracy", "test"), both("falls"), both("best_minus_last"), both("stray")
-    wrong, norm, gap = np.array(values["l2softmax", "wrong"]), np.array(values["cnn", "norm_auroc"]), both("cosine_gap")
-    published_accuracy = list(published.ACCURACY.values())
-    found = []
-    if all(map(len, accuracy)):
-        article = " to ".join(f"{100 * share:.2f}" for share in published_accuracy)
-        tests = [number_holds(*pair, 4, 1) for pair in zip(accuracy, published_accuracy, strict=True)]
-        tests += [difference_holds(accuracy[1] - accuracy[0])]
-        words = "The L2 constraint raises accuracy"
-        found += [Claim(words, "test accuracy, %, plain to constrained", article, change(accuracy, 2, 100), tests)]
-        tests = [number_holds(wrong, published.WRONG, 0, -1)]
-        words = "69 of 10,000 test images are wrong"
-        found += [Claim(words, "misclassified by the constrained CNN", str(published.WRONG), show(wrong, 1), tests)]
-        ours, tests = f"{change(falls, 1)}; {change(lost, 2, 100)}", [difference_holds(a - b) for a, b in [falls, lost]]
-        measure = "falls of the validation accuracy between epochs; best minus last, points"
-        found += [Claim("Its curves are smoother", measure, "a figure", ours, tests)]
-    if all(map(len, stray)):
-        words, tests = "Its clusters are clearer, with hardly a stray point", [difference_holds(stray[0] - stray[1])]
-        found += [Claim(words, "stray points of the t-SNE map", "a figure", change(stray, 1), tests)]
-        words, tests = "Without it, hard images have features of a small norm", [difference_holds(norm - 0.5)]
-        found += [Claim(words, "AUROC of a small norm, for misclassified images", "in words", show(norm, 2), tests)]
-        words, tests = "With it, cosines within a digit are large, others small", [difference_holds(gap[1] - gap[0])]
-        measure = "5th percentile within a digit minus 95th between digits"
-        found += [Claim(words, measure, "in words", change(gap, 2), tests)]
-    return found
+    values : as `measured` gives them; show : the text of the numbers of several seeds. What was not measured is left
+    out. The verdict is "" for a single seed, and for what needs CIFAR-10 where that is missing.
+    """
+    rows = []
+    for claim, measure, article, path, digits, factor, sign in COMPARISONS:
+        plain, constrained = (np.array(values[(space, *path)], dtype=float) for space in NETWORKS)
+        if len(plain) and len(constrained):
+            ours = f"{show(plain, digits, factor)} to {show(constrained, digits, factor)}"
+            rows.append([claim, measure, article, ours, verdict([difference_holds(sign * (constrained - plain))])])
+    if wrong := values["l2softmax", "wrong"]:
+        test = number_holds(wrong, published.WRONG, 0, -1)
+        measure = "misclassified by the constrained CNN"
+        rows.append(
+            ["69 of 10,000 test images are wrong", measure, f"{published.WRONG}", show(wrong, 1), verdict([test])]
+        )
+    if norm := values["cnn", "norm_auroc"]:
+        claim, measure = (
+            "Without it, hard images have features of a small norm",
+            "AUROC of a small norm, for the misclassified",
+        )
+        rows.append([claim, measure, "in words", show(norm, 2), verdict([difference_holds(np.array(norm) - 0.5)])])
+    return rows + (lof_claims(values, show) if values["l2softmax", "auroc", "Fashion-MNIST"] else [])
 
 
 def lof_claims(values, show):
-    """The claims on novelty detection; see `claims`."""
-    names = [name for name in SETS if values["l2softmax", AT_CONTAMINATION, "0.01", name]]
-    missing = [] if names == SETS else [None]  # without CIFAR-10 there is no verdict
-    after = " (CIFAR-10 is missing)" if missing else ""
+    """The claims on novelty detection, as rows of `claims`."""
+    names = [name for name in SETS if values["input", AT_CONTAMINATION, "0.01", name]]
+    missing = [] if names == SETS else [None]
 
-    def shares(measure, space, level, sets=names):
-        return [np.array(values[space, measure, level, name]) for name in sets]
+    def accepted(measure, space, level):
+        return [np.array(values[space, measure, level, name]) for name in names]
 
-    def joined(arrays):
-        return " / ".join(show(shares_of_set, 3) for shares_of_set in arrays)
+    def joined(shares):
+        return " / ".join(show(numbers, 3) for numbers in shares) + " (CIFAR-10 is missing)" * len(missing)
 
-    found, measure = [], f"accepted, {' / '.join(SETS)}, contamination"
-    for words, theirs, level, article in [
-        ("LOF's rates on the pixels", "0.001", "0.01", PIXELS),
-        ("LOF's rates on the L2-constrained features", "0.001", "0.01", SPHERE),
-        ("The same, stricter", "0.01", "0.04", STRICTER),
-    ]:
-        space = "input" if article is PIXELS else "l2softmax"
-        for at in [level, theirs]:
-            ours = shares(AT_CONTAMINATION, space, at)
-            better = dict.fromkeys(names, -1) | {"MNIST test": 0}
-            tests = [number_holds(x, article[name], 2, better[name]) for x, name in zip(ours, names, strict=True)]
-            about = f"{measure} {at}" + (" as stated" if at == theirs else f" instead of {theirs}")
-            numbers = " / ".join(f"{share:.2f}" for share in article.values())
-            found += [Claim(words, about, numbers, joined(ours) + after, tests + missing)]
-    for measure, level, about in [
-        (AT_CONTAMINATION, "0.001", "contamination 0.001"),
+    rows = []
+    for claim, space, level, stated, article in RATES:
+        shares = accepted(AT_CONTAMINATION, space, level)
+        tests = [
+            number_holds(numbers, article[name], 2, 0 if name == "MNIST test" else -1)
+            for name, numbers in zip(names, shares, strict=True)
+        ]
+        measure = f"at contamination {level}" + (" as stated" if level == stated else f" instead of {stated}")
+        theirs = " / ".join(f"{article[name]:.2f}" for name in SETS)
+        rows.append([claim, measure, theirs, joined(shares), verdict(tests + missing)])
+    for measure, level, words in [
+        (AT_CONTAMINATION, "0.001", "at contamination 0.001"),
         (AT_REJECTION, "0.01", "1 % of MNIST test rejected"),
     ]:
-        pixels, sphere = (shares(measure, space, level, names[1:]) for space in ["input", "l2softmax"])
+        pixels, sphere = (accepted(measure, space, level)[1:] for space in ["input", "l2softmax"])
         tests = [difference_holds(a - b) for a, b in zip(pixels, sphere, strict=True)]
-        ours = f"{joined(pixels)} to {joined(sphere)}{after}"
-        words = "LOF on these features beats LOF on the pixels"
-        found += [
-            Claim(
-                words, f"accepted, {' / '.join(SETS[1:])}, {about}", "0.70 / 0.16 to 0.12 / 0.05", ours, tests + missing
-            )
-        ]
-    return found
-
-
-def claims(values, show=spread):
-    """The article's claims beside what was measured: [Claim].
-
-    values : as `measured` gives them; show : the text of the numbers of several seeds.
-    """
-    return network_claims(values, show) + (
-        lof_claims(values, show) if values["l2softmax", "auroc", "Fashion-MNIST"] else []
-    )
+        claim, theirs = "LOF accepts less on these features (Fashion-MNIST / CIFAR-10)", "0.70 / 0.16 to 0.12 / 0.05"
+        rows.append([claim, words, theirs, f"{joined(pixels)} to {joined(sphere)}", verdict(tests + missing)])
+    return rows
 
 
 def tables(records):
@@ -337,41 +325,29 @@ def tables(records):
     seeds, values = measured(records)
     if not seeds:
         return {}
-    n, made = len(seeds), {}
-    header = ["claim", "measured as", "article", "ours", "verdict"]
-    rows = [[c.words, c.measure, c.article, c.ours, verdict(c.tests)] for c in claims(values)]
-    parts = {"claims": (header, rows), "tsne": tsne(values, n)}
+    n = len(seeds)
+    parts = {
+        "claims": (["claim", "measured as", "article", "ours", "verdict"], claims(values)),
+        "tsne": tsne(values, n),
+    }
     if values["l2softmax", "auroc", "Fashion-MNIST"]:
         sets = [path[3] for path in values if path[:3] == ("l2softmax", AT_CONTAMINATION, "0.001")]
-        parts |= {"lof": lof(values, n, sets), "separation": separation(values, n, sets)}
-        parts |= {"calibrated": calibrated(values, n, sets)}
-    if "layers" in seeds[-1]:
-        layers = [[str(value) for value in row] for row in seeds[-1]["layers"]["l2softmax"]]
-        parts["network"] = ["layer", "kind", "output shape", "parameters"], layers
+        parts |= {part.__name__: part(values, n, sets) for part in [lof, separation, calibrated]}
+    made = {}
     for name, (header, rows) in parts.items():
         if rows:
-            caption = shared.caption(seeds, n, cifar10=name not in ("tsne", "network"))
-            made[name] = shared.below(shared.markdown(header, rows), caption if name != "network" else "")
-    return made
+            caption = shared.caption(seeds, n, cifar10=name != "tsne")
+            made[name] = shared.below(shared.markdown(header, rows), caption)
+    layers = [[str(value) for value in row] for row in seeds[-1].get("layers", {}).get("l2softmax", [])]
+    return made | {"network": shared.markdown(["layer", "kind", "output shape", "parameters"], layers)}
 
 
 def run_beside_seeds(run, seeds):
-    """The article's claims, the numbers of one run, and those of seeds, as Markdown.
-
-    run, seeds : records, as `load_scripts` and a study's file give them.
-    """
-    ours = {(c.words, c.measure): c.ours for c in claims(measured(run)[1], mean_and_range)}
-    rows = [
-        [c.words, c.measure, c.article, ours.get((c.words, c.measure), ""), c.ours]
-        for c in claims(measured(seeds)[1], mean_and_range)
-    ]
-    header = [
-        "claim",
-        "measured as",
-        "article",
-        "this run",
-        f"{len(measured(seeds)[0])} seeds: mean (lowest to highest)",
-    ]
+    """The article's claims, the numbers of one run, and those of several seeds: Markdown. Both are lists of records."""
+    ours = {tuple(row[:2]): row[3] for row in claims(measured(run)[1], mean_and_range)}
+    seeds, values = measured(seeds)
+    rows = [[*row[:3], ours.get(tuple(row[:2]), ""), row[3]] for row in claims(values, mean_and_range)]
+    header = ["claim", "measured as", "article", "this run", f"{len(seeds)} seeds: mean (lowest to highest)"]
     return shared.below(shared.markdown(header, rows), "This run is one draw of what other seeds give.")
 
 
@@ -422,7 +398,7 @@ def calibrated(values, n, sets):
 def summary_rows(records):
     """The article's claims beside ours, as rows of a table; a part of its caption; the records behind them."""
     seeds, values = measured(records)
-    rows = [[c.words, c.article, c.ours, verdict(c.tests)] for c in claims(values)] if seeds else []
+    rows = [[f"{claim}: {measure}", *rest] for claim, measure, *rest in claims(values)] if seeds else []
     return rows, f"article 1: {shared.counted(len(seeds))}", seeds
 
 

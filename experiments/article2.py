@@ -481,13 +481,13 @@ def tables(records):
 
 
 def summary_rows(records):
-    """ArcFace by the largest cosine, the article's and ours, as rows of a table; their caption; the records used."""
+    """ArcFace by the largest cosine, the article's and ours, as rows without a verdict; their caption; the records."""
     frame = frame_of(records)
     frame, rows = frame[(frame.way == "from scratch") & frame.pair.isin(PAIRS)], []
     for pair, group in frame[frame["head"] == "arcface"].groupby("pair", sort=False):
         values = ARTICLE_AUROC[pair, "arcface"], auroc(group, "arcface", "cosine")
         title = f"{group.classes.iloc[0]}, from scratch, AUROC of ArcFace, largest cosine"
-        rows.append([title, *(shared.spread(numbers, 3) for numbers in values)])
+        rows.append([title, *(shared.spread(numbers, 3) for numbers in values), ""])
     n = f"n = {frame.seed.nunique()} draws"
     words = f"article 2: {n}, the article's networks from ImageNet weights, ours from scratch"
     return rows, words if rows else "", list({record["name"]: record for record in frame.record}.values())

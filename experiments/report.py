@@ -45,7 +45,7 @@ def made_by_studies(what, records):
 
 
 def all_tables(records):
-    """Every table that the records allow, {marker: Markdown}; "summary" has the main numbers of both articles."""
+    """Every table that the records allow, {marker: Markdown}; "summary" has the claims of both articles."""
     made, rows, captions, used = {}, [], [], []
     for study in ["article1", "article2"]:
         if records[study]:
@@ -53,7 +53,7 @@ def all_tables(records):
             rows, captions, used = rows + found[0], [*captions, found[1]], used + found[2]
     if rows:
         caption = tables.caption(used, "; ".join(captions), cifar10=True)
-        made["summary"] = tables.below(tables.markdown(["", "article", "ours"], rows), caption)
+        made["summary"] = tables.below(tables.markdown(["claim", "article", "ours", "verdict"], rows), caption)
     return made | made_by_studies("tables", records)
 
 
@@ -93,6 +93,9 @@ def show(folder, last_run):
     made = all_tables(records)
     if not made:
         raise InputError(f"{folder}: no records; run {'the scripts' if last_run else 'a study'} first")
+    if last_run:  # its tables have the same numbers
+        made = {"this run": article1.run_beside_seeds(records["article1"], load(RESULTS)["article1"])} | made
+        made = {name: table for name, table in made.items() if name not in ("claims", "summary", "network")}
     for name, table in made.items():
         print(f"## {name.replace('_', ' ')}\n\n{table}\n")
     for missing in dict.fromkeys(record.get("missing") for study in records.values() for record in study):

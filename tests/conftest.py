@@ -63,17 +63,19 @@ def assert_one_line_error(done, *words):
 
 
 def write_cifar10(folder, rng):
-    """A file of CIFAR-10's layout and length, filled with noise."""
+    """CIFAR-10's files, in its layout and length, filled with the same noise."""
     records = rng.integers(0, 256, (datasets.CIFAR10_RECORDS, datasets.CIFAR10_RECORD), dtype=np.uint8)
     records[:, 0] %= 10
     folder.mkdir(parents=True)
     records.tofile(folder / "test_batch.bin")
+    for name in datasets.CIFAR10_FILES[:-1]:
+        (folder / name).symlink_to("test_batch.bin")
     return records
 
 
 @pytest.fixture(scope="session")
 def data_folder(tmp_path_factory):
-    """A data folder that holds CIFAR-10's test file, filled with noise, and no other data set."""
+    """A data folder that holds CIFAR-10, filled with noise, and no other data set."""
     folder = tmp_path_factory.mktemp("data")
     write_cifar10(folder / datasets.CIFAR10_FOLDER, np.random.default_rng(0))
     return folder
@@ -87,7 +89,7 @@ def smoke_run(tmp_path_factory, data_folder):
     run("train_cnn_baseline.py", "--smoke", "--out", out, *training)
     run("train_l2softmax.py", "--smoke", "--out", out, *training, "--alpha", 12)
     run("visualize_tsne.py", "--smoke", "--out", out)
-    run("anomaly_lof.py", "--smoke", "--out", out, "--input-space", "--data", data_folder)
+    run("anomaly_lof.py", "--smoke", "--out", out, "--lof-images", 1000, "--data", data_folder)
     return out
 
 

@@ -57,8 +57,7 @@ def test_the_twin_scripts_differ_in_the_l2_layer_and_in_words():
 
 
 def test_figures_are_pictures(smoke_run):
-    names = ["curves", "tsne", "lof_histograms", "lof_roc", "lof_gallery", *(f"{name}_mistakes" for name in TRAINING)]
-    assert {path.name for path in (smoke_run / "figures").iterdir()} == {f"{name}.png" for name in names}
+    assert {path.stem for path in (smoke_run / "figures").iterdir()} == set(article1.FIGURES)
     for path in (smoke_run / "figures").iterdir():
         with Image.open(path) as image:
             assert len(set(image.convert("L").resize((64, 64)).tobytes())) > 10
@@ -67,15 +66,29 @@ def test_figures_are_pictures(smoke_run):
 def test_tsne_record_and_points(smoke_run):
     arrays = files.load_arrays(smoke_run / "models" / "tsne.npz", "run again")
     assert {arrays[name].shape for name in ["input", "cnn", "l2softmax"]} == {(500, 2)}
-    for numbers in record(smoke_run, "tsne")["metrics"].values():
+    metrics = record(smoke_run, "tsne")["metrics"]
+    for numbers in metrics.values():
         assert 0.5 < numbers["knn_accuracy_map"] <= 1 and 0.5 < numbers["knn_accuracy_space"] <= 1
         assert 0.8 < numbers["trustworthiness"] <= 1 and numbers["kl_divergence"] > 0
+
+
+def test_norms_and_cosines_of_the_features(smoke_run):
+    metrics, arrays = record(smoke_run, "tsne")["metrics"], files.load_arrays(smoke_run / "models" / "cnn.npz", "")
+    norm, loss = np.linalg.norm(arrays["embedding_test"], axis=1), arrays["loss_test"]
+    assert metrics["cnn"]["norm_by_loss"][0] == pytest.approx(norm[np.argsort(loss)[:50]].mean(), rel=1e-4)
+    is_wrong = arrays["prediction_test"] != arrays["label_test"]
+    smaller = np.mean(norm[is_wrong][:, np.newaxis] < norm[~is_wrong])
+    assert metrics["cnn"]["norm_auroc"] == pytest.approx(smaller, abs=1e-6)
+    assert loss.min() >= 0 and loss[is_wrong].min() > np.log(2), "the right digit has less than half"
+    for numbers in [metrics["cnn"], metrics["l2softmax"]]:
+        assert numbers["cosine_gap"] == numbers["cosine_within"] - numbers["cosine_between"]
+        assert -1 < numbers["cosine_between"] < 1 and -1 < numbers["cosine_within"] < 1
 
 
 def test_lof_record_against_scikit_learn(smoke_run):
     metrics = record(smoke_run, "lof")["metrics"]["l2softmax"]
     arrays = files.load_arrays(smoke_run / "models" / "l2softmax.npz", "run again")
-    x_train, x_test = arrays["embedding_train"], arrays["embedding_test"]
+    x_train, x_test = arrays["embedding_train"][:1000], arrays["embedding_test"]  # --lof-images 1000
     for contamination in [0.001, 0.01]:
         direct = LocalOutlierFactor(n_neighbors=20, novelty=True, contamination=contamination).fit(x_train)
         share = metrics["accepted_at_contamination"][str(contamination)]["MNIST test"]
@@ -102,7 +115,6 @@ def test_own_images_are_one_more_set(smoke_run, data_folder, tmp_path):
     flags = ["--smoke", "--out", tmp_path, "--data", data_folder, "--outliers", tmp_path / "own"]
     assert "own folder" in run("anomaly_lof.py", *flags)
     assert "own folder" in record(tmp_path, "lof")["metrics"]["l2softmax"]["auroc"]
-    assert "input" not in record(tmp_path, "lof")["metrics"] and "--input-space" in record(tmp_path, "lof")["missing"]
 
 
 def test_without_cifar10_its_column_is_left_out_or_strict_stops(smoke_run, tmp_path, monkeypatch):
@@ -112,7 +124,7 @@ def test_without_cifar10_its_column_is_left_out_or_strict_stops(smoke_run, tmp_p
     shutil.copytree(smoke_run / "models", out / "models")
     printed = run("anomaly_lof.py", "--smoke", "--out", out)
     assert "CIFAR-10" not in record(out, "lof")["metrics"]["l2softmax"]["auroc"]
-    assert record(out, "lof")["settings"]["cifar10_sha256"] is None and "run again with a network" in printed
+    assert record(out, "lof")["settings"]["cifar10_train_sha256"] is None and "run again with a network" in printed
     with pytest.raises(datasets.DownloadError, match="another folder that you name"):
         run("anomaly_lof.py", "--smoke", "--strict", "--out", out)
 
