@@ -137,12 +137,12 @@ def test_a_trial_judges_every_detector_and_keeps_what_the_pages_show(tmp_path, d
     assert all(found["auroc"]["Fashion-MNIST"] > 0.6 for found in whole["detectors"].values())
     assert whole["accuracy"]["test"] > 0.5 and min(whole["calibration"]["rejected"]) >= 0
     assert {f"{name}-classifier.keras" for name in trials} <= {str(path.relative_to(kept)) for path in kept.rglob("*")}
-    assert "near" in scoreboard.tables(made) and scoreboard.figures(made)
-    scoreboard.draw_galleries(trials, tmp_path)
-    assert list((tmp_path / "figures").glob("*_accepted.png"))
+    assert "scoreboard_parts" in scoreboard.tables(made) and scoreboard.figures(made)
+    scoreboard.draw_gallery(trials, tmp_path)
+    assert (tmp_path / "figures" / "scoreboard_accepted.png").is_file()
     next(kept.rglob("10-digits*-accepted.npz")).unlink()
     with pytest.raises(InputError, match="delete it and its line"):
-        scoreboard.draw_galleries(trials, tmp_path)
+        scoreboard.draw_gallery(trials, tmp_path)
 
 
 def test_digits_left_out_are_the_outliers_of_a_choice(monkeypatch, tmp_path):
