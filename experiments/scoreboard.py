@@ -13,10 +13,9 @@ others' validation images, are the outliers; half of the validation images calib
 Reads   data/mnist, data/fashion-mnist, cifar-10-batches-bin (downloaded once if absent)
 Writes  runs/results/scoreboard.jsonl              a line a trial, as it ends; with its line it is not run again
         runs/models/scoreboard/ensemble/*.keras    the networks: SEED-classifier, -rotation1, -rotation2
-        runs/figures/scoreboard_accepted.png       OOD images that the ensemble's detector accepts
+        runs/models/scoreboard/ensemble/*.png      OOD images that the ensemble's detector accepts, of the first seed
 """
 
-import functools
 import time
 from dataclasses import asdict, replace
 
@@ -30,21 +29,18 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from common import cli, plots, records
 from experiments import building, made_outliers, pseudo, rotation, sweep
 from experiments import tables as shared
-from hypersphere import datasets, features, files, networks, scores
+from hypersphere import datasets, features, networks, scores
 from hypersphere.detectors import LayeredDetector, layers_of, side_by_side
 
-CLASSIFIER = building.Recipe(epochs=15)
-RECIPES = {"classifier": CLASSIFIER, "rotation": replace(CLASSIFIER, epochs=4, alpha=None)}
+RECIPES = {"classifier": building.Recipe(epochs=15), "rotation": building.Recipe(epochs=4, alpha=None)}
 N_ROTATION_NETWORKS = 2
 SEEDS = range(42, 52, N_ROTATION_NETWORKS)  # no seed of a choice
 ARTICLE, OURS, ENSEMBLE = "LOF, embedding (article)", "layered LOF (ours)", "ensemble (ours)"
 LEVELS = np.concatenate([np.arange(1, 100) / 1000, np.arange(10, 101) / 100]).round(3)  # of the reliability figure
-GALLERY = 12  # images a row
 
 CHOSEN = {layer: truncation for layer, (_, truncation) in rotation.LAYERS.items()}
 # Parts of the ensemble's detector, {title: {layer: the p-value above which it has no say}}.
 PARTS = {f"without {left}": {layer: CHOSEN[layer] for layer in CHOSEN if layer != left} for left in CHOSEN}
-LAYERED = {OURS: (features.LAYERS, {}), ENSEMBLE: (rotation.LAYERS, rotation.OPTIONS)}  # {title: (layers, options)}
 # --choose: the digits left out in turn; combinations of layers; and variants of the detector, {title: (number of
 # rotation-prediction networks, other options)}.
 LEFT_OUT = {"2": [2], "5": [5], "odd": [1, 3, 5, 7, 9], "0-4": [0, 1, 2, 3, 4]}
@@ -93,15 +89,14 @@ def nearest_neighbors(train, labels):
     return lambda new: search.kneighbors(scores.directions(new["embedding"]))[0][:, -1]
 
 
-def lof_on(layer, train, labels):
-    """The article's detector, LOF with 20 neighbours, on a layer or on the pixels."""
-    lof = LocalOutlierFactor(n_neighbors=20, algorithm="brute", novelty=True).fit(train[layer])
-    return lambda new: scores.novelty_score(lof, new[layer])
+def local_outlier_factor(train, labels):
+    """The article's detector, LOF with 20 neighbours."""
+    lof = LocalOutlierFactor(n_neighbors=20, algorithm="brute", novelty=True).fit(train["embedding"])
+    return lambda new: scores.novelty_score(lof, new["embedding"])
 
 
-INPUT_SPACE = "LOF, input space"
 DETECTORS = {"largest logit": largest_logit, "Mahalanobis": mahalanobis, "nearest neighbours": nearest_neighbors}
-DETECTORS |= {INPUT_SPACE: functools.partial(lof_on, "pixels"), ARTICLE: functools.partial(lof_on, "embedding")}
+DETECTORS |= {ARTICLE: local_outlier_factor}
 
 
 def train_networks(settings, x, y):
@@ -120,9 +115,9 @@ def train_networks(settings, x, y):
 
 
 def extract(classifier, rotation_networks, images):
-    """What `rotation.feature_model` gives for sets of images, and their "pixels": {set: {name: (n, d)}}."""
+    """What `rotation.feature_model` gives for sets of images, {set: {name: (n, d)}}."""
     model = rotation.feature_model(classifier, rotation_networks)
-    return {name: model.predict(x, 250, verbose=0) | {"pixels": x.reshape(len(x), -1)} for name, x in images.items()}
+    return {name: model.predict(x, 250, verbose=0) for name, x in images.items()}
 
 
 def fit_layers(table, options, found):
@@ -136,28 +131,23 @@ def fit_layers(table, options, found):
     return detector, {name: detector.layer_log_p_values(new) for name, new in rows.items()}
 
 
-def separation(novelty):
-    """`scores.separation` of every set from "test"; novelty : {set: (n,)}."""
-    return scores.separation(novelty["test"], {name: values for name, values in novelty.items() if name != "test"})
-
-
 def ablation(log_p, parts):
-    """`separation` by parts of the ensemble's detector, {title: separation}.
+    """`scores.separation` by parts of the ensemble's detector, {title: separation}.
 
     log_p : {set: (n, number of layers)}; parts : {title: {layer: its truncation}}.
     """
     found = {}
     for title, part in parts.items():
         columns, truncations = [list(CHOSEN).index(layer) for layer in part], np.log(list(part.values()))
-        product = {name: scores.log_truncated_product(rows[:, columns], truncations) for name, rows in log_p.items()}
-        found[title] = separation({name: -values for name, values in product.items()})
+        novelty = {name: -scores.log_truncated_product(rows[:, columns], truncations) for name, rows in log_p.items()}
+        found[title] = scores.separation(novelty.pop("test"), novelty)
     return found
 
 
 def run_trial(name, settings, data, models):
     """Train the networks, kept in `models/NAME-*.keras`, and judge every detector on every set.
 
-    With --choose, judge every combination of layers instead. Of the first seed some accepted images are kept, too.
+    With --choose, judge every combination of layers instead. Of the first seed some accepted images are drawn, too.
     """
     if "left_out" in settings:
         return choose(name, settings, data)
@@ -175,20 +165,19 @@ def run_trial(name, settings, data, models):
         right = {split: found[split][output].argmax(axis=1) == splits[split][1] for split in ["val", "test"]}
         metrics[metric] = {split: float(np.mean(is_right)) for split, is_right in right.items()}
     for title, fit in DETECTORS.items():
-        if title != INPUT_SPACE or settings["seed"] == SEEDS[0]:  # the input space knows no seed
-            score = fit(found["train"], splits["train"][1])
-            metrics["detectors"][title] = separation({key: score(found[key]) for key in ["test", *ood]})
-    for title, (table, options) in LAYERED.items():
+        score = fit(found["train"], splits["train"][1])
+        metrics["detectors"][title] = scores.separation(score(found["test"]), {key: score(found[key]) for key in ood})
+    for title, table, options in [(OURS, features.LAYERS, {}), (ENSEMBLE, rotation.LAYERS, rotation.OPTIONS)]:
         detector, log_p = fit_layers(table, options, found)
         novelty = {key: -detector.evidence(rows) for key, rows in log_p.items()}
-        metrics["detectors"][title] = separation(novelty)
+        metrics["detectors"][title] = scores.separation(novelty["test"], {key: novelty[key] for key in ood})
     metrics["parts"] = ablation(log_p, PARTS)  # of the last detector, the ensemble's, as all below
     p_values = scores.conformal_p_values(-detector.calibration_scores_, novelty["test"])
     metrics["calibration"] = {"levels": LEVELS.tolist(), "rejected": [float(np.mean(p_values <= p)) for p in LEVELS]}
     if settings["seed"] == SEEDS[0]:
-        accepted = {key: novelty[key] <= -detector.offset_ for key in ood}
         digits = {key: found[key]["log_probabilities"].argmax(axis=1) for key in ood}
-        files.save_arrays(models / f"{name}-accepted.npz", gallery(accepted, ood, digits))
+        accepted = {key: novelty[key] <= -detector.offset_ for key in ood}
+        plots.save(gallery(accepted, ood, digits), models / f"{name}-accepted.png")
     return records.new_record(name, settings, metrics, started, missing=missing)
 
 
@@ -214,29 +203,15 @@ def choose(name, settings, data):
 
 
 def gallery(accepted, images, digits):
-    """Accepted OOD images, at most `GALLERY` of each set, drawn at random, as arrays to keep.
+    """A figure of accepted OOD images, at most 12 of each set, drawn at random.
 
     accepted : {set: (n,) whether each image is accepted}; images, digits : of the same sets.
     """
-    rng, shown = np.random.default_rng(0), {"row": [], "caption": [], "image": []}
+    rng, rows = np.random.default_rng(0), {}
     for name, is_accepted in accepted.items():
-        chosen = rng.permutation(np.flatnonzero(is_accepted))[:GALLERY]
-        shown["row"] += [f"{name}: {np.mean(is_accepted):.2%}"] * len(chosen)
-        shown["caption"] += [f"as {digit}" for digit in digits[name][chosen]]
-        shown["image"] += list(images[name][chosen])
-    return {key: np.array(values) for key, values in shown.items()}
-
-
-def draw_gallery(trials, out):
-    """Draw what the first seed's trials kept."""
-    rows = {}
-    for name in [name for name, settings in trials.items() if settings["seed"] == SEEDS[0]]:
-        path = out / "models" / "scoreboard" / f"{name}-accepted.npz"
-        kept = files.load_arrays(path, "delete it and its line in the records, and run again")
-        for row, *shown in zip(kept["row"], kept["image"], kept["caption"], strict=True):
-            rows.setdefault(row, []).append(shown)
-    title = f"{ENSEMBLE}: OOD images accepted at a nominal 1 %, and as which digit (seed {SEEDS[0]})"
-    plots.save(plots.rows_of_images(rows, title), out / "figures" / "scoreboard_accepted.png")
+        chosen = rng.permutation(np.flatnonzero(is_accepted))[:12]
+        rows[f"{name}: {np.mean(is_accepted):.2%}"] = [(images[name][i], f"as {digits[name][i]}") for i in chosen]
+    return plots.rows_of_images(rows, f"{ENSEMBLE}: OOD images accepted at a nominal 1 %, and as which digit")
 
 
 # %% Tables and figures
@@ -252,10 +227,7 @@ def trials_of(records):
     """The records of trials that judge detectors, those with all digits first; InputError if they are not alike."""
     trials = [record for record in records if "classes" in record["settings"]]
     trials.sort(key=lambda record: (-record["settings"]["classes"], record["settings"]["seed"]))
-    for classes in {record["settings"]["classes"] for record in trials}:
-        shared.require_alike([record for record in trials if record["settings"]["classes"] == classes])
-    if trials:
-        shared.require_alike(trials, free=["classes", "cifar10_sha256"], repeats=False)
+    shared.require_alike(trials, free=["classes", "cifar10_sha256"])
     return trials
 
 
@@ -282,8 +254,9 @@ def detector_table(trials, detectors, accepted=False):
     frame = frame[frame.set.isin(SETS) & frame.detector.isin(detectors)]
     cells = shared.pivot(frame, "detector", "set", text).reindex(detectors).dropna()
     corner = "share accepted, 1 % of MNIST test rejected" if accepted else "AUROC / FPR95, %"
-    table = shared.framed(corner, cells.rename(index=TITLES, columns=TITLES))
-    return shared.below(table, shared.caption(trials, n, cifar10="CIFAR-10" in cells))
+    cells = cells.rename(index=TITLES, columns=TITLES)
+    table = shared.markdown([corner, *cells], cells.reset_index().to_numpy().tolist())
+    return shared.below(table, shared.caption(trials, n, cifar10=TITLES["CIFAR-10"] in cells))
 
 
 def tables(records):
@@ -332,15 +305,13 @@ def csvs(records):
 
 def main():
     parser = cli.Parser(__doc__, out=cli.PROJECT / "runs")
-    parser.add_argument("--choose", action="store_true", help="compare what the detector looks at; draw nothing")
+    parser.add_argument("--choose", action="store_true", help="compare what the detector looks at")
     parser.add_argument("--seeds", type=cli.positive_int, metavar="N", help=f"the first N of {len(SEEDS)}")
     sweep.add_flags(parser)
     args = parser.parse()
     trials = plan(args, None if args.choose else sweep.cifar10_setting(args.data))
     found = sweep.run("experiments.scoreboard", trials, args)
     print(*(csvs(found) if args.choose else tables(found)).values(), sep="\n\n")
-    if not args.choose:
-        draw_gallery(trials, args.out)
 
 
 if __name__ == "__main__":
