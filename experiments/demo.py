@@ -30,12 +30,6 @@ SIDE, BRUSH = 560, 44  # pixels, twice those of the page
 GROUPS = {"seen while choosing": "ten signs used for tuning", "test": "ten others"}
 
 
-def run_trial(name, settings, data=None, models=None):
-    """The record of "demo" or of "signs"; settings : {"smoke": whether few images are enough}."""
-    started, measure = time.perf_counter(), {"demo": measure_pictures, "signs": measure_signs}[name]
-    return records.new_record(name, settings, measure(Predictor(), data, settings["smoke"]), started)
-
-
 def png(image, is_dark_on_light=False):
     """A 28x28 image, 0 to 1, as a PNG file of 280x280."""
     picture = Image.fromarray(np.uint8(255 * (1 - image if is_dark_on_light else image)))
@@ -161,8 +155,10 @@ def signs_table(record):
 
 def main():
     args = cli.Parser(__doc__, out=cli.PROJECT / "runs").parse()
-    for name in ["demo", "signs"]:
-        record = run_trial(name, {"smoke": args.smoke}, args.data)
+    for name, measure in {"demo": measure_pictures, "signs": measure_signs}.items():
+        started = time.perf_counter()
+        metrics = measure(Predictor(), args.data, args.smoke)
+        record = records.new_record(name, {"smoke": args.smoke}, metrics, started)
         records.append_record(args.out / "results" / "demo.jsonl", record)
 
 

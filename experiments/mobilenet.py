@@ -25,8 +25,7 @@ def mobilenetv2(width, size, weights):
         return keras.applications.MobileNetV2(**options, weights=None if weights == "none" else weights)
     except Exception as error:  # Keras's download raises bare Exceptions, its reader many kinds
         if weights != "imagenet":
-            words = f"no weights of MobileNetV2 of width {width}; give the --width it has"
-            raise InputError(f"{weights}: {words}") from None
+            raise InputError(f"{weights}: no weights of MobileNetV2 of width {width}; give their --width") from None
         folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
         remedy = f"run again with a network, or put {file} into {folder}, or name a copy of it with --weights"
         raise InputError(f"the ImageNet weights could not be downloaded ({error}): {remedy}") from None

@@ -58,21 +58,18 @@ def laid_over(x, y, rng):
     return np.maximum(x, x[partners(y, rng)])
 
 
-def strokes(x, y, rng):
-    """One to three curved strokes, as thick as a pen's, in the middle of the image as digits are."""
-    return np.stack([one_drawing(rng) for _ in x])
-
-
-def one_drawing(rng, finer=8):
-    """A drawing of strokes, (28, 28, 1), drawn finer and made smaller."""
-    image = Image.new("L", (28 * finer, 28 * finer))
-    pen, t = ImageDraw.Draw(image), np.linspace(0, 1, 40)[:, np.newaxis]
-    width = int(finer * rng.uniform(2, 3.5))
-    for _ in range(rng.integers(1, 4)):
-        a, b, c, d = finer * rng.uniform(4, 24, (4, 2))  # of a cubic Bézier curve
-        curve = (1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d
-        pen.line([tuple(point) for point in curve], fill=255, width=width, joint="curve")
-    return np.asarray(image.resize((28, 28), Image.Resampling.BOX), np.float32)[:, :, np.newaxis] / 255
+def strokes(x, y, rng, finer=8):
+    """One to three curved strokes, as thick as a pen's, in the middle of the image as digits are; drawn finer."""
+    t, drawings = np.linspace(0, 1, 40)[:, np.newaxis], []
+    for _ in x:
+        image = Image.new("L", (28 * finer, 28 * finer))
+        pen, width = ImageDraw.Draw(image), int(finer * rng.uniform(2, 3.5))
+        for _ in range(rng.integers(1, 4)):
+            a, b, c, d = finer * rng.uniform(4, 24, (4, 2))  # of a cubic Bézier curve
+            curve = (1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d
+            pen.line([tuple(point) for point in curve], fill=255, width=width, joint="curve")
+        drawings.append(np.asarray(image.resize((28, 28), Image.Resampling.BOX), np.float32)[:, :, np.newaxis] / 255)
+    return np.stack(drawings)
 
 
 LEARNED = {"joined halves": joined, "joined sides": joined_sides, "laid over": laid_over, "strokes": strokes}

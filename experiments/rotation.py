@@ -35,7 +35,8 @@ def feature_model(classifier, rotation_networks):
     n_classes = outputs["logits"].shape[-1]
     block1, blocks, embeddings, log_p = [], [], [], []
     for network in rotation_networks:
-        model = outputs_model(network)
+        statistics = [features.statistics(network, f"block{number}") for number in [1, 2, 3]]
+        model = keras.Model(network.input, [*statistics, network.get_layer("embedding").output, network.output])
         first, second, third, embedding, logits = model(image)
         block1.append(first)
         blocks += [second, third]
@@ -50,12 +51,6 @@ def feature_model(classifier, rotation_networks):
         "disagreement": -ops.max(log_probabilities, axis=1, keepdims=True),
     }
     return keras.Model(image, outputs)
-
-
-def outputs_model(network):
-    """A network with these outputs: statistics of its three blocks, the embedding, the logits."""
-    blocks = [features.statistics(network, f"block{number}") for number in [1, 2, 3]]
-    return keras.Model(network.input, [*blocks, network.get_layer("embedding").output, network.output])
 
 
 def detector_for(extracted):

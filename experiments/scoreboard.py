@@ -13,10 +13,9 @@ others' validation images, are the outliers; half of the validation images calib
 Reads   data/mnist, data/fashion-mnist, cifar-10-batches-bin (downloaded once if absent)
 Writes  runs/results/scoreboard.jsonl              a line a trial, as it ends; with its line it is not run again
         runs/models/scoreboard/ensemble/*.keras    the networks: SEED-classifier, -rotation1, -rotation2
-        runs/figures/*_accepted.png                OOD images that the layered and the ensemble's detector accept
+        runs/models/scoreboard/ensemble/*.png      OOD images that the ensemble's detector accepts, of the first seed
 """
 
-import functools
 import time
 from dataclasses import asdict, replace
 
@@ -30,29 +29,23 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from common import cli, plots, records
 from experiments import building, made_outliers, pseudo, rotation, sweep
 from experiments import tables as shared
-from hypersphere import datasets, features, files, networks, scores
+from hypersphere import datasets, features, networks, scores
 from hypersphere.detectors import LayeredDetector, layers_of, side_by_side
 
-CLASSIFIER = building.Recipe(epochs=15)
-RECIPES = {"classifier": CLASSIFIER, "rotation": replace(CLASSIFIER, epochs=4, alpha=None)}
+RECIPES = {"classifier": building.Recipe(epochs=15), "rotation": building.Recipe(epochs=4, alpha=None)}
 N_ROTATION_NETWORKS = 2
 SEEDS = range(42, 52, N_ROTATION_NETWORKS)  # no seed of a choice
 ARTICLE, OURS, ENSEMBLE = "LOF, embedding (article)", "layered LOF (ours)", "ensemble (ours)"
 LEVELS = np.concatenate([np.arange(1, 100) / 1000, np.arange(10, 101) / 100]).round(3)  # of the reliability figure
-GALLERY = 12  # images a row
 
-# Parts of both detectors, {title: {layer: the p-value above which it has no say}}.
-LAYERED_PARTS = {"first block alone": {"block1": 1.0}, "third block alone": {"block3": 1.0}}
-LAYERED_PARTS |= {"embedding alone, distance": {"embedding": 1.0}}
 CHOSEN = {layer: truncation for layer, (_, truncation) in rotation.LAYERS.items()}
-ENSEMBLE_PARTS = {f"without {left}": {layer: CHOSEN[layer] for layer in CHOSEN if layer != left} for left in CHOSEN}
-LAYERED = {OURS: (features.LAYERS, {}, LAYERED_PARTS)}  # both detectors, {title: (layers, options, parts)}
-LAYERED |= {ENSEMBLE: (rotation.LAYERS, rotation.OPTIONS, ENSEMBLE_PARTS)}
+# Parts of the ensemble's detector, {title: {layer: the p-value above which it has no say}}.
+PARTS = {f"without {left}": {layer: CHOSEN[layer] for layer in CHOSEN if layer != left} for left in CHOSEN}
 # --choose: the digits left out in turn; combinations of layers; and variants of the detector, {title: (number of
 # rotation-prediction networks, other options)}.
 LEFT_OUT = {"2": [2], "5": [5], "odd": [1, 3, 5, 7, 9], "0-4": [0, 1, 2, 3, 4]}
 CHOICE_SEED, N_PSEUDO = 100, 1000  # seeds 100 and 101; images a kind
-COMBINATIONS = {"chosen": CHOSEN} | {f"chosen, {title}": part for title, part in ENSEMBLE_PARTS.items()}
+COMBINATIONS = {"chosen": CHOSEN} | {f"chosen, {title}": part for title, part in PARTS.items()}
 COMBINATIONS |= {f"chosen, {layer} below 0.05": CHOSEN | {layer: 0.05} for layer in ["embedding", "disagreement"]}
 VARIANTS = {"chosen": (2, {}), "1 rotation-prediction network": (1, {})}
 VARIANTS |= {"64 components": (2, {"n_components": 64}), "20 neighbours": (2, {"n_neighbors": 20})}
@@ -96,15 +89,14 @@ def nearest_neighbors(train, labels):
     return lambda new: search.kneighbors(scores.directions(new["embedding"]))[0][:, -1]
 
 
-def lof_on(layer, train, labels):
-    """The article's detector, LOF with 20 neighbours, on a layer or on the pixels."""
-    lof = LocalOutlierFactor(n_neighbors=20, algorithm="brute", novelty=True).fit(train[layer])
-    return lambda new: scores.novelty_score(lof, new[layer])
+def local_outlier_factor(train, labels):
+    """The article's detector, LOF with 20 neighbours."""
+    lof = LocalOutlierFactor(n_neighbors=20, algorithm="brute", novelty=True).fit(train["embedding"])
+    return lambda new: scores.novelty_score(lof, new["embedding"])
 
 
-INPUT_SPACE = "LOF, input space"
 DETECTORS = {"largest logit": largest_logit, "Mahalanobis": mahalanobis, "nearest neighbours": nearest_neighbors}
-DETECTORS |= {INPUT_SPACE: functools.partial(lof_on, "pixels"), ARTICLE: functools.partial(lof_on, "embedding")}
+DETECTORS |= {ARTICLE: local_outlier_factor}
 
 
 def train_networks(settings, x, y):
@@ -123,9 +115,9 @@ def train_networks(settings, x, y):
 
 
 def extract(classifier, rotation_networks, images):
-    """What `rotation.feature_model` gives for sets of images, and their "pixels": {set: {name: (n, d)}}."""
+    """What `rotation.feature_model` gives for sets of images, {set: {name: (n, d)}}."""
     model = rotation.feature_model(classifier, rotation_networks)
-    return {name: model.predict(x, 250, verbose=0) | {"pixels": x.reshape(len(x), -1)} for name, x in images.items()}
+    return {name: model.predict(x, 250, verbose=0) for name, x in images.items()}
 
 
 def fit_layers(table, options, found):
@@ -139,28 +131,23 @@ def fit_layers(table, options, found):
     return detector, {name: detector.layer_log_p_values(new) for name, new in rows.items()}
 
 
-def separation(novelty):
-    """`scores.separation` of every set from "test"; novelty : {set: (n,)}."""
-    return scores.separation(novelty["test"], {name: values for name, values in novelty.items() if name != "test"})
+def ablation(log_p, parts):
+    """`scores.separation` by parts of the ensemble's detector, {title: separation}.
 
-
-def ablation(log_p, layers, parts):
-    """`separation` by parts of a detector, {title: separation}.
-
-    log_p : {set: (n, number of layers)}; layers : their names; parts : {title: {layer: its truncation}}.
+    log_p : {set: (n, number of layers)}; parts : {title: {layer: its truncation}}.
     """
     found = {}
     for title, part in parts.items():
-        columns, truncations = [list(layers).index(layer) for layer in part], np.log(list(part.values()))
-        product = {name: scores.log_truncated_product(rows[:, columns], truncations) for name, rows in log_p.items()}
-        found[title] = separation({name: -values for name, values in product.items()})
+        columns, truncations = [list(CHOSEN).index(layer) for layer in part], np.log(list(part.values()))
+        novelty = {name: -scores.log_truncated_product(rows[:, columns], truncations) for name, rows in log_p.items()}
+        found[title] = scores.separation(novelty.pop("test"), novelty)
     return found
 
 
 def run_trial(name, settings, data, models):
     """Train the networks, kept in `models/NAME-*.keras`, and judge every detector on every set.
 
-    With --choose, judge every combination of layers instead. Of the first seed some accepted images are kept, too.
+    With --choose, judge every combination of layers instead. Of the first seed some accepted images are drawn, too.
     """
     if "left_out" in settings:
         return choose(name, settings, data)
@@ -173,26 +160,24 @@ def run_trial(name, settings, data, models):
     splits = dict(zip(["train", "val", "test"], learned, strict=True))
     classifier, *rotation_networks = trained.values()
     found = extract(classifier, rotation_networks, {split: x for split, (x, _) in splits.items()} | ood)
-    metrics = {"parameters": [network.count_params() for network in trained.values()], "detectors": {}, "parts": {}}
+    metrics = {"parameters": [network.count_params() for network in trained.values()], "detectors": {}}
     for metric, output in [("accuracy", "log_probabilities"), ("classifier_accuracy", "logits")]:
         right = {split: found[split][output].argmax(axis=1) == splits[split][1] for split in ["val", "test"]}
         metrics[metric] = {split: float(np.mean(is_right)) for split, is_right in right.items()}
     for title, fit in DETECTORS.items():
-        if title != INPUT_SPACE or settings["seed"] == SEEDS[0]:  # the input space knows no seed
-            score = fit(found["train"], splits["train"][1])
-            metrics["detectors"][title] = separation({key: score(found[key]) for key in ["test", *ood]})
-    accepted = {}
-    for title, (table, options, parts) in LAYERED.items():
+        score = fit(found["train"], splits["train"][1])
+        metrics["detectors"][title] = scores.separation(score(found["test"]), {key: score(found[key]) for key in ood})
+    for title, table, options in [(OURS, features.LAYERS, {}), (ENSEMBLE, rotation.LAYERS, rotation.OPTIONS)]:
         detector, log_p = fit_layers(table, options, found)
         novelty = {key: -detector.evidence(rows) for key, rows in log_p.items()}
-        metrics["detectors"][title] = separation(novelty)
-        metrics["parts"] |= ablation(log_p, table, parts)
-        accepted[title] = {key: novelty[key] <= -detector.offset_ for key in ood}
-    p_values = scores.conformal_p_values(-detector.calibration_scores_, novelty["test"])  # the ensemble's
+        metrics["detectors"][title] = scores.separation(novelty["test"], {key: novelty[key] for key in ood})
+    metrics["parts"] = ablation(log_p, PARTS)  # of the last detector, the ensemble's, as all below
+    p_values = scores.conformal_p_values(-detector.calibration_scores_, novelty["test"])
     metrics["calibration"] = {"levels": LEVELS.tolist(), "rejected": [float(np.mean(p_values <= p)) for p in LEVELS]}
     if settings["seed"] == SEEDS[0]:
         digits = {key: found[key]["log_probabilities"].argmax(axis=1) for key in ood}
-        files.save_arrays(models / f"{name}-accepted.npz", gallery(accepted, ood, digits))
+        accepted = {key: novelty[key] <= -detector.offset_ for key in ood}
+        plots.save(gallery(accepted, ood, digits), models / f"{name}-accepted.png")
     return records.new_record(name, settings, metrics, started, missing=missing)
 
 
@@ -213,87 +198,53 @@ def choose(name, settings, data):
     for title, (count, options) in VARIANTS.items():
         found = extract(classifier, rotation_networks[:count], images)
         _, log_p = fit_layers(rotation.LAYERS, rotation.OPTIONS | options, found)
-        combinations[title] = ablation(log_p, rotation.LAYERS, COMBINATIONS)
+        combinations[title] = ablation(log_p, COMBINATIONS)
     return records.new_record(name, settings, {"combinations": combinations}, started)
 
 
 def gallery(accepted, images, digits):
-    """Accepted OOD images, at most `GALLERY` for each detector and set, drawn at random, as arrays to keep.
+    """A figure of accepted OOD images, at most 12 of each set, drawn at random.
 
-    accepted : {detector: {set: (n,) whether each image is accepted}}; images, digits : of the same sets.
+    accepted : {set: (n,) whether each image is accepted}; images, digits : of the same sets.
     """
-    rng, shown = np.random.default_rng(0), {"detector": [], "row": [], "caption": [], "image": []}
-    for detector, by_set in accepted.items():
-        for name, is_accepted in by_set.items():
-            chosen = rng.permutation(np.flatnonzero(is_accepted))[:GALLERY]
-            shown["detector"] += [detector] * len(chosen)
-            shown["row"] += [f"{name}: {np.mean(is_accepted):.2%}"] * len(chosen)
-            shown["caption"] += [f"as {digit}" for digit in digits[name][chosen]]
-            shown["image"] += list(images[name][chosen])
-    return {key: np.array(values) for key, values in shown.items()}
-
-
-def draw_galleries(trials, out):
-    """Draw both galleries from what the first seed's trials kept."""
-    rows = {OURS: {}, ENSEMBLE: {}}
-    for name in [name for name, settings in trials.items() if settings["seed"] == SEEDS[0]]:
-        path = out / "models" / "scoreboard" / f"{name}-accepted.npz"
-        kept = files.load_arrays(path, "delete it and its line in the records, and run again")
-        for detector, row, *shown in zip(*(kept[key] for key in ["detector", "row", "image", "caption"]), strict=True):
-            rows[detector].setdefault(row, []).append(shown)
-    for detector, figure in {OURS: "scoreboard_accepted.png", ENSEMBLE: "ensemble_accepted.png"}.items():
-        title = f"{detector}: OOD images accepted at a nominal 1 %, and as which digit (seed {SEEDS[0]})"
-        plots.save(plots.rows_of_images(rows[detector], title), out / "figures" / figure)
+    rng, rows = np.random.default_rng(0), {}
+    for name, is_accepted in accepted.items():
+        chosen = rng.permutation(np.flatnonzero(is_accepted))[:12]
+        rows[f"{name}: {np.mean(is_accepted):.2%}"] = [(images[name][i], f"as {digits[name][i]}") for i in chosen]
+    return plots.rows_of_images(rows, f"{ENSEMBLE}: OOD images accepted at a nominal 1 %, and as which digit")
 
 
 # %% Tables and figures
 
 MEASURES = ["auroc", "fpr95", "accepted"]
 SETS = ["Fashion-MNIST", "CIFAR-10", "printed letters", "turned digits", "digits 5-9"]
-NEAR_PARTS = ["without turn blocks", "without turn embeddings", "without disagreement", ENSEMBLE]
-TITLES = {"CIFAR-10": "CIFAR-10, grey", "without turn blocks": "without rotation blocks 2, 3"}
+TITLES = {"CIFAR-10": "CIFAR-10, grey", "without turn block1": "without rotation block 1"}
+TITLES |= {"without turn blocks": "without rotation blocks 2, 3"}
 TITLES |= {"without turn embeddings": "without rotation embeddings"}
 
 
 def trials_of(records):
-    """The records of single networks by recipe, those of ensembles, and those of --choose."""
-    single, ensemble, chosen = {}, [], []
-    for record in sorted(records, key=lambda r: (-r["settings"].get("classes", 0), r["settings"]["seed"])):
-        settings = record["settings"]
-        if "recipe_name" in settings:
-            single.setdefault(settings["recipe_name"], []).append(record)
-        else:
-            (chosen if "left_out" in settings else ensemble).append(record)
-    return single, ensemble, chosen
+    """The records of trials that judge detectors, those with all digits first; InputError if they are not alike."""
+    trials = [record for record in records if "classes" in record["settings"]]
+    trials.sort(key=lambda record: (-record["settings"]["classes"], record["settings"]["seed"]))
+    shared.require_alike(trials, free=["classes", "cifar10_sha256"])
+    return trials
 
 
 def rows_of(found, **about):
     """A row for each detector and set of {detector: `scores.separation`}."""
     return [
-        about | {"detector": detector, "set": name} | {key: numbers[key][name] for key in MEASURES}
+        about | {"detector": detector, "set": name} | {measure: numbers[measure][name] for measure in MEASURES}
         for detector, numbers in found.items()
         for name in numbers["auroc"]
     ]
 
 
-def measured(trials):
-    """What trials measured, a row for each trial, detector or part, and set; InputError if they are not alike."""
-    for classes in {record["settings"]["classes"] for record in trials}:
-        shared.require_alike([record for record in trials if record["settings"]["classes"] == classes])
-    shared.require_alike(trials, free=["classes", "cifar10_sha256"], repeats=False)
-    rows = []
-    for record in trials:
-        settings, metrics = record["settings"], record["metrics"]
-        about = {"recipe": settings.get("recipe_name"), "digits": settings["classes"], "seed": settings["seed"]}
-        about |= {f"{split}_accuracy": share for split, share in metrics["accuracy"].items()}
-        rows += rows_of(metrics["detectors"] | metrics["parts"], **about)
-    return pd.DataFrame(rows)
-
-
 def detector_table(trials, detectors, accepted=False):
     """Detectors or parts in rows, sets in columns: AUROC and FPR95, or the share accepted."""
-    frame = measured(trials)
-    n = int(frame.groupby("digits").seed.nunique().max())
+    n = len({record["settings"]["seed"] for record in trials})
+    rows = [row for r in trials for row in rows_of(r["metrics"]["detectors"] | r["metrics"]["parts"])]
+    frame = pd.DataFrame(rows)
 
     def text(group):
         if accepted:
@@ -303,29 +254,26 @@ def detector_table(trials, detectors, accepted=False):
     frame = frame[frame.set.isin(SETS) & frame.detector.isin(detectors)]
     cells = shared.pivot(frame, "detector", "set", text).reindex(detectors).dropna()
     corner = "share accepted, 1 % of MNIST test rejected" if accepted else "AUROC / FPR95, %"
-    table = shared.framed(corner, cells.rename(index=TITLES, columns=TITLES))
-    return shared.below(table, shared.caption(trials, n, cifar10="CIFAR-10" in cells))
+    cells = cells.rename(index=TITLES, columns=TITLES)
+    table = shared.markdown([corner, *cells], cells.reset_index().to_numpy().tolist())
+    return shared.below(table, shared.caption(trials, n, cifar10=TITLES["CIFAR-10"] in cells))
 
 
 def tables(records):
     """Every table that the records allow, {marker: Markdown}."""
-    single, ensemble, _ = trials_of(records)
-    made = {}
-    if best := single.get("best"):
-        made["board"] = detector_table(best, [*DETECTORS, OURS])
-        made["accepted"] = detector_table(best, [ARTICLE, OURS], accepted=True)
-        made["parts"] = detector_table(best, [*LAYERED_PARTS, OURS])
-    if ensemble:
-        made["near"] = detector_table(ensemble, [*DETECTORS, OURS, ENSEMBLE])
-        made["near_accepted"] = detector_table(ensemble, [ARTICLE, OURS, ENSEMBLE], accepted=True)
-        made["near_parts"] = detector_table(ensemble, NEAR_PARTS)
-    return made
+    trials = trials_of(records)
+    if not trials:
+        return {}
+    return {
+        "scoreboard": detector_table(trials, [*DETECTORS, OURS, ENSEMBLE]),
+        "scoreboard_accepted": detector_table(trials, [ARTICLE, OURS, ENSEMBLE], accepted=True),
+        "scoreboard_parts": detector_table(trials, [*PARTS, ENSEMBLE]),
+    }
 
 
 def figures(records):
     """The measured rejection rate of test digits against the nominal level, a curve a seed, {file name: figure}."""
-    single, ensemble, _ = trials_of(records)
-    ten = [record for record in single.get("best", ensemble) if record["settings"]["classes"] == 10]
+    ten = [record for record in trials_of(records) if record["settings"]["classes"] == 10]
     if not ten:
         return {}
     figure, ax = plt.subplots(figsize=(6, 5), layout="constrained")
@@ -343,37 +291,27 @@ def figures(records):
 
 
 def csvs(records):
-    """Means of what was compared, {file name: text}: recipes, and the shares accepted by combinations of layers."""
-    single, _, chosen = trials_of(records)
-    made = {}
-    if single:
-        frame = pd.concat([measured(trials) for trials in single.values()])
-        groups = frame[frame.detector.isin([ARTICLE, OURS])].groupby(["recipe", "digits", "detector", "set"])
-        made["scoreboard_recipes.csv"] = (
-            groups.mean().drop(columns="seed").assign(seeds=groups.size()).round(4).to_csv()
-        )
+    """The mean shares accepted by combinations of layers, {file name: text}."""
     rows = []
-    for record in chosen:
-        for variant, found in record["metrics"]["combinations"].items():
+    for record in records:
+        for variant, found in record["metrics"].get("combinations", {}).items():
             rows += rows_of(found, variant=variant)
-    if rows:
-        shares = pd.DataFrame(rows).pivot_table("accepted", ["variant", "detector"], "set", sort=False)
-        shares.insert(0, "mean", shares.drop(columns=pseudo.LEARNED).mean(axis=1))  # of what no network has learned
-        made["scoreboard_evidence.csv"] = shares.sort_values("mean").round(4).to_csv()
-    return made
+    if not rows:
+        return {}
+    shares = pd.DataFrame(rows).pivot_table("accepted", ["variant", "detector"], "set", sort=False)
+    shares.insert(0, "mean", shares.drop(columns=pseudo.LEARNED).mean(axis=1))  # of what no network has learned
+    return {"scoreboard_evidence.csv": shares.sort_values("mean").round(4).to_csv()}
 
 
 def main():
     parser = cli.Parser(__doc__, out=cli.PROJECT / "runs")
-    parser.add_argument("--choose", action="store_true", help="compare what the detector looks at; draw nothing")
+    parser.add_argument("--choose", action="store_true", help="compare what the detector looks at")
     parser.add_argument("--seeds", type=cli.positive_int, metavar="N", help=f"the first N of {len(SEEDS)}")
     sweep.add_flags(parser)
     args = parser.parse()
     trials = plan(args, None if args.choose else sweep.cifar10_setting(args.data))
     found = sweep.run("experiments.scoreboard", trials, args)
     print(*(csvs(found) if args.choose else tables(found)).values(), sep="\n\n")
-    if not args.choose:
-        draw_galleries(trials, args.out)
 
 
 if __name__ == "__main__":

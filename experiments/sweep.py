@@ -45,16 +45,17 @@ def run(module, trials, args):
     study = module.rpartition(".")[2]
     path, models = args.out / "results" / f"{study}.jsonl", args.out / "models" / study
     make_writable(models)
-    runner = functools.partial(cluster.run, run_trial) if args.dask else _on_this_machine
-    for _ in range(ATTEMPTS):
+    runner, task = cluster.run if args.dask else _on_this_machine, functools.partial(run_trial, module)
+    for attempt in range(ATTEMPTS + 1):
         done = finished(path, trials)
         todo = {name: settings for name, settings in trials.items() if name not in done}
         if not todo:
             return [done[name] for name in trials]
-        where = f"on {args.dask}" if args.dask else f"{args.jobs} at a time"
-        print(f"{len(trials)} trials, {len(todo)} of them to run, {where}; their records: {path}", flush=True)
+        if attempt == ATTEMPTS:
+            raise InputError(f"workers were killed {attempt} times: give fewer --jobs, or this machine more memory")
+        print(f"{len(trials)} trials, {len(todo)} of them to run; their records: {path}", flush=True)
         try:
-            running = contextlib.closing(runner(module, todo, args, models))
+            running = contextlib.closing(runner(task, todo, args, models))
             with cli.progress(len(todo), "trial", study) as line, running as ended:
                 for record in ended:
                     records.append_record(path, record)
@@ -62,10 +63,6 @@ def run(module, trials, args):
                     line.update()
         except TerminatedWorkerError:
             print("a worker was killed; what it was at runs again", flush=True)
-    done = finished(path, trials)
-    if len(done) < len(trials):
-        raise InputError(f"workers were killed {ATTEMPTS} times: give fewer --jobs, or this machine more memory")
-    return [done[name] for name in trials]
 
 
 def finished(path, trials):
@@ -98,12 +95,12 @@ def run_trial(module, name, settings, data, models):
     return importlib.import_module(module).run_trial(name, settings, data, models)
 
 
-def _on_this_machine(module, todo, args, models):
+def _on_this_machine(task, todo, args, models):
     os.environ |= ONE_THREAD  # worker processes inherit it
     # TensorFlow keeps about 40 MB of every trial; joblib, with psutil, replaces a worker that has grown by 300 MB.
     warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
     # With one worker joblib would run the trials in this process: there are at least two, of which --jobs are busy.
     parallel = joblib.Parallel(max(2, args.jobs), return_as="generator_unordered", pre_dispatch=args.jobs)
-    tasks = (joblib.delayed(run_trial)(module, name, settings, args.data, models) for name, settings in todo.items())
+    tasks = (joblib.delayed(task)(name, settings, args.data, models) for name, settings in todo.items())
     with contextlib.closing(parallel(tasks)) as ended:
         yield from ended  # closing ends the workers of an interrupted run

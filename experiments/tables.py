@@ -26,11 +26,6 @@ def markdown(header, rows):
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def framed(corner, cells):
-    """The Markdown of a data frame of texts, its index under `corner`."""
-    return markdown([corner, *cells.columns], [list(row) for row in cells.itertuples(name=None)])
-
-
 def pivot(frame, rows, columns, text):
     """A data frame of texts, `text(group)` for each value of `rows` and of `columns`, in order of appearance."""
     cells = pd.Series({key: text(group) for key, group in frame.groupby([rows, columns], sort=False)})
@@ -75,25 +70,23 @@ def leaves(tree, path=()):
 
 
 def require_alike(records, free=(), repeats=True):
-    """Raises InputError if two records differ in a setting that is not in FREE or `free`, or share a seed.
+    """Raises InputError if two records differ in a setting that is not in FREE or `free`, or are the same trial's.
 
-    repeats : whether the records are repeats of one trial, so that each must have a seed of its own.
+    repeats : whether records of one name must have different seeds.
     """
-    first, *others = records
-    for record in others:
-        settings = [dict(leaves(r["settings"] | {"flags": r.get("flags", {})})) for r in (first, record)]
+    for record in records[1:]:
+        settings = [dict(leaves(r["settings"] | {"flags": r.get("flags", {})})) for r in (records[0], record)]
         for path in settings[0] | settings[1]:
             values = [one.get(path) for one in settings]
-            if path[0] == "flags" and not all(path[1] in r.get("flags", {}) for r in (first, record)):
+            if path[0] == "flags" and not all(path[1] in r.get("flags", {}) for r in (records[0], record)):
                 continue  # a script that one of them did not run
             if values[0] != values[1] and path[-1] not in FREE and not {path[0], path[-1]} & set(free):
                 words = f"{'.'.join(path)} is {values[0]} in one and {values[1]} in the other"
                 remedy = "they do not belong into one table: keep them in different files"
-                raise InputError(f"records {first['name']} and {record['name']}: {words}; {remedy}")
-    if repeats:
-        seed, count = Counter(record["settings"]["seed"] for record in records).most_common(1)[0]
-        if count > 1:
-            raise InputError(f"records {first['name']}: {count} with seed {seed}; delete all but one of the lines")
+                raise InputError(f"records {records[0]['name']} and {record['name']}: {words}; {remedy}")
+    for (name, seed), count in Counter((record["name"], record["settings"]["seed"]) for record in records).items():
+        if repeats and count > 1:
+            raise InputError(f"records {name}: {count} with seed {seed}; delete all but one of the lines")
 
 
 def caption(records, n=None, unit="seed", cifar10=False, versions=False):

@@ -11,7 +11,6 @@ the same class? *Enrolment*: the mean direction of 1, 5 or 20 examples of each n
 
 Reads   data/mnist, data/fashion-mnist
 Writes  runs/results/unseen.jsonl     a line a trial, as it ends
-Repeating the command continues with what is missing.
 """
 
 import time
@@ -59,8 +58,8 @@ def plan(args):
     spaces = {head: {"head": head, "head_arguments": HEADS[head][2]} for head in args.heads}
     seeds = range(args.seeds or (1 if args.smoke else 5 if args.scales else 10))
     if args.scales:  # without a margin, CosFace is AdaCos with another scale
-        arguments = {scale: {"scale": float(scale), "margin": 0.0} for scale in SCALES}
-        spaces = {f"scale{scale}": {"head": "cosface", "head_arguments": arguments[scale]} for scale in SCALES}
+        arguments = {f"scale{scale}": {"scale": float(scale), "margin": 0.0} for scale in SCALES}
+        spaces = {space: {"head": "cosface", "head_arguments": arguments[space]} for space in arguments}
         return trials(args, "scales/mnist", "mnist", spaces, seeds)
     if args.images:
         folder = Path(args.images).resolve()  # so that "." has a name, too
@@ -152,47 +151,44 @@ def without_network(space, images):
     return {part: x @ components for part, x in points.items()}
 
 
-def by_head(records):
-    """The trials of heads, {data set: {head: [records]}}, in the order of the tables."""
+def of_heads(records):
+    """The records of the trials of heads, {data set: [records]}; InputError if they do not belong into one table."""
     found = {}
-    heads_alone = [r for r in records if not r["name"].startswith(("choice/", "scales/"))]
-    for dataset in dict.fromkeys(record["settings"]["dataset"] for record in heads_alone):
-        chosen = [record for record in heads_alone if record["settings"]["dataset"] == dataset]
-        require_alike(chosen, free=["head", "head_arguments"], repeats=False)
-        used = {record["settings"]["head"] for record in chosen}
-        found[dataset] = {h: [r for r in chosen if r["settings"]["head"] == h] for h in HEADS if h in used}
-        for group in found[dataset].values():
-            require_alike(group)
+    for record in records:
+        if not record["name"].startswith(("choice/", "scales/")):
+            found.setdefault(record["settings"]["dataset"], []).append(record)
+    for chosen in found.values():
+        require_alike(chosen, free=["head", "head_arguments"])
     return found
 
 
-def values(records, measure):
-    """A number of each trial's metrics, such as "enrolment.5.new", by seed: an array, empty if they do not have it."""
-    ordered = sorted(records, key=lambda record: record["settings"]["seed"])
-    return pd.json_normalize([r["metrics"] for r in ordered]).get(measure, pd.Series(dtype=float)).dropna().to_numpy()
+def normalized(records):
+    """A data frame of records, with settings and measures such as "head" and "enrolment.5.new" as columns."""
+    return pd.json_normalize(records).rename(columns=lambda name: name.split(".", 1)[-1])
 
 
 def tables(records):
     """Retrieval and enrolment, a table a data set and a row a head, and the planned contrasts: {marker: Markdown}."""
     made, compared, used = {}, [], []
-    for dataset, groups in by_head(records).items():
-        n, title, rows = max(map(len, groups.values())), Path(dataset).name, []
-        for head, group in groups.items():
-            cells = [cell(values(group, measure), n, 3) for measure in ["recall_at_1", "map_at_r"]]
+    for dataset, chosen in of_heads(records).items():
+        title, frame, rows = Path(dataset).name, normalized(chosen), []
+        groups = dict(list(frame.groupby("head")))
+        n = max(map(len, groups.values()))
+        for head, group in [(head, groups[head]) for head in HEADS if head in groups]:
+            cells = [cell(group[measure], n, 3) for measure in ["recall_at_1", "map_at_r"]]
             for among in ["new", "all"]:
-                cells += [" / ".join(f"{values(group, f'enrolment.{k}.{among}').mean():.2f}" for k in EXAMPLES)]
-            cells += [cell(values(group, "known_accuracy"), n, 1, 100)]
+                cells += [" / ".join(f"{group[f'enrolment.{k}.{among}'].mean():.2f}" for k in EXAMPLES)]
+            cells += [cell(group.get("known_accuracy", pd.Series()).dropna(), n, 1, 100)]
             rows.append([HEADS[head][0] + note(group, n), *cells])
         header = ["", "Recall@1", "MAP@R", "1 / 5 / 20 examples, among the new", "among all ten", "known classes, %"]
-        marker = f"unseen_{title.replace('-', '_')}"
-        made[marker] = below(markdown(header, rows), caption([r for group in groups.values() for r in group], n))
-        for pair in PLANNED:
-            both = [{r["settings"]["seed"]: r["metrics"]["map_at_r"] for r in groups.get(head, [])} for head in pair]
-            difference = np.array([both[0][seed] - both[1][seed] for seed in sorted(both[0].keys() & both[1])])
+        made[f"unseen_{title.replace('-', '_')}"] = below(markdown(header, rows), caption(chosen, n))
+        by_seed = frame.pivot(index="seed", columns="head", values="map_at_r")
+        for pair in [pair for pair in PLANNED if {*pair} <= groups.keys()]:
+            difference = (by_seed[pair[0]] - by_seed[pair[1]]).dropna().to_numpy()
             if len(difference) > 1:
                 contrast = " minus ".join(HEADS[head][0] for head in pair)
                 compared.append((contrast, DATASETS.get(title, title), one_difference(difference)))
-                used += [r for head in pair for r in groups[head]]
+                used += [record for record in chosen if record["settings"]["head"] in pair]
     if compared:
         n = max(difference["n"] for *_, difference in compared)
         made["unseen_contrasts"] = below(contrasts_table(compared, "data set", "MAP@R", "seeds"), caption(used, n))
@@ -205,8 +201,7 @@ def csvs(records):
     for part, keys in {"choice": ["dataset", "head", "recipe_name"], "scales": ["head_arguments.scale"]}.items():
         chosen = [record for record in records if record["name"].startswith(f"{part}/")]
         if chosen:
-            frame = pd.json_normalize(chosen).rename(columns=lambda name: name.split(".", 1)[-1])
-            table = frame.groupby(keys)[measures].agg(["mean", "std", "count"])
+            table = normalized(chosen).groupby(keys)[measures].agg(["mean", "std", "count"])
             table.columns = [" ".join(column) for column in table.columns]
             made[f"unseen_{part}.csv"] = table.to_csv(float_format="%.4f")
     return made
@@ -217,13 +212,14 @@ def figures(records):
     chosen = [record for record in records if record["name"].startswith("scales/")]
     if not chosen:
         return {}
-    require_alike(chosen, free=["head_arguments"], repeats=False)
+    require_alike(chosen, free=["head_arguments"])
     figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
-    found = pd.json_normalize(chosen).groupby("settings.head_arguments.scale")["metrics.map_at_r"].agg(["mean", "std"])
+    found = normalized(chosen).groupby("head_arguments.scale")["map_at_r"].agg(["mean", "std"])
     ax.errorbar(found.index, found["mean"], found["std"], marker="o", capsize=3, label="cosine softmax, by its scale")
+    mnist = of_heads(records).get("mnist", [])
     for head, style in {"softmax": ":", "adacos": "--", "arcface": "-."}.items():
-        if group := by_head(records).get("mnist", {}).get(head):
-            ax.axhline(values(group, "map_at_r").mean(), color="0.4", linestyle=style, label=HEADS[head][0])
+        if values := [record["metrics"]["map_at_r"] for record in mnist if record["settings"]["head"] == head]:
+            ax.axhline(np.mean(values), color="0.4", linestyle=style, label=HEADS[head][0])
     ax.set_xscale("log", base=2)
     ax.set_xticks(found.index, [f"{scale:g}" for scale in found.index])
     ax.set(xlabel="scale s of the cosines", ylabel="MAP@R, mean ± standard deviation", title="MNIST, unseen classes")

@@ -1,6 +1,5 @@
 """The report: statistics at known values, what may be averaged, and the pages against the records."""
 
-import json
 import re
 
 import numpy as np
@@ -14,33 +13,20 @@ from hypersphere.errors import InputError
 RECORDS = report.load(report.RESULTS)
 
 
-def record(name="a", seed=0, **settings):
-    """A record of one trial, as far as tables need it."""
-    machine = {"cpu": "a processor", "cores": 2}
-    settings = {"seed": seed, "precision": "float32"} | settings
-    return {"name": name, "settings": settings, "metrics": {"x": 0.5}, "machine": machine}
+def record(**settings):
+    """A record with other settings."""
+    first = RECORDS["unseen"][0]
+    return first | {"settings": first["settings"] | settings}
 
 
-def test_readme_and_pages_say_what_the_records_say():
-    with pytest.raises(SystemExit) as ended:
-        run("experiments.report", "--check")
-    assert ended.value.code == 0
-
-
-def test_committed_records_are_complete():
+def test_committed_records_are_complete_and_the_pages_say_what_they_say():
     for study, found in RECORDS.items():
         assert not any(line["settings"].get("smoke") for line in found)
         if study not in ["demo", "speed"]:  # which are measured again and again under one name
             assert len({line["name"] for line in found}) == len(found)
-
-
-def test_a_changed_record_changes_its_tables():
-    before = report.all_tables(RECORDS)
-    changed = json.loads(json.dumps(RECORDS))
-    chosen = next(line for line in changed["article1"] if line["name"].startswith("seed"))
-    chosen["metrics"]["cnn"]["accuracy"]["test"] -= 0.01
-    after = report.all_tables(changed)
-    assert {name for name in before if before[name] != after[name]} == {"accuracy", "summary"}
+    with pytest.raises(SystemExit) as ended:
+        run("experiments.report", "--check")
+    assert ended.value.code == 0
 
 
 def test_fill_in_replaces_what_stands_between_the_markers():
@@ -90,24 +76,13 @@ def test_partial_results_are_printed_as_far_as_they_go(tmp_path):
         run("experiments.report", "--results", folder)
 
 
-def test_every_link_of_the_pages_leads_somewhere():
+def test_pages_are_short_and_every_link_leads_somewhere():
     for page in [*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md"), *PROJECT.glob("*/README.md")]:
         text = page.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 150, page
         headings = [re.sub(r"[^\w\- ]", "", line.lower()) for line in re.findall(r"^#+ (.*)", text, re.MULTILINE)]
         for target in re.findall(r"\]\(([^)\s]+)[^)]*\)", text):
             if target.startswith("#"):
                 assert target[1:] in [heading.replace(" ", "-") for heading in headings], f"{page}: {target}"
             elif not target.startswith("http"):
                 assert (page.parent / target.split("#")[0]).exists(), f"{page}: {target}"
-
-
-def test_pages_are_short():
-    for page in [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")]:
-        assert len(page.read_text(encoding="utf-8").splitlines()) <= 150, page
-
-
-def test_the_workflow_runs_the_readmes_commands():
-    workflow = (PROJECT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
-    pages = "".join((PROJECT / page).read_text(encoding="utf-8") for page in ["README.md", "CONTRIBUTING.md"])
-    commands = re.findall(r"run: (make \S+)", workflow)
-    assert commands and all(f"\n{command} " in pages for command in commands)
