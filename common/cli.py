@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import errno
+import logging
 import math
 import os
 import signal
@@ -34,6 +35,7 @@ def start(keras=True):
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster kernels, off by default on some processors
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait actively are much slower beside other work
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no messages on GPUs that are not there
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # that a second network is traced anew is no news
     import matplotlib.style  # here and not above: NumPy must not start before the variables are set
 
     if not in_notebook():

@@ -464,7 +464,7 @@ def main():
     parser.add_argument("--first-seed", type=cli.seed_number, metavar="N", default=1000, help="%(default)s")
     sweep.add_flags(parser)
     args = parser.parse()
-    for record in sweep.run("experiments.article1", plan(args, sweep.cifar10_setting(args.data, "train")), args):
+    for record in sweep.run("experiments.article1", plan(args, sweep.cifar10_setting(args.data)), args):
         print(f"{record['name']}: {record['metrics']}")
 
 

@@ -547,6 +547,17 @@ def figures(records):
     return made | ({"article2_ways.png": ways_figure(compared(article))} if len(article) else {})
 
 
+def add_backbone_flags(parser):
+    """The flags that choose a network and how it is trained."""
+    parser.add_argument("--backbone", choices=["cnn", "mobilenetv2"], default="cnn", help="%(default)s")
+    parser.add_argument("--use", choices=list(EPOCHS), help="of mobilenetv2, fine-tuned")
+    parser.add_argument("--recipe", choices=["one-cycle", "article"], help="of --use fine-tuned, one-cycle")
+    parser.add_argument("--width", type=float, choices=[0.35, 0.5, 1.0], help="of mobilenetv2, 0.5")
+    parser.add_argument("--size", type=int, choices=[96, 128, 160, 192, 224], help="of its images, 96 pixels")
+    parser.add_argument("--weights", help="of mobilenetv2: imagenet (default), none or a file")
+    parser.add_argument("--epochs", type=cli.positive_int, help="passes over the training images, the recipe's")
+
+
 def main():
     parser = cli.Parser(__doc__, out=cli.PROJECT / "runs")
     parser.add_argument("--dataset", choices=list(datasets.CLASS_NAMES), help="default: the article's two pairs")
@@ -557,15 +568,9 @@ def main():
     words = "seed of the first draw, %(default)s; those from 100 on serve choices alone"
     parser.add_argument("--first", type=int, default=0, metavar="SEED", help=words)
     parser.add_argument("--grid", action="store_true", help="ArcFace with 16 scales and margins as well")
-    parser.add_argument("--backbone", choices=["cnn", "mobilenetv2"], default="cnn", help="%(default)s")
-    parser.add_argument("--use", choices=list(EPOCHS), help="of mobilenetv2, fine-tuned")
-    parser.add_argument("--recipe", choices=["one-cycle", "article"], help="of --use fine-tuned, one-cycle")
-    parser.add_argument("--width", type=float, choices=[0.35, 0.5, 1.0], help="of mobilenetv2, 0.5")
-    parser.add_argument("--size", type=int, choices=[96, 128, 160, 192, 224], help="of its images, 96 pixels")
-    parser.add_argument("--weights", help="of mobilenetv2: imagenet (default), none or a file")
+    add_backbone_flags(parser)
     parser.add_argument("--references", choices=["eight", "none"], default="eight", help="classes, %(default)s")
     parser.add_argument("--split", choices=["train", "test"], default="train", help="of the new images, %(default)s")
-    parser.add_argument("--epochs", type=cli.positive_int, help="passes over the training images, the recipe's")
     parser.add_argument("--faults", choices=["norms", "labels", "both"], help="a control: those of the published code")
     sweep.add_flags(parser)
     args = parser.parse()

@@ -61,7 +61,8 @@ def plan(args, cifar10):
         return {f"evidence/without_{title}": common | {"left_out": LEFT_OUT[title]} for title in titles}
     trials = {}
     for seed in SEEDS[: args.seeds or (1 if args.smoke else len(SEEDS))]:
-        trials[f"ensemble/10-digits-seed{seed}"] = common | {"classes": 10, "seed": seed, "cifar10_sha256": cifar10}
+        trials[f"ensemble/10-digits-seed{seed}"] = common | {"classes": 10, "seed": seed}
+        trials[f"ensemble/10-digits-seed{seed}"] |= {"cifar10_train_sha256": cifar10}
         trials[f"ensemble/5-digits-seed{seed}"] = common | {"classes": 5, "seed": seed}
     return trials
 
@@ -227,7 +228,7 @@ def trials_of(records):
     """The records of trials that judge detectors, those with all digits first; InputError if they are not alike."""
     trials = [record for record in records if "classes" in record["settings"]]
     trials.sort(key=lambda record: (-record["settings"]["classes"], record["settings"]["seed"]))
-    shared.require_alike(trials, free=["classes", "cifar10_sha256"])
+    shared.require_alike(trials, free=["classes", "cifar10_sha256", "cifar10_train_sha256"])
     return trials
 
 

@@ -76,14 +76,14 @@ def finished(path, trials):
     return done
 
 
-def cifar10_setting(data, split="test"):
-    """SHA-256 of CIFAR-10's files of a split, downloaded if need be; None, with a sentence, if they cannot be."""
+def cifar10_setting(data):
+    """SHA-256 of CIFAR-10's training files, downloaded if need be; None, with a sentence, if they cannot be."""
     try:
         datasets.find_cifar10(data)
     except datasets.DownloadError as error:
         print(f"{error}; CIFAR-10 is left out")
         return None
-    return datasets.cifar10_sha256(data, split)
+    return datasets.cifar10_sha256(data, "train")
 
 
 def run_trial(module, name, settings, data, models):

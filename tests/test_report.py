@@ -86,3 +86,10 @@ def test_pages_are_short_and_every_link_leads_somewhere():
                 assert target[1:] in [heading.replace(" ", "-") for heading in headings], f"{page}: {target}"
             elif not target.startswith("http"):
                 assert (page.parent / target.split("#")[0]).exists(), f"{page}: {target}"
+
+
+def test_the_workflow_runs_the_readmes_commands():
+    workflow = (PROJECT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
+    pages = "".join((PROJECT / page).read_text(encoding="utf-8") for page in ["README.md", "CONTRIBUTING.md"])
+    commands = re.findall(r"run: (make \S+)", workflow)
+    assert commands and all(f"\n{command} " in pages for command in commands)
