@@ -18,7 +18,9 @@ Repeating the command continues with what is missing.
 Source of the protocol: https://qiita.com/shinmura0/items/d2a3a46c3fb287a1ea0e
 """
 
+import functools
 import math
+import operator
 import re
 import time
 
@@ -64,13 +66,22 @@ BATCH = 50  # images at a time through a network, for the memory of large ones
 EPOCHS = {"fine-tuned": 8, "upper-blocks": 2, "frozen": 15, "features": 15}  # of MobileNetV2
 GRID = [{"scale": scale, "margin": margin} for scale in [8.0, 16.0, 30.0, 64.0] for margin in [0.0, 0.05, 0.2, 0.5]]
 UNTABLED = [point for point in GRID if point != HEADS["arcface"][1]]
-# Planned before the runs. From scratch, (head, scorer) minus (head, scorer):
-PLANNED = [(("arcface", "cosine"), ("adacos", "cosine")), (("l2softmax", "cosine"), ("arcface", "cosine"))]
-PLANNED += [(("arcface", "cosine"), ("arcface", "lof20"))]
-# Fine-tuned from ImageNet weights, by the largest cosine, one head minus another: without and with the faults of the
-# published code, and the difference of the two.
-PLANNED_FINE_TUNED = [("arcface", "adacos", "correct"), ("arcface", "adacos", "faults")]
-PLANNED_FINE_TUNED += [("arcface", "adacos", "faults minus correct"), ("subcluster", "adacos", "correct")]
+# Planned before the runs: the sum of AUROCs with their signs, (sign, faults of the published code, head, scorer).
+ARCFACE_MINUS_ADACOS = [(1, None, "arcface", "cosine"), (-1, None, "adacos", "cosine")]
+WITH_FAULTS = [(1, "both", "arcface", "cosine"), (-1, "both", "adacos", "cosine")]
+PLANNED = {
+    "from scratch": {
+        "ArcFace minus AdaCos": ARCFACE_MINUS_ADACOS,
+        "L2-softmax minus ArcFace": [(1, None, "l2softmax", "cosine"), (-1, None, "arcface", "cosine")],
+        "ArcFace, largest cosine minus LOF, k = 20": [(1, None, "arcface", "cosine"), (-1, None, "arcface", "lof20")],
+    },
+    "fine-tuned": {
+        "ArcFace minus AdaCos": ARCFACE_MINUS_ADACOS,
+        "the same with the published code's faults": WITH_FAULTS,
+        "the second minus the first": WITH_FAULTS + [(-sign, *term) for sign, *term in ARCFACE_MINUS_ADACOS],
+        "sub-cluster minus fixed AdaCos": [(1, None, "subcluster", "cosine"), (-1, None, "adacos", "cosine")],
+    },
+}
 # The ten AUCs behind each of the article's boxes, with the scorer that it used for that head.
 # Source: the author's notebook of https://qiita.com/shinmura0/items/d2a3a46c3fb287a1ea0e
 ARTICLE_SCORERS = {"l2softmax": "lof5", "arcface": "cosine", "adacos": "cosine"}
@@ -388,6 +399,7 @@ def frame_of(records):
         classes = tuple(settings[key] for key in ["dataset", "normal", "anomaly"])
         row = {"pair": next((name for name in PAIRS if PAIRS[name] == classes), "_".join(map(str, classes)))}
         row |= {"classes": classes_of(settings), "way": way_of(settings), "use": settings.get("use", "")}
+        row |= {"network": way_of(settings | {"faults": None}), "faults": settings.get("faults") or ""}
         row |= {"seed": settings["seed"], "size": settings["recipe"]["size"] or 0, "record": record}
         for head, metrics in record["metrics"].get("heads", {settings.get("head"): record["metrics"]}).items():
             row |= {"head": head, "accuracy": metrics.get("val_accuracy"), "scale": metrics.get("scale")}
@@ -432,20 +444,21 @@ def auroc(frame, head, scorer):
     return frame[(frame["head"] == head) & (frame.scorer == scorer)].set_index("seed").auroc
 
 
-def contrasts(frame):
-    """The planned contrasts of the article's pairs from scratch, {marker: Markdown}, as far as their heads were run."""
+def contrasts(frame, planned):
+    """The Markdown of planned contrasts, by the largest cosine unless they say otherwise, as far as their heads ran."""
     found = []
-    for planned in PLANNED:
+    for title, terms in planned.items():
         for pair, rows in frame[frame.pair.isin(PAIRS)].groupby("pair", sort=False):
-            first, second = (auroc(rows, head, scorer) for head, scorer in planned)
-            difference = (first - second).dropna().to_numpy()
+            parts = [
+                sign * auroc(rows[rows.faults.eq(faults or "")], head, scorer) for sign, faults, head, scorer in terms
+            ]
+            difference = functools.reduce(operator.add, parts).dropna().to_numpy()
             if len(difference) > 1:
-                title = " minus ".join(f"{NAMES[head]}, {SCORERS[scorer]}" for head, scorer in planned)
                 found.append((title, pair, shared.one_difference(difference)))
     if not found:
-        return {}
+        return ""
     table = shared.contrasts_table(found, "pair", "AUROC", "draws")
-    return {"contrasts": shared.below(table, caption_of(frame, max(row["n"] for *_, row in found)))}
+    return shared.below(table, caption_of(frame, max(row["n"] for *_, row in found)))
 
 
 def compared(frame):
@@ -477,7 +490,10 @@ def tables(records):
     frame = frame_of(records)
     scratch, others = frame[frame.way == "from scratch"], compared(frame[frame.way != "from scratch"])
     made = {f"heads_{pair}": heads_table(rows) for pair, rows in scratch.groupby("pair", sort=False)}
-    return contrasts(scratch) | made | ({"ways": ways_table(others)} if len(others) else {})
+    made["contrasts"] = contrasts(frame[frame.network == "from scratch"], PLANNED["from scratch"])
+    made["contrasts_fine_tuned"] = contrasts(frame[frame.use == "fine-tuned"], PLANNED["fine-tuned"])
+    made["ways"] = ways_table(others) if len(others) else ""
+    return {marker: table for marker, table in made.items() if table}
 
 
 def summary_rows(records):
@@ -513,38 +529,11 @@ def boxes_figure(frame):
     return figure
 
 
-def ways_figure(frame):
-    """Every way to use a network, a row a head, a panel a pair of classes: mean and standard deviation of AUROC."""
-    labels = [("article, fine-tuned", head) for head in ARTICLE_SCORERS]
-    labels += list(dict.fromkeys(zip(frame.way, frame["head"], strict=True)))
-    pairs = list(frame.pair.unique())
-    size = (4.5 + 4 * len(pairs), 1.4 + 0.27 * len(labels))
-    figure, axes = plt.subplots(1, len(pairs), figsize=size, sharey=True, squeeze=False, layout="constrained")
-    for ax, pair in zip(axes.flat, pairs, strict=True):
-        points = {
-            "the article's own scorer": {labels[i]: ARTICLE_AUROC[pair, head] for i, head in enumerate(ARTICLE_SCORERS)}
-        }
-        for scorer, rows in frame[frame.pair == pair].groupby("scorer", sort=False):
-            points[SCORERS[scorer]] = dict(iter(rows.groupby(["way", "head"]).auroc))
-        for (label, values), marker in zip(points.items(), "xosD", strict=False):
-            places, means = [labels.index(row) for row in values], [np.mean(draws) for draws in values.values()]
-            deviations = [np.std(draws, ddof=1) for draws in values.values()]
-            ax.errorbar(means, places, xerr=deviations, fmt=marker, capsize=2, label=label)
-        ax.set(title=pair, xlabel="AUROC, mean ± standard deviation over draws")
-        ax.grid(alpha=0.3)
-    axes[0, 0].set_yticks(range(len(labels)), [f"{way}: {NAMES[head]}" for way, head in labels])
-    axes[0, 0].set_ylim(len(labels) - 0.5, -0.5)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower right", ncols=4, fontsize=9)
-    return figure
-
-
 def figures(records):
     """The figures that the records allow, {file name: figure}."""
     frame = frame_of(records)
     scratch = frame[frame.way == "from scratch"]
-    made = {f"article2_{pair}.png": boxes_figure(rows) for pair, rows in scratch.groupby("pair", sort=False)}
-    article = frame[frame.pair.isin(PAIRS) & (frame.seed.groupby([frame.pair, frame.way]).transform("nunique") > 1)]
-    return made | ({"article2_ways.png": ways_figure(compared(article))} if len(article) else {})
+    return {f"article2_{pair}.png": boxes_figure(rows) for pair, rows in scratch.groupby("pair", sort=False)}
 
 
 def add_backbone_flags(parser):

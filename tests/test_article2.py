@@ -1,5 +1,6 @@
 """Article 2's study: its protocol, its networks and its trials, on small draws; its tables from records."""
 
+import re
 from argparse import Namespace
 
 import keras
@@ -231,7 +232,19 @@ def test_settings_decide_a_tables_rows():
     assert "| ArcFace                   | 0.910 (0.910 ± 0.010)" in made["heads_sneaker"]
     assert "| +0.090 " in made["contrasts"] and "3 of 3" in made["contrasts"]
     assert "| from scratch, faults: norms | ArcFace | 0.705 ± 0.007" in made["ways"]
-    assert set(article2.figures(found)) == {"article2_sneaker.png", "article2_ways.png"}
+    assert set(article2.figures(found)) == {"article2_sneaker.png"}
     with pytest.raises(InputError, match="do not belong into one table"):
         article2.tables([*found, record_of(0.9, 4, split="train", precision="float32", normal=7, smoke=False)])
-    assert article2.summary_rows(found)[0][0][1:] == ["0.934 ± 0.013", "0.910 ± 0.010"]
+    assert article2.summary_rows(found)[0][0][1:3] == ["0.934 ± 0.013", "0.910 ± 0.010"]
+
+
+def test_planned_contrasts_of_fine_tuning():
+    found = []
+    for seed in range(5):
+        for faults, aurocs in {None: [0.9, 0.8, 0.85], "both": [0.7, 0.8]}.items():
+            for head, auroc in zip(["arcface", "adacos", "subcluster"], aurocs, strict=False):
+                settings = {"head": head, "faults": faults, "backbone": "mobilenetv2", "use": "fine-tuned"}
+                found.append(record_of(auroc + seed / 1000, seed, **settings))
+    table = article2.tables(found)["contrasts_fine_tuned"]
+    for title, difference in zip(article2.PLANNED["fine-tuned"], ["+0.100", "-0.100", "-0.200", "+0.050"], strict=True):
+        assert re.search(rf"\| {title} +\| sneaker \| {re.escape(difference)} ", table), table
