@@ -56,7 +56,8 @@ def test_the_scripts_run_as_notebooks(tmp_path):
 from common import cli
 cli.Parser.parse_args = lambda self, _: argparse.ArgumentParser.parse_args(self, ["--smoke", "--out", "{tmp_path}"])
 """
-    for script in ["train_cnn_baseline.py", "train_l2softmax.py", "visualize_tsne.py", "anomaly_lof.py"]:
+    scripts = ["train_cnn_baseline.py", "train_l2softmax.py", "visualize_tsne.py", "anomaly_lof.py", "anomaly_heads.py"]
+    for script in scripts:
         notebook = jupytext.read(PROJECT / script)
         notebook.cells.insert(0, jupytext.reads(small, fmt="py:percent").cells[0])
         nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(PROJECT)}}).execute()

@@ -165,7 +165,18 @@ def test_the_study_chooses_for_the_scripts_network(smoke_run):
     assert shapes[0] == shapes[1]
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.slow
+def test_article_2_in_one_draw(tmp_path):
+    printed = run("anomaly_heads.py", "--smoke", "--heads", "arcface", "--out", tmp_path)
+    written = record(tmp_path, "anomaly_heads")
+    assert f"ArcFace: AUROC cosine {written['metrics']['arcface']['auroc']['cosine']:.3f}" in printed
+    assert "article: 0.934" in printed and written["metrics"]["arcface"]["auroc"]["cosine"] > 0.6
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        f"heads_{name}.png" for name in ["samples", "scores", "maps"]
+    }
+
+
+@pytest.mark.parametrize("script", [*SCRIPTS, "anomaly_heads.py"])
 def test_help_says_how_to_run_a_script_and_what_it_writes(script):
     with pytest.raises(SystemExit) as ended:
         run(script, "--help")
