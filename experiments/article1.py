@@ -402,45 +402,46 @@ def summary_rows(records):
     return rows, f"article 1: {shared.counted(len(seeds))}", seeds
 
 
-def figures(records):
-    """ROC curves in the three spaces, and shares accepted by how many images LOF saw, {file name: figure}."""
-    _, values = measured(records)
-    names = [name for name in SETS[1:] if values["input", "curve", name]]
-    if not names:
-        return {}
-    roc, axes = plt.subplots(1, len(names), figsize=(5.5 * len(names), 4.4), squeeze=False, layout="constrained")
-    for ax, name in zip(axes.flat, names, strict=True):
+def roc_figure(values, sets):
+    """ROC curves of LOF in the three spaces, mean and range over the seeds, with the article's points."""
+    figure, axes = plt.subplots(1, len(sets), figsize=(5.5 * len(sets), 4.4), squeeze=False, layout="constrained")
+    for ax, name in zip(axes.flat, sets, strict=True):
         curves = {space: (plots.CURVE, 1 - np.array(values[space, "curve", name])) for space in SPACES}
         plots.roc_curves(ax, curves, SPACES, name)
-    roc.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, title="LOF on")
-    size = {
-        "figsize": (5.5 * len(names), 7),
-        "squeeze": False,
-        "sharex": True,
-        "sharey": "col",
-        "layout": "constrained",
-    }
-    images, axes = plt.subplots(2, len(names), **size)
-    for (row, level), (column, name) in itertools.product(enumerate(["0.01", "0.04"]), enumerate(names)):
-        ax = axes[row, column]
-        for space, color in zip(SPACES, plots.DIGIT_COLORS, strict=False):
-            shares = {n: np.array(values[space, str(n), level, name]) for n in LOF_IMAGES}
-            shares = {n: of_seeds for n, of_seeds in shares.items() if len(of_seeds)}
-            ax.plot(list(shares), [x.mean() for x in shares.values()], "o-", color=color, label=SPACES[space])
-            low, high = ([function(x) for x in shares.values()] for function in [min, max])
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, title="LOF on")
+    return figure
+
+
+def images_figure(values, sets):
+    """Shares accepted by how many training images LOF saw, where 1 % and 4 % of the digits are rejected."""
+    options = {"squeeze": False, "sharex": True, "layout": "constrained"}
+    figure, axes = plt.subplots(2, len(sets), figsize=(5.5 * len(sets), 6.4), **options)
+    article = {("0.01", "input"): PIXELS, ("0.01", "l2softmax"): SPHERE, ("0.04", "l2softmax"): STRICTER}
+    for (level, name), ax in zip(itertools.product(["0.01", "0.04"], sets), axes.flat, strict=True):
+        for (space, title), color, style in zip(SPACES.items(), plots.DIGIT_COLORS, ["--", "-.", "-"], strict=False):
+            shares = {n: values[space, str(n), level, name] for n in LOF_IMAGES if values[space, str(n), level, name]}
+            low, mean, high = ([function(x) for x in shares.values()] for function in [min, np.mean, max])
+            ax.plot(list(shares), mean, style, marker="o", color=color, label=title)
             ax.fill_between(list(shares), low, high, color=color, alpha=0.2, linewidth=0)
-        ax.set(xscale="log", title=f"{name}, {percent(level)} of MNIST test rejected")
+            if (level, space) in article:
+                ax.axhline(article[level, space][name], color=color, linestyle=":", label=f"{title}, the article")
+        ax.set(xscale="log", title=f"{name}, {percent(level)} of MNIST test rejected", ylabel="share accepted")
+        ax.set(xlabel="training images that LOF saw", ylim=(0, None))
+        ax.set_xticks(LOF_IMAGES, [f"{n:,}" for n in LOF_IMAGES], minor=False)
+        ax.minorticks_off()
         ax.grid(alpha=0.3)
-        for article, color in [
-            (PIXELS, plots.DIGIT_COLORS[0]),
-            (SPHERE if row == 0 else STRICTER, plots.DIGIT_COLORS[2]),
-        ]:
-            if row == 0 or article is STRICTER:
-                ax.axhline(article[name], color=color, linestyle=":")
-    plt.setp(axes[-1], xlabel="training images that LOF saw")
-    plt.setp(axes[:, 0], ylabel="share accepted")
-    axes[0, 0].legend(title="LOF on (dotted: the article)")
-    return {"article1_roc.png": roc, "article1_images.png": images}
+        ax.label_outer()
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, title="LOF on")
+    return figure
+
+
+def figures(records):
+    """The figures that the records allow, {file name: figure}."""
+    _, values = measured(records)
+    sets = [name for name in SETS[1:] if values["input", "curve", name]]
+    if not sets:
+        return {}
+    return {"article1_roc.png": roc_figure(values, sets), "article1_images.png": images_figure(values, sets)}
 
 
 def csvs(records):
