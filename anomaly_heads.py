@@ -53,7 +53,9 @@ images, labels = article2.draw(settings, args.data)  # {set: (n, h, w, c) in [0,
 rows = {name: images[key][:12] for name, key in [("normal", "known"), ("references", "train"), ("anomaly", "anomaly")]}
 rows["references"] = images["train"][:: len(images["train"]) // 11][:8]
 rows = {name: [(image, "") for image in shown] for name, shown in rows.items()}
-plots.save(plots.rows_of_images(rows, article2.classes_of(settings)), args.out / "figures" / "heads_samples.png")
+plots.save(
+    plots.rows_of_images(rows, article2.classes_of(settings)), args.out / "figures" / "heads_samples.png", args.changed
+)
 
 # %% [markdown]
 # Each class $j$ has a weight vector, at an angle $\theta_j$ to an embedding. The L2-softmax scales the embedding to the
@@ -87,7 +89,7 @@ for ax, (head, found) in zip(axes.flat, seen.items(), strict=True):
     ax.set(title=f"{article2.NAMES[head]}: AUROC {metrics[head]['auroc']['cosine']:.3f}", ylabel="density")
     ax.set(xlabel="minus the largest cosine to a normal training image")
 axes[0, 0].legend()
-plots.save(figure, args.out / "figures" / "heads_scores.png")
+plots.save(figure, args.out / "figures" / "heads_scores.png", args.changed)
 for head, found in metrics.items():
     theirs = article2.ARTICLE_AUROC.get((args.pair, head), [])
     article = f" (article: {np.mean(theirs):.3f}, {article2.ARTICLE_SCORERS[head]})" if theirs else ""
@@ -109,7 +111,7 @@ for ax, (head, found) in zip(axes.flat, seen.items(), strict=True):
         ax.scatter(*part.T, s=4, color=color, label=name)
     ax.set(title=article2.NAMES[head], xticks=[], yticks=[])
 axes[0, 0].legend(markerscale=3)
-plots.save(figure, args.out / "figures" / "heads_maps.png")
+plots.save(figure, args.out / "figures" / "heads_maps.png", args.changed)
 
 # %% Save
 record = records.new_record("anomaly_heads", settings | {"heads": arguments}, metrics, started)

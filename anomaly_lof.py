@@ -64,12 +64,15 @@ for name, script in SCRIPTS.items():
     keys[name] = training.network_key(trained[name])
     equal = {"label_test": y_test, "network": keys[name]}  # of the same images and training
     arrays[name] = files.load_arrays(models / f"{name}.npz", remedy, equal)
+changed = " ".join(filter(None, dict.fromkeys([str(arrays["l2softmax"]["changed"]), args.changed])))  # for titles
 
 # %% Images that are no digits
 ood, missing = outliers.load_far(args.data, args.outliers, args.strict, args.smoke, args.split)
 images = {"MNIST test": x_test} | ood
 rows = {name: [(image, "") for image in x[:: max(1, len(x) // 12)][:12]] for name, x in images.items()}
-plots.save(plots.rows_of_images(rows, "What the detectors are shown"), args.out / "figures" / "samples.png")
+plots.save(
+    plots.rows_of_images(rows, "What the detectors are shown"), args.out / "figures" / "samples.png", args.changed
+)
 
 # %% [markdown]
 # LOF compares how densely a point's neighbours lie around it with how densely theirs lie around them. With the $k$
@@ -96,7 +99,7 @@ for ax, title, values in zip(axes, ["mean distance to 20 neighbours", "LOF"], [d
     for point, name, value in zip(two, "AB", values, strict=True):
         ax.annotate(f"{name}: {value:.2f}", point, (12, 8), textcoords="offset points", weight="bold")
     ax.set(title=title, xticks=[], yticks=[], aspect="equal")
-plots.save(figure, args.out / "figures" / "lof_idea.png")
+plots.save(figure, args.out / "figures" / "lof_idea.png", changed)
 
 # %% The spaces: the digits' embeddings are read, the other images' computed
 train_points = {"input": x_train.reshape(len(x_train), -1)}  # (50000, 784)
@@ -179,14 +182,14 @@ for ax, space in zip(axes.flat, lofs, strict=True):
     plots.score_histograms(ax, novelty[space], lines, f"LOF on {SPACES[space]}")
     ax.label_outer()
 figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-plots.save(figure, args.out / "figures" / "lof_histograms.png")
+plots.save(figure, args.out / "figures" / "lof_histograms.png", changed)
 
 figure, axes = plt.subplots(1, len(ood), figsize=(5 * len(ood), 4.6), **options)
 for ax, name in zip(axes.flat, ood, strict=True):
     curves = {s: scores.roc_points(novelty[s]["MNIST test"], novelty[s][name]) for s in lofs}
     plots.roc_curves(ax, curves, SPACES, name)
 figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, title="LOF on")
-plots.save(figure, args.out / "figures" / "lof_roc.png")
+plots.save(figure, args.out / "figures" / "lof_roc.png", changed)
 
 # %% [markdown]
 # Last, the other images that look most like digits to LOF, and the digits that look least like digits. The article's
@@ -201,7 +204,7 @@ digit_scores = novelty["l2softmax"]["MNIST test"]
 highest = [i for i in np.argsort(digit_scores)[::-1][:12] if digit_scores[i] > threshold]
 rows["MNIST test: rejected"] = [(x_test[i], str(y_test[i])) for i in highest]
 title = "LOF on the L2-constrained CNN, contamination 0.001: what it accepts first, which digits it rejects first"
-plots.save(plots.rows_of_images(rows, title), args.out / "figures" / "lof_gallery.png")
+plots.save(plots.rows_of_images(rows, title), args.out / "figures" / "lof_gallery.png", changed)
 
 # %% Save
 detectors.save_detector(lofs["l2softmax"], models / "lof.skops")

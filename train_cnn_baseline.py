@@ -80,7 +80,7 @@ history = training.fit(network, splits["train"], splits["val"], **options, show=
 # %% Results, in float32
 network = training.in_float32(network)
 key = training.network_key(network)  # in all that is saved, so that files of two trainings are never mixed
-arrays, accuracy = {"seed": np.array(args.seed), "network": np.array(key)}, {}
+arrays, accuracy = {"seed": np.array(args.seed), "network": np.array(key), "changed": np.array(args.changed)}, {}
 for split, (x, y) in splits.items():
     embedding, logits = features.embed(network, x)
     loss, prediction = -log_softmax(logits, axis=1)[np.arange(len(y)), y], logits.argmax(axis=1)
@@ -101,7 +101,7 @@ title = (
     f"{TITLE}: {wrong} of {len(y_test)} test images misclassified (the article's L2-constrained CNN: {published.WRONG})"
 )
 figure = plots.misclassified(x_test, y_test, arrays["prediction_test"], title)
-plots.save(figure, args.out / "figures" / f"{NAME}_mistakes.png")
+plots.save(figure, args.out / "figures" / f"{NAME}_mistakes.png", args.changed)
 metrics = {"accuracy": accuracy, "wrong": wrong}
 more = {"history": history, "network": key, "layers": training.layer_table(network)}
 record = records.new_record(NAME, cli.settings_of(args), metrics, started, **more)

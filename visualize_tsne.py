@@ -48,6 +48,7 @@ for name, script in {"cnn": "train_cnn_baseline.py", "l2softmax": "train_l2softm
     trained[name] = records.read_record(args.out / "results" / f"{name}.json", remedy)
     equal = {"label_test": y_test, "network": trained[name].get("network")}  # of the same images and training
     arrays[name] = files.load_arrays(args.out / "models" / f"{name}.npz", remedy, equal)
+changed = " ".join(filter(None, dict.fromkeys([str(arrays["l2softmax"]["changed"]), args.changed])))  # for titles
 splits = list(mnist) if args.all else ["test"]
 x, y = (np.concatenate([mnist[split][part] for split in splits]) for part in [0, 1])
 titles = {"input": "Pixels (784)", "cnn": "Plain CNN (64)", "l2softmax": "L2-constrained CNN (64)"}
@@ -70,7 +71,7 @@ with cli.progress(len(spaces), "map") as line:
 figure, axes = plt.subplots(1, 3, figsize=(18, 5.8), layout="constrained")
 for ax, (name, title) in zip(axes, titles.items(), strict=True):
     plots.digit_map(ax, points[name], y, f"{title}: {metrics[name]['stray']} stray points")
-plots.save(figure, args.out / "figures" / f"{NAME}.png")
+plots.save(figure, args.out / "figures" / f"{NAME}.png", changed)
 
 # %% [markdown]
 # Why should the constraint help? The article says that under a plain softmax easy images get features of a large norm,
@@ -100,7 +101,7 @@ for ax, name in zip(axes[1:], arrays, strict=True):
         ax.axvline(value, color="black", linestyle="--" if value == within else ":", label=f"{words} {value:.2f}")
     ax.set(title=titles[name], xlabel="cosine of two images' features", ylabel="density")
     ax.legend(loc="upper left", fontsize=9)
-plots.save(figure, args.out / "figures" / "features.png")
+plots.save(figure, args.out / "figures" / "features.png", changed)
 
 # %% [markdown]
 # The article's curves are smoother with the constraint. Count how often the thick line of validation accuracy falls.
@@ -108,7 +109,7 @@ plots.save(figure, args.out / "figures" / "features.png")
 # %% Learning curves
 histories = {"plain CNN": trained["cnn"]["history"], "L2-constrained CNN": trained["l2softmax"]["history"]}
 article = zip(histories, published.ACCURACY.values(), strict=True)
-plots.save(plots.learning_curves(histories, article), args.out / "figures" / "curves.png")
+plots.save(plots.learning_curves(histories, article), args.out / "figures" / "curves.png", changed)
 
 # %% Save
 files.save_arrays(args.out / "models" / f"{NAME}.npz", points | {"label": y})

@@ -85,7 +85,8 @@ class Parser(argparse.ArgumentParser):
     def parse(self):
         """Start the script: its flags, or in a notebook's kernel their defaults; errors from now on are one line.
 
-        Makes the folders to write to and raises InputError if they cannot be written.
+        Makes the folders to write to and raises InputError if they cannot be written. `changed` has, as words, the
+        flags that decide numbers and are not at their defaults.
         """
         self.add_argument("--data", metavar="DIR", help="look for the data sets here first")
         self.add_argument("--out", type=Path, metavar="DIR", help="write models/, figures/ and results/ here")
@@ -95,6 +96,9 @@ class Parser(argparse.ArgumentParser):
         args = self.parse_args([] if in_notebook() else None)
         if not in_notebook():
             install_error_hook(args.debug)
+        changed = {name: value for name, value in settings_of(args).items() if value != self.get_default(name)}
+        words = [f"--{name} {value}".removesuffix(" True") for name, value in changed.items()]
+        args.changed = " ".join(words).replace("_", "-")
         args.out = args.out or (PROJECT / "runs" / "smoke" if args.smoke else self.out)
         for name in ["models", "figures", "results"]:
             make_writable(args.out / name)
@@ -103,7 +107,7 @@ class Parser(argparse.ArgumentParser):
 
 def settings_of(args):
     """The flags that decide numbers, {name: value}: what a record keeps. Where to look and write is left out."""
-    left_out = {"data", "out", "outliers", "verbose", "debug", "strict"}
+    left_out = {"data", "out", "outliers", "verbose", "debug", "strict", "changed"}
     return {name: value for name, value in vars(args).items() if name not in left_out}
 
 

@@ -33,6 +33,7 @@ def test_flags(monkeypatch, tmp_path):
     assert sorted(path.name for path in args.out.iterdir()) == ["figures", "models", "results"]
     expected = {"seed": 2**31 - 1, "epochs": 1, "alpha": 2.5, "weight_decay": 0, "smoke": False}
     assert cli.settings_of(args) == expected, "where to look and write decides no number"
+    assert args.changed == f"--seed {2**31 - 1} --alpha 2.5 --weight-decay 0.0"
     monkeypatch.setattr(cli, "PROJECT", tmp_path)
     assert parse(monkeypatch, "--smoke").out == tmp_path / "runs" / "smoke"
 
