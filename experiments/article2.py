@@ -529,11 +529,44 @@ def boxes_figure(frame):
     return figure
 
 
+def grid_figure(records):
+    """ArcFace's AUROC minus AdaCos's on the same draws of sneakers, by scale and margin; None if it was not run."""
+    rows = []
+    for settings, metrics in [(record["settings"], record["metrics"]) for record in records]:
+        classes = tuple(settings[key] for key in ["dataset", "normal", "anomaly"])
+        if classes == PAIRS["sneaker"] and way_of(settings) == "from scratch" and settings["seed"] < FIRST_FOR_CHOICES:
+            cosine = metrics["auroc"]["cosine"]
+            rows.append(
+                settings["head_arguments"] | {key: settings[key] for key in ["head", "seed"]} | {"auroc": cosine}
+            )
+    frame = pd.DataFrame(rows, columns=["head", "seed", "scale", "margin", "auroc"])
+    adacos = frame[frame["head"] == "adacos"].set_index("seed").auroc
+    arcface = frame[frame["head"] == "arcface"].pivot_table("auroc", "seed", ["scale", "margin"])
+    arcface = arcface[arcface.notna().all(axis=1)]  # the draws that have all points
+    if arcface.shape[1] < len(GRID) or not len(arcface):
+        return None
+    difference = arcface.sub(adacos, axis=0).dropna().mean().unstack()
+    figure, ax = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
+    largest = np.abs(difference.to_numpy()).max()
+    image = ax.imshow(difference, cmap="PuOr", vmin=-largest, vmax=largest)
+    for (row, column), value in np.ndenumerate(difference.to_numpy()):
+        ax.text(column, row, f"{value:+.3f}", ha="center", va="center")
+    ax.set_xticks(range(len(difference.columns)), difference.columns)
+    ax.set_yticks(range(len(difference.index)), [f"{scale:g}" for scale in difference.index])
+    above = int((difference > 0).sum().sum())
+    ax.set(xlabel="ArcFace's margin", ylabel="ArcFace's scale")
+    ax.set(title=f"sneaker, AUROC minus AdaCos's, {len(arcface)} draws: above it in {above} of {len(GRID)} settings")
+    figure.colorbar(image, label="difference of AUROC, largest cosine")
+    return figure
+
+
 def figures(records):
     """The figures that the records allow, {file name: figure}."""
     frame = frame_of(records)
     scratch = frame[frame.way == "from scratch"]
-    return {f"article2_{pair}.png": boxes_figure(rows) for pair, rows in scratch.groupby("pair", sort=False)}
+    made = {f"article2_{pair}.png": boxes_figure(rows) for pair, rows in scratch.groupby("pair", sort=False)}
+    grid = grid_figure(records)
+    return made | ({"article2_grid.png": grid} if grid else {})
 
 
 def add_backbone_flags(parser):

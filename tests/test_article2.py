@@ -248,3 +248,14 @@ def test_planned_contrasts_of_fine_tuning():
     table = article2.tables(found)["contrasts_fine_tuned"]
     for title, difference in zip(article2.PLANNED["fine-tuned"], ["+0.100", "-0.100", "-0.200", "+0.050"], strict=True):
         assert re.search(rf"\| {title} +\| sneaker \| {re.escape(difference)} ", table), table
+
+
+def test_arcface_over_its_grid_beside_adacos():
+    found = [record_of(0.8, seed, head="adacos", head_arguments={}) for seed in range(2)]
+    for point in article2.GRID:
+        auroc = 0.9 if point["margin"] < 0.5 else 0.7
+        found += [record_of(auroc, seed, head_arguments=point) for seed in range(2)]
+    assert article2.grid_figure(found[:-2]) is None, "a point was not run"
+    made = article2.figures(found)
+    assert "above it in 12 of 16 settings" in made["article2_grid.png"].axes[0].get_title()
+    assert "| ArcFace                   | 0.900 (0.900 ± 0.000)" in article2.tables(found)["heads_sneaker"]
