@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from common import cli, records
-from demo.fit import FOLDER, network_paths
+from demo.predictor import FOLDER, network_paths
 from hypersphere import datasets, features, files, networks, tsne
 from hypersphere.errors import InputError
 

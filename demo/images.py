@@ -51,11 +51,11 @@ def read_array(values):
 
     Raises BadImage if it is none.
     """
-    if len(values) != SIZE or any(not isinstance(row, list) or len(row) != SIZE for row in values):
-        raise BadImage("pixels is not a 28x28 array; send 28 rows of 28 numbers")
-    flat = [value for row in values for value in row]
-    if not all(type(value) in (int, float) and 0 <= value <= 255 for value in flat):  # a bool is an int
-        raise BadImage("pixels holds what is not a number from 0 to 255")
-    array = np.array(values, np.float32)
+    try:
+        array = np.array(values, np.float32)
+    except (TypeError, ValueError, OverflowError):
+        array = np.empty(0)
+    if array.shape != (SIZE, SIZE) or not (array.min() >= 0 and array.max() <= 255):  # also where one is NaN
+        raise BadImage("pixels is not 28 rows of 28 numbers from 0 to 255")
     array = array / 255 if array.max() > NEARLY_ONE else array.clip(max=1)
     return array if array.max() >= LEAST_CONTRAST else None

@@ -1,83 +1,81 @@
 """The trained networks and their calibrated detector, ready to judge one image at a time."""
 
 import hashlib
-import subprocess
-import sys
-import tempfile
-import threading
-from pathlib import Path
+import json
 
 import numpy as np
+import sklearn
 import tensorflow as tf
 from scipy.special import softmax
 
-from common import records
 from common.cli import PROJECT
-from demo.fit import BATCH, FOLDER, REMEDY, detector_key, fitted, load_model, network_paths
 from demo.signs import LAYER, SignNamer
 from experiments import rotation
-from hypersphere import datasets, detectors
+from hypersphere import datasets, detectors, features, networks
 from hypersphere.errors import InputError
 from hypersphere.files import load_arrays
 
+FOLDER = PROJECT / "models" / "demo"
+REMEDY = "take the committed one, or run python -m demo.build again"
+BATCH = 250  # images at a time
 N_NEAREST, N_PLACES = 5, 10  # training digits shown, and points of the map that a drawing's place is made of
+# Of the code that fits the detector: raise it with a change of that code which changes the detector. A test says when.
+# Detectors that were kept, and the signs that visitors have taught, are given up with it.
+VERSION = 1
+
+
+def network_paths(folder=FOLDER):
+    """The files of the classifier and of the rotation-prediction networks."""
+    return [folder / "network.keras", folder / "rotation1.keras", folder / "rotation2.keras"]
+
+
+def detector_key(networks_sha256):
+    """A short hash of what decides a fitted detector: networks, layers, options, data and versions."""
+    parts = [networks_sha256, rotation.LAYERS, rotation.OPTIONS, datasets.N_TRAIN, sklearn.__version__, VERSION]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
 class Predictor:
     """Names a digit, and says whether it is one.
 
     folder : has what `demo.build` writes; the detector is fitted once and kept there. smoke : fit it to a small slice
-    of the data, and keep nothing. wait : else the detector is fitted in a thread, and nothing can be predicted until
-    `state`, at first "fitting", is "ready"; it is "failed" if that could not be done. Raises InputError if one of the
-    files is missing or damaged.
+    of the data, and keep nothing. Raises InputError if one of the files is missing or damaged.
     """
 
-    def __init__(self, folder=FOLDER, smoke=False, wait=True):
-        self.folder = folder
-        self.model = load_model(folder)
-        self.record = records.read_record(folder / "network.json", REMEDY)
+    def __init__(self, folder=FOLDER, smoke=False):
+        needed = [*features.BLOCKS, "embedding"]
+        classifier, *others = (networks.load_network(path, REMEDY, needed) for path in network_paths(folder))
+        self.model = rotation.feature_model(classifier, others)
         self.map = load_arrays(folder / "map.npz", REMEDY)
-        self.sha256 = hashlib.sha256(b"".join(path.read_bytes() for path in network_paths(folder))).hexdigest()
-        self.key = detector_key(self.sha256)
+        content = b"".join(path.read_bytes() for path in network_paths(folder))
+        self.key = detector_key(hashlib.sha256(content).hexdigest())
         x, y = datasets.read_labelled("mnist", "train")  # as bytes, a quarter of the memory
         self.train_images, self.train_labels = x[: datasets.N_TRAIN, ..., 0], y[: datasets.N_TRAIN]
-        self.state = "fitting"
-        arguments = [datasets.to_float(x[datasets.N_TRAIN :]), y[datasets.N_TRAIN :], smoke]
-        if wait:
-            self._prepare(*arguments)
+        x_val, y_val = x[datasets.N_TRAIN :, ..., 0], y[datasets.N_TRAIN :]
+        if smoke:
+            self.detector = self._fitted(self.train_images[: datasets.SMOKE["train"]], x_val[: datasets.SMOKE["val"]])
         else:
-            threading.Thread(target=self._prepare, args=arguments, daemon=True).start()
+            self.detector = self._kept_detector(folder / f"detector-{self.key}.skops", x_val)
+        mapped = self.extract(datasets.to_float(x_val[: len(self.map["place"])]))
+        self.map_embedding = mapped["embedding"]
+        self.sign_namer = SignNamer(self.detector.transforms_[LAYER], mapped[LAYER], y_val[: len(mapped[LAYER])])
+        # One traced function for one image: `predict`, and calling the model, prepare anew at each call.
+        self._extract = tf.function(self.model, input_signature=[tf.TensorSpec((1, 28, 28, 1), tf.float32)])
+        self.predict(datasets.to_float(x_val[0]), explain=True)  # traced and warm before the first request
 
-    def _prepare(self, x_val, y_val, smoke):
-        try:
-            self.detector = self._small_detector(x_val) if smoke else self._kept_detector()
-            mapped = self.extract(x_val[: len(self.map["place"]), ..., 0])
-            self.map_embedding = mapped["embedding"]
-            self.sign_namer = SignNamer(self.detector.transforms_[LAYER], mapped[LAYER], y_val[: len(mapped[LAYER])])
-            # One traced function for one image: `predict`, and calling the model, prepare anew at each call.
-            self._extract = tf.function(self.model, input_signature=[tf.TensorSpec((1, 28, 28, 1), tf.float32)])
-            self.predict(x_val[0, ..., 0], explain=True)  # traced and warm before the first request
-        except BaseException:
-            self.state = "failed"
-            raise
-        self.state = "ready"
+    def _fitted(self, x_train, x_val):
+        """The detector fitted to training images and calibrated on validation images, (n, 28, 28) bytes."""
+        train, calibration = (self.extract(datasets.to_float(x)) for x in [x_train, x_val])
+        rows, calibration_rows = (detectors.side_by_side(found, rotation.LAYERS) for found in [train, calibration])
+        return rotation.detector_for(train).fit(rows, X_calibration=calibration_rows)
 
-    def _small_detector(self, x_val):
-        x_train = datasets.to_float(self.train_images[: datasets.SMOKE["train"], ..., np.newaxis])
-        return fitted(self.model, x_train, x_val[: datasets.SMOKE["val"]])
-
-    def _kept_detector(self):
+    def _kept_detector(self, path, x_val):
         """The detector of these networks: the one that was kept, or fitted anew."""
-        path = self.folder / f"detector-{self.key}.skops"
         try:
             return detectors.load_detector(path, "it is fitted now, only once, which takes up to a minute")
         except InputError as error:
             print(error, flush=True)
-        with tempfile.TemporaryDirectory() as temporary:
-            made = Path(temporary) / path.name
-            command = [sys.executable, "-m", "demo.fit", made, self.folder.resolve()]
-            subprocess.run(command, cwd=PROJECT, check=True)
-            detector = detectors.load_detector(made, "start the demo again")
+        detector = self._fitted(self.train_images, x_val)
         print("The detector is fitted", flush=True)
         try:
             detectors.save_detector(detector, path)
@@ -87,13 +85,8 @@ class Predictor:
             print(f"{error}; the next start fits the detector again", flush=True)
         return detector
 
-    def features(self, image):
-        """What `rotation.feature_model` gives for one image, (28, 28), with all networks."""
-        tensors = self._extract(tf.constant(image[None, :, :, None], tf.float32))
-        return {name: tensor.numpy() for name, tensor in tensors.items()}
-
     def extract(self, x):
-        """The same for many images, (n, 28, 28)."""
+        """What `rotation.feature_model` gives for images, (n, 28, 28), with all networks."""
         return self.model.predict(x[..., np.newaxis], BATCH, verbose=0)
 
     def predict(self, image, explain=False, with_features=False, signs=None):
@@ -102,7 +95,8 @@ class Predictor:
         explain : with the image, the nearest training digits and the place on the map; with_features : with what an
         example of a sign is remembered by; signs : {name: [features, ...]}, with the "sign" that it is, or None.
         """
-        found = self.features(image)
+        tensors = self._extract(tf.constant(image[None, :, :, None], tf.float32))
+        found = {name: tensor.numpy() for name, tensor in tensors.items()}
         probabilities = softmax(found["log_probabilities"][0].astype(np.float64))
         p_value = float(self.detector.p_values(detectors.side_by_side(found, rotation.LAYERS))[0])
         result = {
@@ -135,20 +129,4 @@ class Predictor:
             "pixels": np.round(image * 255).astype(int).tolist(),
             "nearest": [{"label": label, "pixels": pixels} for label, pixels in digits],
             "place": place.round(4).tolist(),
-        }
-
-    def about(self):
-        """Which model this is, how accurate, and how its detector is calibrated: a dictionary for JSON."""
-        metrics = self.record["metrics"]
-        return {
-            "sha256": self.sha256,
-            "parameters": sum(metrics["parameters"]),
-            "seed": self.record["settings"]["seed"],
-            "test_accuracy": metrics["accuracy"]["test"],
-            "detector": {
-                "layers": list(rotation.LAYERS),
-                "level": self.detector.level,
-                "calibration_images": len(self.detector.calibration_scores_),
-                "test_rejection_rate": metrics["calibration"]["rejected_at_1_percent"],
-            },
         }

@@ -8,7 +8,6 @@ from hypersphere.scores import directions
 
 LAYER = "turn embeddings"  # the classifier's embedding recognises fewer signs
 MAX_SIGNS, MAX_EXAMPLES, MAX_NAME = 10, 5, 24
-LEAST_SQUARE = 0.01  # of an example's length, which is 1 if it comes from here
 NEARER_THAN = 0.5  # of the digits: so near must a drawing be to a sign
 MARGIN = 0.1  # cosine: so much nearer than a digit must a sign be to what the detector accepts as a digit
 
@@ -42,7 +41,7 @@ class SignNamer:
     def name(self, direction, signs, is_digit):
         """The sign's name, or None.
 
-        direction : (width,), of the drawing; signs : {name: [direction, ...]}; is_digit : what the detector says.
+        direction : (width,), of the drawing; signs : {name: (n, width)}; is_digit : what the detector says.
         """
         if not signs:
             return None
@@ -57,26 +56,19 @@ class SignNamer:
 
 
 def read_signs(sent, width):
-    """The signs of a request, [{"name": ..., "examples": [[...], ...]}, ...] to {name: [[...], ...]}.
+    """The signs of a request, [{"name": ..., "examples": [[...], ...]}, ...] to {name: (n, width)}.
 
     width : of an example. Raises BadImage, with a sentence, if they are none.
     """
-    if not isinstance(sent, list) or len(sent) > MAX_SIGNS:
-        raise BadImage(f"signs is not a list of at most {MAX_SIGNS}")
-    signs = {}
-    for sign in sent:
-        if not isinstance(sign, dict) or set(sign) != {"name", "examples"}:
-            raise BadImage('each sign is {"name": ..., "examples": [...]}')
-        name, examples = sign["name"], sign["examples"]
-        if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME or name in signs:
-            raise BadImage(f"a sign's name has 1 to {MAX_NAME} letters, and no two signs have the same name")
-        if not isinstance(examples, list) or not 0 < len(examples) <= MAX_EXAMPLES:
-            raise BadImage(f"a sign has 1 to {MAX_EXAMPLES} examples")
-        if any(not isinstance(row, list) or len(row) != width for row in examples) or not all(
-            type(value) in (int, float) and -1 <= value <= 1 for row in examples for value in row
-        ):
-            raise BadImage(f"an example is a list of {width} numbers from -1 to 1")
-        if any(sum(value * value for value in row) < LEAST_SQUARE for row in examples):
-            raise BadImage("an example has no direction: its numbers are all 0, or nearly")
-        signs[name] = examples
+    try:
+        signs = {sign["name"]: np.array(sign["examples"], np.float64) for sign in sent}
+        names_fit = all(isinstance(name, str) and name.strip() and len(name) <= MAX_NAME for name in signs)
+        shapes = {rows.shape for rows in signs.values()}
+        shapes_fit = shapes <= {(count, width) for count in range(1, MAX_EXAMPLES + 1)}
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise BadImage('signs is not a list of {"name": ..., "examples": [[number, ...], ...]}') from None
+    if not names_fit or not len(signs) == len(sent) <= MAX_SIGNS:
+        raise BadImage(f"signs have different names of 1 to {MAX_NAME} letters; there are at most {MAX_SIGNS}")
+    if not shapes_fit or not all(np.abs(rows).max() <= 1 for rows in signs.values()):
+        raise BadImage(f"a sign has 1 to {MAX_EXAMPLES} examples, each a list of {width} numbers from -1 to 1")
     return signs

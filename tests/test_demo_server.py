@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import PROJECT, assert_one_line_error
+from conftest import PROJECT, assert_one_line_error, run_script
 
 pytestmark = pytest.mark.slow
 SLOW = """
@@ -20,8 +20,6 @@ from demo.server import listen, serve
 from common import cli
 
 class Slow:
-    state = "ready"
-
     def predict(self, image, *wanted):
         print("running", flush=True)
         time.sleep(1)
@@ -98,19 +96,14 @@ def test_a_request_beyond_the_limits_is_refused(slow_server):
         assert answer.startswith(b"HTTP/1.1 413")
 
 
-def run_demo(*flags):
-    command = [sys.executable, "-m", "demo", *map(str, flags)]
-    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120)
-
-
 def test_an_address_that_cannot_be_had_is_named():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert_one_line_error(run_demo("--port", port), port, "--port")
+        assert_one_line_error(run_script("demo", "--port", port), port, "--port")
     for flags in [["--host", "nosuch.invalid"], ["--port", 99999], ["--port", "x"]]:
-        assert_one_line_error(run_demo(*flags), flags[1])
+        assert_one_line_error(run_script("demo", *flags), flags[1])
 
 
 def test_the_commands_serve_the_page(predictor):
