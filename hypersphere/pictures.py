@@ -52,6 +52,8 @@ def _decode(picture):
             image = image.convert("RGBA")
         elif image.mode in ["1", "P", "CMYK"]:
             image = image.convert("L" if image.mode == "1" else "RGB")
+        elif picture.depth == 16 and max(most for _, most in image.getextrema()[:3]) < 16:  # 12 bits in use
+            image = image.point(lambda value: min(17 * value, 255))
         factor = min(1, WORKING_SIZE / max(picture.canvas or image.size))
         image = image.resize([max(1, round(side * factor)) for side in image.size], Image.Resampling.BOX)
     if picture.canvas:

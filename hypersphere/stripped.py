@@ -35,6 +35,7 @@ class Stripped:
     canvas: tuple = None  # of an animation, where the first frame's left upper corner is at `corner`
     corner: tuple = (0, 0)
     codes: int = 0  # of a lossless WebP, at most: as prefix codes are for 4 x 4 pixels or more, and of 4 bytes or more
+    depth: int = 8  # bits a sample
 
 
 def strip(content):
@@ -80,7 +81,7 @@ def _strip_png(content):
     written = PNG
     for name, body in chunks:
         written += struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-    return Stripped("PNG", written, (width, height), _orientation(exif))
+    return Stripped("PNG", written, (width, height), _orientation(exif), depth=depth)
 
 
 def _strip_jpeg(content):

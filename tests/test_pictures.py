@@ -19,6 +19,7 @@ from picture_files import (
     inverted,
     mutated,
     of_several_pictures,
+    png,
     saved,
     with_many_scans,
     with_metadata,
@@ -65,6 +66,14 @@ def test_16_bits_are_as_8(scale, transparency, digit):
     eight = np.asarray(enlarged(digit)).astype(np.uint16)
     read = pictures.read_image(saved(Image.fromarray(eight * scale), **transparency))
     np.testing.assert_allclose(read, eight / 255, atol=0.02)
+
+
+@pytest.mark.parametrize("scale", [257, 16], ids=["16 bits", "12 bits"])
+def test_colours_of_16_bits_are_as_8(scale, digit):
+    eight = np.asarray(enlarged(digit))
+    samples = (eight.astype(np.uint16) * scale).repeat(3, axis=1).astype(">u2")
+    read = pictures.read_image(png(eight.shape, 16, 2, b"".join(b"\0" + row.tobytes() for row in samples)))
+    np.testing.assert_allclose(read, eight / 255, atol=0.07)
 
 
 @pytest.mark.parametrize(("mode", "transparency"), [("1", 1), ("L", 255), ("RGB", (255, 255, 255))])
