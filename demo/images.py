@@ -46,16 +46,23 @@ def prepare(brightness):
     return field
 
 
+def are_rows(values, width, least, most):
+    """Whether each of a list's values is a list of `width` numbers from `least` to `most`, none of them a bool."""
+    return all(
+        isinstance(row, list)
+        and len(row) == width
+        and all(type(value) in (int, float) and least <= value <= most for value in row)
+        for row in values
+    )
+
+
 def read_array(values):
     """A 28x28 list of MNIST's pixel values, 0 to 255 or 0 to 1, light on dark, to (28, 28) float32; None if all dark.
 
     Raises BadImage if it is none.
     """
-    try:
-        array = np.array(values, np.float32)
-    except (TypeError, ValueError, OverflowError):
-        array = np.empty(0)
-    if array.shape != (SIZE, SIZE) or not (array.min() >= 0 and array.max() <= 255):  # also where one is NaN
+    if len(values) != SIZE or not are_rows(values, SIZE, 0, 255):
         raise BadImage("pixels is not 28 rows of 28 numbers from 0 to 255")
+    array = np.array(values, np.float32)
     array = array / 255 if array.max() > NEARLY_ONE else array.clip(max=1)
     return array if array.max() >= LEAST_CONTRAST else None

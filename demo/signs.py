@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from demo.images import BadImage
+from demo.images import BadImage, are_rows
 from hypersphere.enrolment import Enrolment
 from hypersphere.scores import directions
 
 LAYER = "turn embeddings"  # the classifier's embedding recognises fewer signs
 MAX_SIGNS, MAX_EXAMPLES, MAX_NAME = 10, 5, 24
+LEAST_LENGTH = 0.1  # of an example, which has 1 if it comes from here
 NEARER_THAN = 0.5  # of the digits: so near must a drawing be to a sign
 MARGIN = 0.1  # cosine: so much nearer than a digit must a sign be to what the detector accepts as a digit
 
@@ -60,15 +61,20 @@ def read_signs(sent, width):
 
     width : of an example. Raises BadImage, with a sentence, if they are none.
     """
-    try:
-        signs = {sign["name"]: np.array(sign["examples"], np.float64) for sign in sent}
-        names_fit = all(isinstance(name, str) and name.strip() and len(name) <= MAX_NAME for name in signs)
-        shapes = {rows.shape for rows in signs.values()}
-        shapes_fit = shapes <= {(count, width) for count in range(1, MAX_EXAMPLES + 1)}
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise BadImage('signs is not a list of {"name": ..., "examples": [[number, ...], ...]}') from None
-    if not names_fit or not len(signs) == len(sent) <= MAX_SIGNS:
-        raise BadImage(f"signs have different names of 1 to {MAX_NAME} letters; there are at most {MAX_SIGNS}")
-    if not shapes_fit or not all(np.abs(rows).max() <= 1 for rows in signs.values()):
-        raise BadImage(f"a sign has 1 to {MAX_EXAMPLES} examples, each a list of {width} numbers from -1 to 1")
+    if not isinstance(sent, list) or len(sent) > MAX_SIGNS:
+        raise BadImage(f"signs is not a list of at most {MAX_SIGNS}")
+    signs = {}
+    for sign in sent:
+        if not isinstance(sign, dict) or set(sign) != {"name", "examples"}:
+            raise BadImage('each sign is {"name": ..., "examples": [...]}')
+        name, examples = sign["name"], sign["examples"]
+        if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME or name in signs:
+            raise BadImage(f"a sign's name has 1 to {MAX_NAME} letters, and no two signs have the same name")
+        if not isinstance(examples, list) or not 0 < len(examples) <= MAX_EXAMPLES:
+            raise BadImage(f"a sign has 1 to {MAX_EXAMPLES} examples")
+        if not are_rows(examples, width, -1, 1):
+            raise BadImage(f"an example is a list of {width} numbers from -1 to 1")
+        signs[name] = np.array(examples)
+        if np.linalg.norm(signs[name], axis=1).min() < LEAST_LENGTH:
+            raise BadImage("an example has no direction: its numbers are all 0, or nearly")
     return signs

@@ -155,18 +155,22 @@ def sign(**changes):
 BAD_SIGNS = {
     "no list": ("heart", "not a list"),
     "too many": ([sign(name=str(number)) for number in range(11)], "at most 10"),
-    "no object": ([7], "not a list"),
-    "number as name": ([sign(name=7)], "names"),
-    "empty name": ([sign(name=" ")], "names"),
+    "no object": ([7], "each sign"),
+    "another key": ([sign(color="red")], "each sign"),
+    "number as name": ([sign(name=7)], "name"),
+    "empty name": ([sign(name=" ")], "name"),
     "long name": ([sign(name="x" * 25)], "24 letters"),
-    "twice": ([sign(), sign()], "different names"),
+    "twice": ([sign(), sign()], "same name"),
     "no examples": ([sign(examples=[])], "1 to 5 examples"),
     "six examples": ([sign(examples=[[0.5] * WIDTH] * 6)], "1 to 5 examples"),
     "short example": ([sign(examples=[[0.5] * (WIDTH - 1)])], "from -1 to 1"),
-    "ragged": ([sign(examples=[[0.5] * WIDTH, [0.5]])], "number"),
-    "word as number": ([sign(examples=[["x"] * WIDTH])], "number"),
+    "ragged": ([sign(examples=[[0.5] * WIDTH, [0.5]])], "from -1 to 1"),
+    "word as number": ([sign(examples=[["1"] * WIDTH])], "from -1 to 1"),
+    "bool as number": ([sign(examples=[[True] * WIDTH])], "from -1 to 1"),
     "NaN": ([sign(examples=[[float("nan")] * WIDTH])], "from -1 to 1"),
-    "large": ([sign(examples=[[10**400] * WIDTH])], "number"),
+    "large": ([sign(examples=[[10**400] * WIDTH])], "from -1 to 1"),
+    "tiny": ([sign(examples=[[1e-200] * WIDTH])], "no direction"),
+    "zeros": ([sign(examples=[[0.5] * WIDTH, [0] * WIDTH])], "no direction"),
 }
 
 
@@ -196,9 +200,8 @@ def test_a_taught_sign_is_named_and_nothing_is_kept(client, digit):
     signs = [{"name": "E", "examples": examples}]
     ask = [client.post("/api/predict", json={"pixels": x.tolist(), "signs": signs}).json for x in [frame, digit]]
     assert [answer["sign"] for answer in ask] == ["E", None] and ask[1]["digit"] == 7
-    for none in [[], [sign(examples=[[0] * WIDTH])]]:
-        later = client.post("/api/predict", json={"pixels": frame.tolist(), "signs": none}).json
-        assert later["sign"] is None and "features" not in later
+    later = client.post("/api/predict", json={"pixels": frame.tolist(), "signs": []}).json
+    assert later["sign"] is None and "features" not in later
 
 
 @pytest.mark.parametrize(

@@ -118,10 +118,13 @@ def test_arrays_are_read_as_they_are(digits):
 BAD = {
     "none": [],
     "flat": [0] * 28,
+    "a long flat list": [0] * 300_000,
     "ragged": [[1, 2], [3]],
     "deep": [[[0]] * 28] * 28,
     "words": [["a"] * 28] * 28,
+    "digits as words": [["7"] * 28] * 28,
     "nulls": [[None] * 28] * 28,
+    "truths": [[True] * 28] * 28,
     "NaN": [[float("nan")] * 28] * 28,
     "huge": [[10**400] * 28] * 28,
     "negative": [[-1] * 28] * 28,
