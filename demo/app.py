@@ -12,13 +12,13 @@ import socket
 import threading
 import time
 
-from flask import Flask, abort, jsonify, render_template, request
+from flask import Flask, abort, jsonify, make_response, render_template, request
 from werkzeug.exceptions import BadRequest, HTTPException, ServiceUnavailable
 
 from demo import images
 from demo.predictor import Predictor
 from demo.signs import read_signs
-from hypersphere import pictures
+from hypersphere.pictures import PictureError, UnknownFormat, read_image
 
 MAX_BODY = 10**6  # bytes
 TOO_LARGE = f"more than {MAX_BODY // 10**6} MB; send a smaller picture"
@@ -46,21 +46,28 @@ def is_served(host, named=()):
 def create_app(predictor=None, seconds=5, hosts=()):
     """The WSGI application.
 
-    predictor : a `Predictor`, by default the committed one; seconds : that a request waits for others at most, as one
-    is answered at a time; hosts : names, besides this machine's, that requests may be sent to.
+    predictor : a `Predictor`, by default the committed one, which may fit its detector while the page is served;
+    seconds : that a request waits for others at most, as one is answered at a time; hosts : names, besides this
+    machine's, that requests may be sent to.
     """
-    predictor, lock = predictor or Predictor(), threading.Lock()
+    predictor, lock = predictor or Predictor(wait=False), threading.Lock()
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.json.sort_keys = False
     app.before_request(lambda: refuse_strangers(hosts))
     app.after_request(protect)
-    for kind in [HTTPException, images.BadImage, pictures.PictureError]:
+    for kind in [HTTPException, images.BadImage, PictureError]:
         app.register_error_handler(kind, error_in_json)
+    app.add_url_rule("/healthz", "health", lambda: {"status": "ok"})
 
     @app.get("/")
     def page():
         return render_template("index.html", detector=predictor.key)
+
+    @app.get("/api/model")
+    def model():
+        require_ready(predictor)
+        return jsonify(predictor.about())
 
     @app.get("/api/map")
     def points():
@@ -68,6 +75,7 @@ def create_app(predictor=None, seconds=5, hosts=()):
 
     @app.post("/api/predict")
     def predict():
+        require_ready(predictor)
         content, signs = sent_content()  # a slow sender keeps nobody else waiting
         if signs is not None:
             signs = read_signs(signs, predictor.sign_namer.width)
@@ -76,7 +84,7 @@ def create_app(predictor=None, seconds=5, hosts=()):
             raise ServiceUnavailable(f"no answer within {seconds} seconds; try again", retry_after=1)
         try:
             started = time.perf_counter()
-            image = read_image(content)
+            image = images.read_array(content) if isinstance(content, list) else images.prepare(read_image(content))
             answer = {"empty": True} if image is None else predictor.predict(image, *wanted, signs)
             milliseconds = 1000 * (time.perf_counter() - started)
         finally:
@@ -106,19 +114,24 @@ def protect(response):
 def error_in_json(error):
     """The response to an error, {"error": a sentence}."""
     if not isinstance(error, HTTPException):
-        return jsonify(error=str(error)), 415 if isinstance(error, pictures.UnknownFormat) else 400
+        return jsonify(error=str(error)), 415 if isinstance(error, UnknownFormat) else 400
     response = error.get_response()
     response.data = json.dumps({"error": TOO_LARGE if error.code == 413 else error.description})
     response.content_type = "application/json"
     return response
 
 
-def sent_content():
-    """What the request holds, and its signs or None.
+def require_ready(predictor):
+    """503 while the detector is being fitted, 500 if that failed."""
+    if predictor.state == "failed":
+        abort(500, "the detector could not be fitted; what went wrong stands where the server was started")
+    if predictor.state == "fitting":
+        error = "the detector is being fitted (only once), which takes up to a minute"
+        abort(make_response(jsonify(error=error, fitting=True), 503, {"Retry-After": "2"}))
 
-    A picture file's bytes as the body or, in base64 or as a data URL, as the JSON's "picture"; or the list that is its
-    "pixels".
-    """
+
+def sent_content():
+    """What the request holds: a picture file's bytes, or the list that is the JSON's "pixels"; and signs or None."""
     if not request.is_json:
         return request.get_data(), None
     try:
@@ -133,8 +146,3 @@ def sent_content():
         abort(400, 'send a picture file as the body, or the JSON {"pixels": [[...], ...]}')
     except ValueError:
         abort(400, "picture is not base64")
-
-
-def read_image(content):
-    """The image for the network, (28, 28), of what was sent; None if nothing is drawn."""
-    return images.read_array(content) if isinstance(content, list) else images.prepare(pictures.read_image(content))

@@ -48,12 +48,8 @@ def prepare(brightness):
 
 def are_rows(values, width, least, most):
     """Whether each of a list's values is a list of `width` numbers from `least` to `most`, none of them a bool."""
-    return all(
-        isinstance(row, list)
-        and len(row) == width
-        and all(type(value) in (int, float) and least <= value <= most for value in row)
-        for row in values
-    )
+    are_lists = all(isinstance(row, list) and len(row) == width for row in values)
+    return are_lists and all(type(value) in (int, float) and least <= value <= most for row in values for value in row)
 
 
 def read_array(values):

@@ -1,32 +1,41 @@
 """The trained networks and their calibrated detector, ready to judge one image at a time."""
 
+import atexit
 import hashlib
 import json
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
 
 import numpy as np
 import sklearn
 import tensorflow as tf
 from scipy.special import softmax
 
-from common.cli import PROJECT
+from common import cli, records
 from demo.signs import LAYER, SignNamer
 from experiments import rotation
 from hypersphere import datasets, detectors, features, networks
 from hypersphere.errors import InputError
 from hypersphere.files import load_arrays
 
-FOLDER = PROJECT / "models" / "demo"
+FOLDER = cli.PROJECT / "models" / "demo"
+NETWORKS = ["network.keras", "rotation1.keras", "rotation2.keras"]  # the classifier, the rotation-prediction networks
 REMEDY = "take the committed one, or run python -m demo.build again"
 BATCH = 250  # images at a time
 N_NEAREST, N_PLACES = 5, 10  # training digits shown, and points of the map that a drawing's place is made of
 # Of the code that fits the detector: raise it with a change of that code which changes the detector. A test says when.
 # Detectors that were kept, and the signs that visitors have taught, are given up with it.
 VERSION = 1
-
-
-def network_paths(folder=FOLDER):
-    """The files of the classifier and of the rotation-prediction networks."""
-    return [folder / "network.keras", folder / "rotation1.keras", folder / "rotation2.keras"]
+# The process that fits ends when its input does, which the server holds open: also if the server is killed.
+FIT = """
+import os, sys, threading
+threading.Thread(target=lambda: os._exit(len(os.read(0, 1)) + 1), daemon=True).start()  # imports take seconds
+from demo import predictor
+predictor.fit_detector(*sys.argv[1:])
+"""
 
 
 def detector_key(networks_sha256):
@@ -35,47 +44,81 @@ def detector_key(networks_sha256):
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
+def load_model(folder):
+    """`rotation.feature_model` of all networks; raises InputError if one is missing or damaged."""
+    needed = [*features.BLOCKS, "embedding"]
+    classifier, *others = (networks.load_network(folder / name, REMEDY, needed) for name in NETWORKS)
+    return rotation.feature_model(classifier, others)
+
+
+def fitted(model, smoke=False):
+    """The detector of all networks, fitted to MNIST's training images and calibrated on its validation images."""
+    (x_train, _), (x_val, _), _ = datasets.load_mnist(smoke=smoke)
+    train, calibration = (model.predict(x, BATCH, verbose=0) for x in [x_train, x_val])
+    rows, calibration_rows = (detectors.side_by_side(found, rotation.LAYERS) for found in [train, calibration])
+    return rotation.detector_for(train).fit(rows, X_calibration=calibration_rows)
+
+
+def fit_detector(path, folder):
+    """Write the detector of a folder's networks to a file; the 2 GB of memory that it takes go with its process."""
+    cli.install_error_hook()
+    detectors.save_detector(fitted(load_model(Path(folder))), path)
+
+
 class Predictor:
     """Names a digit, and says whether it is one.
 
     folder : has what `demo.build` writes; the detector is fitted once and kept there. smoke : fit it to a small slice
-    of the data, and keep nothing. Raises InputError if one of the files is missing or damaged.
+    of the data, and keep nothing. wait : else the detector is fitted in a thread, and nothing can be predicted until
+    `state`, at first "fitting", is "ready"; it is "failed" if that could not be done. Raises InputError if one of the
+    files is missing or damaged.
     """
 
-    def __init__(self, folder=FOLDER, smoke=False):
-        needed = [*features.BLOCKS, "embedding"]
-        classifier, *others = (networks.load_network(path, REMEDY, needed) for path in network_paths(folder))
-        self.model = rotation.feature_model(classifier, others)
+    def __init__(self, folder=FOLDER, smoke=False, wait=True):
+        self.folder, self.state = folder, "fitting"
+        self.model = load_model(folder)
+        self.record = records.read_record(folder / "network.json", REMEDY)
         self.map = load_arrays(folder / "map.npz", REMEDY)
-        content = b"".join(path.read_bytes() for path in network_paths(folder))
-        self.key = detector_key(hashlib.sha256(content).hexdigest())
+        self.sha256 = hashlib.sha256(b"".join((folder / name).read_bytes() for name in NETWORKS)).hexdigest()
+        self.key = detector_key(self.sha256)
         x, y = datasets.read_labelled("mnist", "train")  # as bytes, a quarter of the memory
         self.train_images, self.train_labels = x[: datasets.N_TRAIN, ..., 0], y[: datasets.N_TRAIN]
-        x_val, y_val = x[datasets.N_TRAIN :, ..., 0], y[datasets.N_TRAIN :]
-        if smoke:
-            self.detector = self._fitted(self.train_images[: datasets.SMOKE["train"]], x_val[: datasets.SMOKE["val"]])
+        arguments = [datasets.to_float(x[datasets.N_TRAIN :, ..., 0]), y[datasets.N_TRAIN :], smoke]
+        if wait:
+            self._prepare(*arguments)
         else:
-            self.detector = self._kept_detector(folder / f"detector-{self.key}.skops", x_val)
-        mapped = self.extract(datasets.to_float(x_val[: len(self.map["place"])]))
-        self.map_embedding = mapped["embedding"]
-        self.sign_namer = SignNamer(self.detector.transforms_[LAYER], mapped[LAYER], y_val[: len(mapped[LAYER])])
-        # One traced function for one image: `predict`, and calling the model, prepare anew at each call.
-        self._extract = tf.function(self.model, input_signature=[tf.TensorSpec((1, 28, 28, 1), tf.float32)])
-        self.predict(datasets.to_float(x_val[0]), explain=True)  # traced and warm before the first request
+            threading.Thread(target=self._prepare, args=arguments, daemon=True).start()
 
-    def _fitted(self, x_train, x_val):
-        """The detector fitted to training images and calibrated on validation images, (n, 28, 28) bytes."""
-        train, calibration = (self.extract(datasets.to_float(x)) for x in [x_train, x_val])
-        rows, calibration_rows = (detectors.side_by_side(found, rotation.LAYERS) for found in [train, calibration])
-        return rotation.detector_for(train).fit(rows, X_calibration=calibration_rows)
+    def _prepare(self, x_val, y_val, smoke):
+        try:
+            self.detector = fitted(self.model, smoke=True) if smoke else self._kept_detector()
+            mapped = self.extract(x_val[: len(self.map["place"])])
+            self.map_embedding = mapped["embedding"]
+            self.sign_namer = SignNamer(self.detector.transforms_[LAYER], mapped[LAYER], y_val[: len(mapped[LAYER])])
+            # One traced function for one image: `predict`, and calling the model, prepare anew at each call.
+            self._extract = tf.function(self.model, input_signature=[tf.TensorSpec((1, 28, 28, 1), tf.float32)])
+            self.predict(x_val[0], explain=True)  # traced and warm before the first request
+            self.state = "ready"
+        except BaseException:
+            self.state = "failed"
+            raise
 
-    def _kept_detector(self, path, x_val):
-        """The detector of these networks: the one that was kept, or fitted anew."""
+    def _kept_detector(self):
+        """The detector of these networks: the one that was kept, or fitted anew, by another process."""
+        path = self.folder / f"detector-{self.key}.skops"
         try:
             return detectors.load_detector(path, "it is fitted now, only once, which takes up to a minute")
         except InputError as error:
             print(error, flush=True)
-        detector = self._fitted(self.train_images, x_val)
+        with tempfile.TemporaryDirectory() as temporary:
+            made = Path(temporary) / path.name
+            command = [sys.executable, "-c", FIT, made, self.folder.resolve()]
+            with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, cwd=cli.PROJECT) as process:
+                atexit.register(process.kill)  # sooner than by its input: this process takes seconds to end
+                if process.wait():
+                    print(f"The process that fits the detector ended with code {process.returncode}", flush=True)
+                    sys.exit(2)  # no traceback where this is a thread
+            detector = detectors.load_detector(made, "start the demo again")
         print("The detector is fitted", flush=True)
         try:
             detectors.save_detector(detector, path)
@@ -129,4 +172,20 @@ class Predictor:
             "pixels": np.round(image * 255).astype(int).tolist(),
             "nearest": [{"label": label, "pixels": pixels} for label, pixels in digits],
             "place": place.round(4).tolist(),
+        }
+
+    def about(self):
+        """Which model this is, how accurate, and how its detector is calibrated: a dictionary for JSON."""
+        metrics, curve = self.record["metrics"], self.record["metrics"]["calibration"]
+        return {
+            "sha256": self.sha256,
+            "parameters": sum(metrics["parameters"]),
+            "seed": self.record["settings"]["seed"],
+            "test_accuracy": metrics["accuracy"]["test"],
+            "detector": {
+                "layers": list(rotation.LAYERS),
+                "level": self.detector.level,
+                "calibration_images": len(self.detector.calibration_scores_),
+                "test_rejection_rate": curve["rejected"][curve["levels"].index(self.detector.level)],
+            },
         }

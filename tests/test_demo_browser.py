@@ -378,6 +378,19 @@ def test_signs_and_examples_have_bounds(page):
     assert page.locator("#chips button").count() == 0 and page.inner_text("#taught") == ""
 
 
+def test_while_the_detector_is_fitted_the_page_says_so_and_asks_again(browser, address):
+    page = browser.new_page()
+    page.route("**/api/predict*", lambda route: route.fulfill(status=503, json={"error": "wait", "fitting": True}))
+    page.goto(address)
+    page.click("#examples button")
+    sync_api.expect(page.locator("#verdict")).to_have_text("One moment")
+    assert page.inner_text("#reason") == "Wait."
+    page.unroute("**/api/predict*")
+    settle(page)
+    assert verdict(page) == "7"
+    page.close()
+
+
 @pytest.mark.parametrize("kept", ["{", "7", "null", '[{"name": 7}]', "[null]"])
 def test_damaged_memory_is_passed_over(kept, page):
     page.evaluate("kept => localStorage.setItem('hypersphere.signs.' + document.body.dataset.detector, kept)", kept)

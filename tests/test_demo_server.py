@@ -20,6 +20,8 @@ from demo.server import listen, serve
 from common import cli
 
 class Slow:
+    state = "ready"
+
     def predict(self, image, *wanted):
         print("running", flush=True)
         time.sleep(1)
@@ -27,6 +29,16 @@ class Slow:
 
 cli.install_error_hook()
 serve(create_app(Slow()), listen("127.0.0.1", int(sys.argv[1])))
+"""
+
+FITTING = """
+from common import cli
+from demo import app, predictor, server
+
+cli.install_error_hook()
+predictor.VERSION = 0  # of which no detector is kept
+predictor.FIT = "print('fitting', flush=True)" + predictor.FIT
+server.serve(app.create_app(), server.listen("127.0.0.1", 0))
 """
 
 
@@ -84,6 +96,16 @@ def test_a_running_request_is_finished(slow_server, kind):
         post_pixels(port)
 
 
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_the_process_that_fits_ends_with_the_server(kind):
+    with start("-c", FITTING, stderr=subprocess.PIPE) as process:
+        while process.stdout.readline() != "fitting\n":
+            assert process.poll() is None
+        process.send_signal(kind)
+        _, errors = process.communicate(timeout=8)  # the output ends with the last process that has it
+        assert "Traceback" not in errors
+
+
 def test_a_request_beyond_the_limits_is_refused(slow_server):
     _, port = slow_server
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
@@ -122,6 +144,9 @@ def test_the_commands_serve_the_page(predictor):
                     assert process.poll() is None
                     time.sleep(0.5)
             assert response.status == 200 and b"A digit, or none?" in response.read()
+            while (answer := post_pixels(port))[0] == 503:
+                time.sleep(0.5)
+            assert answer[0] == 200
         finally:
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=20)

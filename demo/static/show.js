@@ -31,6 +31,7 @@ export function isRejected(answer = shown.answer) {
 
 // The verdict in a word or two, its kind, and the reason.
 function verdict(answer) {
+  if (answer.fitting) return ["One moment", "quiet", `${answer.error[0].toUpperCase()}${answer.error.slice(1)}.`];
   if (answer.unreachable) return ["No answer", "quiet", "The server cannot be reached; trying again."];
   if (answer.error) return ["Cannot read this", "quiet", answer.error];
   if (answer.empty && answer.isPicture) return ["An empty picture", "quiet", "There is no contrast in it."];
@@ -44,7 +45,7 @@ function verdict(answer) {
 
 // Whether there is something to show, though it may have to be asked for again.
 export function isNews(answer) {
-  return !answer.retry || answer.unreachable;
+  return !answer.retry || answer.unreachable || answer.fitting;
 }
 
 export function wordOf(answer) {
