@@ -124,7 +124,7 @@ class Predictor:
             detectors.save_detector(detector, path)
             for stale in set(path.parent.glob("*detector-*.skops")) - {path}:
                 stale.unlink(missing_ok=True)
-        except InputError as error:
+        except (InputError, OSError) as error:  # a read-only file system has either
             print(f"{error}; the next start fits the detector again", flush=True)
         return detector
 
