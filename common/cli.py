@@ -8,7 +8,6 @@ import math
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 from tqdm import tqdm
@@ -142,17 +141,6 @@ def progress(total, unit, description=None, shown=True):
     text = "{desc} {n_fmt}/{total_fmt}{postfix}  {elapsed}, {remaining} left"
     options = {"mininterval": interval, "bar_format": text, "disable": not shown}
     return tqdm(total=total, desc=f"{description}  {unit}", file=sys.stdout, **options)
-
-
-@contextlib.contextmanager
-def stage(description):
-    """Print what runs now and, when it has ended, its seconds on the same line."""
-    print(description, end="", flush=True)
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        print(f"  {time.perf_counter() - started:.0f} s", flush=True)
 
 
 def install_error_hook(debug=False):

@@ -79,14 +79,11 @@ def read_records(path):
 
 
 def _parse(text, where, remedy):
-    try:
+    with contextlib.suppress(ValueError, KeyError, TypeError):
         record = json.loads(text)
-        complete = isinstance(record["settings"], dict) and isinstance(record["metrics"], dict)
-    except (ValueError, KeyError, TypeError):
-        complete = False
-    if not complete:
-        raise InputError(f"{where}: damaged; {remedy}")
-    return record
+        if isinstance(record["settings"], dict) and isinstance(record["metrics"], dict):
+            return record
+    raise InputError(f"{where}: damaged; {remedy}")
 
 
 def versions():

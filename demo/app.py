@@ -8,7 +8,6 @@ import base64
 import contextlib
 import ipaddress
 import json
-import re
 import socket
 import threading
 import time
@@ -16,20 +15,13 @@ import time
 from flask import Flask, abort, jsonify, make_response, render_template, request
 from werkzeug.exceptions import BadRequest, HTTPException, ServiceUnavailable
 
-from common.cli import PROJECT
 from demo import images
 from demo.predictor import Predictor
 from demo.signs import read_signs
-from hypersphere import pictures
+from hypersphere.pictures import PictureError, UnknownFormat, read_image
 
 MAX_BODY = 10**6  # bytes
-FITTING = "the detector is being fitted (only once), which takes up to a minute"
-FAILED = "the detector could not be fitted; what went wrong stands where the server was started"
 TOO_LARGE = f"more than {MAX_BODY // 10**6} MB; send a smaller picture"
-ORIGIN = re.compile(
-    r'\[remote "origin"\][^[]*?\surl = (?:https://|git@)(git(?:hub|lab)\.com)[:/]([\w./-]+?)(?:\.git)?/?\n'
-)
-DATA_URL = re.compile(r"\A\s*data:[\w/+.-]*;base64,")
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -51,60 +43,26 @@ def is_served(host, named=()):
     return name.lower().rstrip(".") in {"localhost", socket.gethostname().lower(), *named}
 
 
-def public_address(folder=PROJECT):
-    """Where the code can be read: the page on GitHub or GitLab that a clone came from; "" if from elsewhere."""
-    with contextlib.suppress(OSError):
-        found = ORIGIN.search((folder / ".git" / "config").read_text(encoding="utf-8", errors="replace"))
-        return f"https://{found[1]}/{found[2]}" if found else ""
-    return ""
-
-
-class Queue:
-    """One prediction at a time: some requests wait, for so many seconds, and the others are told to come back."""
-
-    def __init__(self, waiting, seconds):
-        self.places, self.lock = threading.BoundedSemaphore(1 + waiting), threading.Lock()
-        self.seconds = seconds
-
-    @contextlib.contextmanager
-    def place(self):
-        """Wait in the queue; 503 if too many wait already, or it takes too long."""
-        if not self.places.acquire(blocking=False):
-            raise ServiceUnavailable("too many requests at once; try again in a second", retry_after=1)
-        try:
-            if not self.lock.acquire(timeout=self.seconds):
-                raise ServiceUnavailable(f"no answer within {self.seconds} seconds; try again", retry_after=1)
-            try:
-                yield
-            finally:
-                self.lock.release()
-        finally:
-            self.places.release()
-
-
-def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
+def create_app(predictor=None, seconds=5, hosts=()):
     """The WSGI application.
 
-    predictor : a `Predictor`, by default the committed one, which may fit its detector while the page is served
-    already; waiting, seconds : see `Queue`; hosts : names, besides this machine's, that requests may be sent to.
+    predictor : a `Predictor`, by default the committed one, which may fit its detector while the page is served;
+    seconds : that a request waits for others at most, as one is answered at a time; hosts : names, besides this
+    machine's, that requests may be sent to.
     """
-    predictor = predictor or Predictor(wait=False)
-    queue, repository = Queue(waiting, seconds), public_address()
+    predictor, lock = predictor or Predictor(wait=False), threading.Lock()
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.json.sort_keys = False
     app.before_request(lambda: refuse_strangers(hosts))
     app.after_request(protect)
-    for kind in [HTTPException, images.BadImage, pictures.PictureError]:
+    for kind in [HTTPException, images.BadImage, PictureError]:
         app.register_error_handler(kind, error_in_json)
+    app.add_url_rule("/healthz", "health", lambda: {"status": "ok"})
 
     @app.get("/")
     def page():
-        return render_template("index.html", detector=predictor.key, repository=repository)
-
-    @app.get("/healthz")
-    def health():
-        return jsonify(status="ok")
+        return render_template("index.html", detector=predictor.key)
 
     @app.get("/api/model")
     def model():
@@ -122,11 +80,15 @@ def create_app(predictor=None, waiting=12, seconds=5, hosts=()):
         if signs is not None:
             signs = read_signs(signs, predictor.sign_namer.width)
         wanted = ["explain" in request.args, "features" in request.args]
-        with queue.place():
+        if not lock.acquire(timeout=seconds):
+            raise ServiceUnavailable(f"no answer within {seconds} seconds; try again", retry_after=1)
+        try:
             started = time.perf_counter()
-            image = read_image(content)
+            image = images.read_array(content) if isinstance(content, list) else images.prepare(read_image(content))
             answer = {"empty": True} if image is None else predictor.predict(image, *wanted, signs)
             milliseconds = 1000 * (time.perf_counter() - started)
+        finally:
+            lock.release()
         return jsonify(answer), {"Server-Timing": f"predict;dur={milliseconds:.2f}"}
 
     return app
@@ -152,7 +114,7 @@ def protect(response):
 def error_in_json(error):
     """The response to an error, {"error": a sentence}."""
     if not isinstance(error, HTTPException):
-        return jsonify(error=str(error)), 415 if isinstance(error, pictures.UnknownFormat) else 400
+        return jsonify(error=str(error)), 415 if isinstance(error, UnknownFormat) else 400
     response = error.get_response()
     response.data = json.dumps({"error": TOO_LARGE if error.code == 413 else error.description})
     response.content_type = "application/json"
@@ -162,24 +124,21 @@ def error_in_json(error):
 def require_ready(predictor):
     """503 while the detector is being fitted, 500 if that failed."""
     if predictor.state == "failed":
-        abort(500, FAILED)
+        abort(500, "the detector could not be fitted; what went wrong stands where the server was started")
     if predictor.state == "fitting":
-        abort(make_response(jsonify(error=FITTING, fitting=True), 503, {"Retry-After": "2"}))
+        error = "the detector is being fitted (only once), which takes up to a minute"
+        abort(make_response(jsonify(error=error, fitting=True), 503, {"Retry-After": "2"}))
 
 
 def sent_content():
-    """What the request holds, and its signs or None.
-
-    A picture file's bytes as the body or, in base64 or as a data URL, as the JSON's "picture"; or the list that is its
-    "pixels".
-    """
+    """What the request holds: a picture file's bytes, or the list that is the JSON's "pixels"; and signs or None."""
     if not request.is_json:
         return request.get_data(), None
     try:
         sent = request.get_json()
         if isinstance(sent.get("pixels"), list):
             return sent["pixels"], sent.get("signs")
-        text = "".join(DATA_URL.sub("", sent["picture"], count=1).split())  # some encoders break the lines
+        text = "".join(sent["picture"].rpartition(";base64,")[2].split())  # some encoders break the lines
         return base64.b64decode(text, validate=True), sent.get("signs")
     except (BadRequest, RecursionError):
         abort(400, "the JSON is damaged or nested too deeply")
@@ -187,8 +146,3 @@ def sent_content():
         abort(400, 'send a picture file as the body, or the JSON {"pixels": [[...], ...]}')
     except ValueError:
         abort(400, "picture is not base64")
-
-
-def read_image(content):
-    """The image for the network, (28, 28), of what was sent; None if nothing is drawn."""
-    return images.read_array(content) if isinstance(content, list) else images.prepare(pictures.read_image(content))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from common import cli, records
-from demo.fit import FOLDER, network_paths
+from demo.predictor import FOLDER, NETWORKS
 from hypersphere import datasets, features, files, networks, tsne
 from hypersphere.errors import InputError
 
@@ -41,8 +41,8 @@ def main():
     points, _ = tsne.tsne_map(embedding, perplexity=30, seed=0)
     points = (points / np.abs(points).max()).astype(np.float32)
     files.make_writable(args.models)
-    for path, copy in zip(trained, network_paths(args.models), strict=True):
-        shutil.copy(path, copy)
+    for path, name in zip(trained, NETWORKS, strict=True):
+        shutil.copy(path, args.models / name)
     records.write_record(args.models / "network.json", record)
     files.save_arrays(args.models / "map.npz", {"place": points, "label": y_val[:N_MAPPED].astype(np.uint8)})
 

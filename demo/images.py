@@ -46,16 +46,19 @@ def prepare(brightness):
     return field
 
 
+def are_rows(values, width, least, most):
+    """Whether each of a list's values is a list of `width` numbers from `least` to `most`, none of them a bool."""
+    are_lists = all(isinstance(row, list) and len(row) == width for row in values)
+    return are_lists and all(type(value) in (int, float) and least <= value <= most for row in values for value in row)
+
+
 def read_array(values):
     """A 28x28 list of MNIST's pixel values, 0 to 255 or 0 to 1, light on dark, to (28, 28) float32; None if all dark.
 
     Raises BadImage if it is none.
     """
-    if len(values) != SIZE or any(not isinstance(row, list) or len(row) != SIZE for row in values):
-        raise BadImage("pixels is not a 28x28 array; send 28 rows of 28 numbers")
-    flat = [value for row in values for value in row]
-    if not all(type(value) in (int, float) and 0 <= value <= 255 for value in flat):  # a bool is an int
-        raise BadImage("pixels holds what is not a number from 0 to 255")
+    if len(values) != SIZE or not are_rows(values, SIZE, 0, 255):
+        raise BadImage("pixels is not 28 rows of 28 numbers from 0 to 255")
     array = np.array(values, np.float32)
     array = array / 255 if array.max() > NEARLY_ONE else array.clip(max=1)
     return array if array.max() >= LEAST_CONTRAST else None

@@ -1,6 +1,8 @@
 """The trained networks and their calibrated detector, ready to judge one image at a time."""
 
+import atexit
 import hashlib
+import json
 import subprocess
 import sys
 import tempfile
@@ -8,19 +10,59 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import sklearn
 import tensorflow as tf
 from scipy.special import softmax
 
-from common import records
-from common.cli import PROJECT
-from demo.fit import BATCH, FOLDER, REMEDY, detector_key, fitted, load_model, network_paths
+from common import cli, records
 from demo.signs import LAYER, SignNamer
 from experiments import rotation
-from hypersphere import datasets, detectors
+from hypersphere import datasets, detectors, features, networks
 from hypersphere.errors import InputError
 from hypersphere.files import load_arrays
 
+FOLDER = cli.PROJECT / "models" / "demo"
+NETWORKS = ["network.keras", "rotation1.keras", "rotation2.keras"]  # the classifier, the rotation-prediction networks
+REMEDY = "take the committed one, or run python -m demo.build again"
+BATCH = 250  # images at a time
 N_NEAREST, N_PLACES = 5, 10  # training digits shown, and points of the map that a drawing's place is made of
+# Of the code that fits the detector: raise it with a change of that code which changes the detector. A test says when.
+# Detectors that were kept, and the signs that visitors have taught, are given up with it.
+VERSION = 1
+# The process that fits ends when its input does, which the server holds open: also if the server is killed.
+FIT = """
+import os, sys, threading
+threading.Thread(target=lambda: os._exit(len(os.read(0, 1)) + 1), daemon=True).start()  # imports take seconds
+from demo import predictor
+predictor.fit_detector(*sys.argv[1:])
+"""
+
+
+def detector_key(networks_sha256):
+    """A short hash of what decides a fitted detector: networks, layers, options, data and versions."""
+    parts = [networks_sha256, rotation.LAYERS, rotation.OPTIONS, datasets.N_TRAIN, sklearn.__version__, VERSION]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+def load_model(folder):
+    """`rotation.feature_model` of all networks; raises InputError if one is missing or damaged."""
+    needed = [*features.BLOCKS, "embedding"]
+    classifier, *others = (networks.load_network(folder / name, REMEDY, needed) for name in NETWORKS)
+    return rotation.feature_model(classifier, others)
+
+
+def fitted(model, smoke=False):
+    """The detector of all networks, fitted to MNIST's training images and calibrated on its validation images."""
+    (x_train, _), (x_val, _), _ = datasets.load_mnist(smoke=smoke)
+    train, calibration = (model.predict(x, BATCH, verbose=0) for x in [x_train, x_val])
+    rows, calibration_rows = (detectors.side_by_side(found, rotation.LAYERS) for found in [train, calibration])
+    return rotation.detector_for(train).fit(rows, X_calibration=calibration_rows)
+
+
+def fit_detector(path, folder):
+    """Write the detector of a folder's networks to a file; the 2 GB of memory that it takes go with its process."""
+    cli.install_error_hook()
+    detectors.save_detector(fitted(load_model(Path(folder))), path)
 
 
 class Predictor:
@@ -33,16 +75,15 @@ class Predictor:
     """
 
     def __init__(self, folder=FOLDER, smoke=False, wait=True):
-        self.folder = folder
+        self.folder, self.state = folder, "fitting"
         self.model = load_model(folder)
         self.record = records.read_record(folder / "network.json", REMEDY)
         self.map = load_arrays(folder / "map.npz", REMEDY)
-        self.sha256 = hashlib.sha256(b"".join(path.read_bytes() for path in network_paths(folder))).hexdigest()
+        self.sha256 = hashlib.sha256(b"".join((folder / name).read_bytes() for name in NETWORKS)).hexdigest()
         self.key = detector_key(self.sha256)
         x, y = datasets.read_labelled("mnist", "train")  # as bytes, a quarter of the memory
         self.train_images, self.train_labels = x[: datasets.N_TRAIN, ..., 0], y[: datasets.N_TRAIN]
-        self.state = "fitting"
-        arguments = [datasets.to_float(x[datasets.N_TRAIN :]), y[datasets.N_TRAIN :], smoke]
+        arguments = [datasets.to_float(x[datasets.N_TRAIN :, ..., 0]), y[datasets.N_TRAIN :], smoke]
         if wait:
             self._prepare(*arguments)
         else:
@@ -50,24 +91,20 @@ class Predictor:
 
     def _prepare(self, x_val, y_val, smoke):
         try:
-            self.detector = self._small_detector(x_val) if smoke else self._kept_detector()
-            mapped = self.extract(x_val[: len(self.map["place"]), ..., 0])
+            self.detector = fitted(self.model, smoke=True) if smoke else self._kept_detector()
+            mapped = self.extract(x_val[: len(self.map["place"])])
             self.map_embedding = mapped["embedding"]
             self.sign_namer = SignNamer(self.detector.transforms_[LAYER], mapped[LAYER], y_val[: len(mapped[LAYER])])
             # One traced function for one image: `predict`, and calling the model, prepare anew at each call.
             self._extract = tf.function(self.model, input_signature=[tf.TensorSpec((1, 28, 28, 1), tf.float32)])
-            self.predict(x_val[0, ..., 0], explain=True)  # traced and warm before the first request
+            self.predict(x_val[0], explain=True)  # traced and warm before the first request
+            self.state = "ready"
         except BaseException:
             self.state = "failed"
             raise
-        self.state = "ready"
-
-    def _small_detector(self, x_val):
-        x_train = datasets.to_float(self.train_images[: datasets.SMOKE["train"], ..., np.newaxis])
-        return fitted(self.model, x_train, x_val[: datasets.SMOKE["val"]])
 
     def _kept_detector(self):
-        """The detector of these networks: the one that was kept, or fitted anew."""
+        """The detector of these networks: the one that was kept, or fitted anew, by another process."""
         path = self.folder / f"detector-{self.key}.skops"
         try:
             return detectors.load_detector(path, "it is fitted now, only once, which takes up to a minute")
@@ -75,8 +112,12 @@ class Predictor:
             print(error, flush=True)
         with tempfile.TemporaryDirectory() as temporary:
             made = Path(temporary) / path.name
-            command = [sys.executable, "-m", "demo.fit", made, self.folder.resolve()]
-            subprocess.run(command, cwd=PROJECT, check=True)
+            command = [sys.executable, "-c", FIT, made, self.folder.resolve()]
+            with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, cwd=cli.PROJECT) as process:
+                atexit.register(process.kill)  # sooner than by its input: this process takes seconds to end
+                if process.wait():
+                    print(f"The process that fits the detector ended with code {process.returncode}", flush=True)
+                    sys.exit(2)  # no traceback where this is a thread
             detector = detectors.load_detector(made, "start the demo again")
         print("The detector is fitted", flush=True)
         try:
@@ -87,13 +128,8 @@ class Predictor:
             print(f"{error}; the next start fits the detector again", flush=True)
         return detector
 
-    def features(self, image):
-        """What `rotation.feature_model` gives for one image, (28, 28), with all networks."""
-        tensors = self._extract(tf.constant(image[None, :, :, None], tf.float32))
-        return {name: tensor.numpy() for name, tensor in tensors.items()}
-
     def extract(self, x):
-        """The same for many images, (n, 28, 28)."""
+        """What `rotation.feature_model` gives for images, (n, 28, 28), with all networks."""
         return self.model.predict(x[..., np.newaxis], BATCH, verbose=0)
 
     def predict(self, image, explain=False, with_features=False, signs=None):
@@ -102,7 +138,8 @@ class Predictor:
         explain : with the image, the nearest training digits and the place on the map; with_features : with what an
         example of a sign is remembered by; signs : {name: [features, ...]}, with the "sign" that it is, or None.
         """
-        found = self.features(image)
+        tensors = self._extract(tf.constant(image[None, :, :, None], tf.float32))
+        found = {name: tensor.numpy() for name, tensor in tensors.items()}
         probabilities = softmax(found["log_probabilities"][0].astype(np.float64))
         p_value = float(self.detector.p_values(detectors.side_by_side(found, rotation.LAYERS))[0])
         result = {
@@ -139,7 +176,7 @@ class Predictor:
 
     def about(self):
         """Which model this is, how accurate, and how its detector is calibrated: a dictionary for JSON."""
-        metrics = self.record["metrics"]
+        metrics, curve = self.record["metrics"], self.record["metrics"]["calibration"]
         return {
             "sha256": self.sha256,
             "parameters": sum(metrics["parameters"]),
@@ -149,6 +186,6 @@ class Predictor:
                 "layers": list(rotation.LAYERS),
                 "level": self.detector.level,
                 "calibration_images": len(self.detector.calibration_scores_),
-                "test_rejection_rate": metrics["calibration"]["rejected_at_1_percent"],
+                "test_rejection_rate": curve["rejected"][curve["levels"].index(self.detector.level)],
             },
         }

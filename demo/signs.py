@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from demo.images import BadImage
+from demo.images import BadImage, are_rows
 from hypersphere.enrolment import Enrolment
 from hypersphere.scores import directions
 
 LAYER = "turn embeddings"  # the classifier's embedding recognises fewer signs
 MAX_SIGNS, MAX_EXAMPLES, MAX_NAME = 10, 5, 24
-LEAST_SQUARE = 0.01  # of an example's length, which is 1 if it comes from here
+LEAST_LENGTH = 0.1  # of an example, which has 1 if it comes from here
 NEARER_THAN = 0.5  # of the digits: so near must a drawing be to a sign
 MARGIN = 0.1  # cosine: so much nearer than a digit must a sign be to what the detector accepts as a digit
 
@@ -42,7 +42,7 @@ class SignNamer:
     def name(self, direction, signs, is_digit):
         """The sign's name, or None.
 
-        direction : (width,), of the drawing; signs : {name: [direction, ...]}; is_digit : what the detector says.
+        direction : (width,), of the drawing; signs : {name: (n, width)}; is_digit : what the detector says.
         """
         if not signs:
             return None
@@ -57,7 +57,7 @@ class SignNamer:
 
 
 def read_signs(sent, width):
-    """The signs of a request, [{"name": ..., "examples": [[...], ...]}, ...] to {name: [[...], ...]}.
+    """The signs of a request, [{"name": ..., "examples": [[...], ...]}, ...] to {name: (n, width)}.
 
     width : of an example. Raises BadImage, with a sentence, if they are none.
     """
@@ -72,11 +72,9 @@ def read_signs(sent, width):
             raise BadImage(f"a sign's name has 1 to {MAX_NAME} letters, and no two signs have the same name")
         if not isinstance(examples, list) or not 0 < len(examples) <= MAX_EXAMPLES:
             raise BadImage(f"a sign has 1 to {MAX_EXAMPLES} examples")
-        if any(not isinstance(row, list) or len(row) != width for row in examples) or not all(
-            type(value) in (int, float) and -1 <= value <= 1 for row in examples for value in row
-        ):
+        if not are_rows(examples, width, -1, 1):
             raise BadImage(f"an example is a list of {width} numbers from -1 to 1")
-        if any(sum(value * value for value in row) < LEAST_SQUARE for row in examples):
+        signs[name] = np.array(examples)
+        if np.linalg.norm(signs[name], axis=1).min() < LEAST_LENGTH:
             raise BadImage("an example has no direction: its numbers are all 0, or nearly")
-        signs[name] = examples
     return signs

@@ -8,8 +8,8 @@ import gzip
 import hashlib
 import math
 import os
-import shutil
 import socket
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -36,6 +36,7 @@ CIFAR10_FOLDER = "cifar-10-batches-bin"
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
 CIFAR10_FILES = [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"]
+CIFAR10_SPLITS = {"train": CIFAR10_FILES[:5], "test": CIFAR10_FILES[5:]}
 CIFAR10_RECORD = 1 + 3 * 32 * 32  # a label byte, then the red, green and blue planes
 CIFAR10_RECORDS = 10_000  # in each file
 
@@ -99,7 +100,8 @@ def read_labelled(dataset, split, folder=None):
     Returns x : (n, height, width, channels) uint8 and y : (n,) int64; see `to_float`.
     """
     if dataset == "cifar10":
-        images, labels = zip(*map(read_cifar10, _cifar10_files(complete_cifar10(folder), split)), strict=True)
+        home = complete_cifar10(folder)
+        images, labels = zip(*(read_cifar10(home / name) for name in CIFAR10_SPLITS[split]), strict=True)
         return np.concatenate(images), np.concatenate(labels)
     folders = data_folders(folder)
     home = next((f / dataset for f in folders if (f / dataset).is_dir()), folders[-1] / dataset)
@@ -168,14 +170,10 @@ def complete_cifar10(folder=None):
 def cifar10_sha256(folder=None, split="test"):
     """SHA-256 of the CIFAR-10 files of a split in use, which tells copies apart; None if they are not there."""
     for candidate in data_folders(folder):
-        paths = _cifar10_files(candidate / CIFAR10_FOLDER, split)
+        paths = [candidate / CIFAR10_FOLDER / name for name in CIFAR10_SPLITS[split]]
         if all(path.is_file() for path in paths):
             return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
     return None
-
-
-def _cifar10_files(home, split):
-    return [home / name for name in (CIFAR10_FILES[:5] if split == "train" else CIFAR10_FILES[5:])]
 
 
 def _require_cifar10(path):
@@ -190,23 +188,17 @@ def download_cifar10(folder):
     """
     import keras  # here and not above: reading arrays must not cost Keras's start-up time
 
-    try:
-        make_writable(folder)  # else Keras would unpack elsewhere, without a word
-    except InputError as error:
-        raise DownloadError(f"CIFAR-10 is not there and could not be downloaded: {error}") from None
     previous = socket.getdefaulttimeout()
     socket.setdefaulttimeout(5)  # seconds; without a network, give up soon
-    options = {"file_hash": CIFAR10_MD5, "hash_algorithm": "md5", "extract": True, "cache_dir": folder}
+    options = {"file_hash": CIFAR10_MD5, "hash_algorithm": "md5", "extract": True, "cache_subdir": ""}
     try:
-        unpacked = keras.utils.get_file("cifar-10-binary.tar.gz", CIFAR10_URL, cache_subdir="", **options)
+        make_writable(folder)
+        with tempfile.TemporaryDirectory(dir=folder) as beside:  # renamed out of it once it is whole
+            unpacked = keras.utils.get_file("cifar-10-binary.tar.gz", CIFAR10_URL, cache_dir=beside, **options)
+            os.replace(Path(unpacked) / CIFAR10_FOLDER, folder / CIFAR10_FOLDER)
     except Exception as error:  # get_file raises bare Exceptions
-        problem = f"CIFAR-10 is not in {folder} and could not be downloaded ({error})"
-        remedy = f"put the official {CIFAR10_FOLDER}/ there or into another folder that you name"
-        raise DownloadError(f"{problem}: run again with a network, or {remedy}") from None
+        remedy = f"run again with a network, or put the official {CIFAR10_FOLDER}/ into a folder that you name"
+        raise DownloadError(f"CIFAR-10 is not in {folder} and could not be downloaded ({error}): {remedy}") from None
     finally:
         socket.setdefaulttimeout(previous)
-    # Unpacked beside, then renamed: an interrupted extraction is never taken for the data set.
-    os.replace(Path(unpacked) / CIFAR10_FOLDER, folder / CIFAR10_FOLDER)
-    shutil.rmtree(unpacked)
-    (folder / "cifar-10-binary.tar.gz").unlink()
     return folder / CIFAR10_FOLDER

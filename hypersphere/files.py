@@ -44,7 +44,8 @@ def replacing(path):
     except OSError as error:
         raise InputError(cannot_write(path, error)) from None
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it was not written, or cannot be removed from a read-only disk
+            beside.unlink()
 
 
 def save_arrays(path, arrays):

@@ -59,8 +59,7 @@ def fpr95(normal_scores, anomaly_scores):
 
 def roc_points(normal_scores, anomaly_scores):
     """The ROC curve: share of normal data rejected, share of anomalies rejected."""
-    false_positive_rate, true_positive_rate, _ = roc_curve(*_labelled(normal_scores, anomaly_scores))
-    return false_positive_rate, true_positive_rate
+    return roc_curve(*_labelled(normal_scores, anomaly_scores))[:2]
 
 
 def separation(normal_scores, scores):

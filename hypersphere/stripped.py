@@ -31,11 +31,11 @@ class Stripped:
     kind: str
     content: bytes
     size: tuple
-    depth: int  # bits a sample
     orientation: int  # of EXIF, 1 to 8
     canvas: tuple = None  # of an animation, where the first frame's left upper corner is at `corner`
     corner: tuple = (0, 0)
     codes: int = 0  # of a lossless WebP, at most: as prefix codes are for 4 x 4 pixels or more, and of 4 bytes or more
+    depth: int = 8  # bits a sample
 
 
 def strip(content):
@@ -81,7 +81,7 @@ def _strip_png(content):
     written = PNG
     for name, body in chunks:
         written += struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-    return Stripped("PNG", written, (width, height), depth, _orientation(exif))
+    return Stripped("PNG", written, (width, height), _orientation(exif), depth=depth)
 
 
 def _strip_jpeg(content):
@@ -90,7 +90,7 @@ def _strip_jpeg(content):
         found = NEXT_MARKER.search(content, place)
         marker, place = found[0][1] if found else 0xD9, found.end() if found else len(content)
         if marker == 0xD9:  # the end
-            return Stripped("JPEG", b"".join(kept) + (found[0] if found else b""), size, 8, _orientation(exif))
+            return Stripped("JPEG", b"".join(kept) + (found[0] if found else b""), size, _orientation(exif))
         if marker in [0x01, 0xD8]:  # without content
             continue
         (length,) = struct.unpack_from(">H", content, place)
@@ -141,7 +141,7 @@ def _strip_webp(content):
     parts = [name + struct.pack("<I", len(kept[name])) + kept[name] + bytes(len(kept[name]) % 2) for name in names]
     written = b"WEBP" + b"".join(parts)
     written = b"RIFF" + struct.pack("<I", len(written)) + written
-    return Stripped("WEBP", written, size, 8, _orientation(kept.get(b"EXIF", b"")), canvas, corner, codes)
+    return Stripped("WEBP", written, size, _orientation(kept.get(b"EXIF", b"")), canvas, corner, codes)
 
 
 def _number_of_24_bits(content, place):

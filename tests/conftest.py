@@ -14,6 +14,7 @@ from common import cli
 if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
     cli.start()
 
+import keras
 import numpy as np
 import pytest
 
@@ -60,6 +61,17 @@ def assert_one_line_error(done, *words):
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     assert lines[-1].startswith("error:") and not any(line.startswith("error:") for line in lines[:-1]), done.stderr
     assert all(str(word) in lines[-1] for word in words), lines[-1]
+
+
+@contextlib.contextmanager
+def dtype_policy(name):
+    """Keras's default number format, for a while."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def write_cifar10(folder, rng):

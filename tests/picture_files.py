@@ -62,13 +62,6 @@ def bomb(width, height):
     return png((width, height), 8, 0, b"\0\0")
 
 
-def rle_bitmap(width):
-    """A BMP file of 68 bytes whose run-length code jumps far to the right and down, which Pillow fills with zeros."""
-    pixels = b"\x00\x02\xff\xff\x00\x01"
-    info = struct.pack("<IiiHHIIiiII", 40, width, 1000, 1, 8, 1, len(pixels), 0, 0, 2, 0)
-    return b"BM" + struct.pack("<IHHI", 62 + len(pixels), 0, 0, 62) + info + bytes(8) + pixels
-
-
 def with_many_scans(content, times=200):
     """A progressive JPEG file with its first scan repeated: it can be decoded, at a pass over all pixels for each."""
     start = content.index(b"\xff\xda")

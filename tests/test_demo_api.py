@@ -2,7 +2,6 @@
 
 import base64
 import json
-import subprocess
 import threading
 import time
 
@@ -13,12 +12,11 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from common import records
-from conftest import run, run_python
-from demo import build, fit
+from conftest import run
+from demo import build
 from demo import predictor as predictors
-from demo.app import FAILED, FITTING, MAX_BODY, create_app, public_address
-from demo.fit import detector_key
-from demo.predictor import Predictor
+from demo.app import MAX_BODY, create_app
+from demo.predictor import FOLDER, Predictor, detector_key
 from experiments import building, rotation
 from hypersphere import datasets, networks
 from hypersphere.errors import InputError
@@ -46,13 +44,10 @@ def digit():
     return x[0, ..., 0]
 
 
+FORM = "application/x-www-form-urlencoded"  # as curl sends it
 WAYS = {
     "body": lambda digit: {"data": saved(enlarged(digit)), "content_type": "image/png"},
-    "dark on light": lambda digit: {"data": saved(inverted(enlarged(digit))), "content_type": "image/png"},
-    "as curl sends it": lambda digit: {
-        "data": saved(enlarged(digit)),
-        "content_type": "application/x-www-form-urlencoded",
-    },
+    "dark on light": lambda digit: {"data": saved(inverted(enlarged(digit))), "content_type": FORM},
     "JSON array": lambda digit: {"json": {"pixels": np.uint8(255 * digit).tolist()}},
 }
 
@@ -99,14 +94,11 @@ BAD = {
     "no picture": ({"data": b"seven"}, 415, "not a picture"),
     "nothing": ({}, 415, "not a picture"),
     "truncated": ({"data": saved(Image.effect_noise((99, 99), 90))[:2000]}, 400, "damaged"),
-    "data URL": ({"data": "data:image/png;base64,abc"}, 415, "not a picture"),
     "too long": ({"data": b"x" * (MAX_BODY + 1)}, 413, "more than 1 MB"),
     "no JSON": ({"data": "{", "content_type": "application/json"}, 400, "JSON is damaged"),
     "other JSON": ({"json": [1, 2]}, 400, "pixels"),
-    "JSON null": ({"data": "null", "content_type": "application/json"}, 400, "pixels"),
     "deep JSON": ({"data": "[" * 100_000, "content_type": "application/json"}, 400, "JSON is damaged"),
     "form": ({"data": {"image": "data:"}, "content_type": "multipart/form-data"}, 415, "not a picture"),
-    "words": ({"json": {"pixels": "seven"}}, 400, "pixels"),
     "another key": ({"json": {"image": 7}}, 400, "pixels"),
 }
 
@@ -151,12 +143,13 @@ def test_other_addresses_answer_in_json(method, path, code, client):
     assert code != 405 or "POST" in response.headers["Allow"]
 
 
-def test_page_health_and_model(client, small_predictor):
-    assert client.get("/", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200  # a link opens the page
-    assert f'data-detector="{detector_key(small_predictor.sha256)}"' in client.get("/").text
+def test_a_link_opens_the_page_and_programs_learn_which_model_it_is(client, small_predictor):
+    page = client.get("/", headers={"Sec-Fetch-Site": "cross-site"})
+    assert page.status_code == 200 and f'data-detector="{small_predictor.key}"' in page.text
     assert client.get("/healthz").json == {"status": "ok"}
     about = client.get("/api/model").json
-    assert about["test_accuracy"] >= 0.99 and len(about["sha256"]) == 64 and about["detector"]["level"] == 0.01
+    assert about["test_accuracy"] >= 0.99 and len(about["sha256"]) == 64
+    assert 0 < about["detector"]["test_rejection_rate"] < 0.02 and about["detector"]["level"] == 0.01
 
 
 def sign(**changes):
@@ -175,13 +168,11 @@ BAD_SIGNS = {
     "no examples": ([sign(examples=[])], "1 to 5 examples"),
     "six examples": ([sign(examples=[[0.5] * WIDTH] * 6)], "1 to 5 examples"),
     "short example": ([sign(examples=[[0.5] * (WIDTH - 1)])], "from -1 to 1"),
-    "word as number": ([sign(examples=[["x"] * WIDTH])], "from -1 to 1"),
+    "word as number": ([sign(examples=[["1"] * WIDTH])], "from -1 to 1"),
     "bool as number": ([sign(examples=[[True] * WIDTH])], "from -1 to 1"),
     "NaN": ([sign(examples=[[float("nan")] * WIDTH])], "from -1 to 1"),
-    "infinite": ([sign(examples=[[float("inf")] * WIDTH])], "from -1 to 1"),
     "large": ([sign(examples=[[10**400] * WIDTH])], "from -1 to 1"),
-    "tiny": ([sign(examples=[[1e-200] * WIDTH])], "no direction"),
-    "zeros": ([sign(examples=[[0] * WIDTH])], "no direction"),
+    "zeros": ([sign(examples=[[0.5] * WIDTH, [0] * WIDTH])], "no direction"),
 }
 
 
@@ -215,62 +206,21 @@ def test_a_taught_sign_is_named_and_nothing_is_kept(client, digit):
     assert later["sign"] is None and "features" not in later
 
 
-@pytest.mark.parametrize(
-    "origin, address",
-    {
-        "https://github.com/me/sphere.git": "https://github.com/me/sphere",
-        "https://github.com/me/sphere": "https://github.com/me/sphere",
-        "git@gitlab.com:us/of/sphere.git": "https://gitlab.com/us/of/sphere",
-        "https://me:secret@github.com/me/sphere.git": "",
-        "https://git.work.example/me/sphere": "",
-        "/home/me/sphere": "",
-    }.items(),
-)
-def test_the_pages_are_linked_where_a_clone_came_from(origin, address, tmp_path):
-    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
-    assert public_address(tmp_path) == ""
-    subprocess.run(["git", "-C", tmp_path, "remote", "add", "origin", origin], check=True)
-    assert public_address(tmp_path) == address
-
-
-def wait_for(predictor):
-    """Wait until the detector has been fitted, or could not be."""
-    deadline = time.monotonic() + 60
-    while predictor.state == "fitting" and time.monotonic() < deadline:
-        time.sleep(0.1)
-
-
-def test_the_page_is_served_while_the_detector_is_fitted(monkeypatch, digit):
-    may_fit = threading.Event()
-
-    def fitted_later(*arguments):
-        assert may_fit.wait(60)
-        return fitted(*arguments)
-
-    fitted = predictors.fitted
-    monkeypatch.setattr(predictors, "fitted", fitted_later)
-    predictor = Predictor(smoke=True, wait=False)
-    client = create_app(predictor).test_client()
-    assert client.get("/").status_code == client.get("/api/map").status_code == 200
-    for response in [client.get("/api/model"), client.post("/api/predict", data=saved(enlarged(digit)))]:
-        assert response.status_code == 503 and response.headers["Retry-After"] == "2"
-        assert response.json == {"error": FITTING, "fitting": True}
-    may_fit.set()
-    wait_for(predictor)
-    assert client.post("/api/predict", data=saved(enlarged(digit))).json["digit"] == 7
-
-
-def test_a_fit_that_fails_is_told(monkeypatch):
-    def fails(*arguments):
-        raise MemoryError
-
-    monkeypatch.setattr(predictors, "fitted", fails)
-    monkeypatch.setattr(threading, "excepthook", lambda failed: None)
-    predictor = Predictor(smoke=True, wait=False)
-    wait_for(predictor)
-    client = create_app(predictor).test_client()
+@pytest.mark.parametrize(("state", "code"), [("fitting", 503), ("failed", 500)])
+def test_without_a_detector_the_page_is_served_all_the_same(state, code, client, small_predictor, monkeypatch):
+    monkeypatch.setattr(small_predictor, "state", state)
+    assert {client.get(path).status_code for path in ["/", "/api/map", "/healthz"]} == {200}
     for response in [client.get("/api/model"), client.post("/api/predict", json={})]:
-        assert response.status_code == 500 and response.json == {"error": FAILED}
+        assert response.status_code == code and "fitted" in response.json["error"]
+        assert state == "failed" or (response.json["fitting"] is True and response.headers["Retry-After"] == "2")
+
+
+def test_a_fit_that_fails_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(predictors, "VERSION", 0)  # of which no detector is kept
+    monkeypatch.setattr(predictors, "FIT", "raise SystemExit(3)")
+    with pytest.raises(SystemExit):
+        Predictor()
+    assert "ended with code 3" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -280,7 +230,7 @@ def test_a_fit_that_fails_is_told(monkeypatch):
         (rotation, "OPTIONS", {"n_components": 16}),
         (datasets, "N_TRAIN", 40_000),
         (sklearn, "__version__", "0.1"),
-        (fit, "VERSION", 0),
+        (predictors, "VERSION", 0),
     ],
 )
 def test_the_key_is_another_when_what_decides_the_detector_changes(place, name, value, monkeypatch):
@@ -295,13 +245,13 @@ P_VALUES = {1: [0.900249, 0.548628, 0.770574, 0.74813, 0.610973, 0.840399, 0.234
 
 
 def test_the_version_in_the_key_is_that_of_the_code(small_predictor):
-    """If this fails, other code fits another detector: raise `demo.fit.VERSION`, and give its p-values here.
+    """If this fails, other code fits another detector: raise `VERSION`, and give its p-values here.
 
-    It covers whatever fits: demo.fit, datasets, features, layers, rotation, detectors and scores.
+    It covers whatever fits: demo.predictor, datasets, features, layers, rotation, detectors and scores.
     """
     _, _, (x, _) = datasets.load_mnist()
     found = [small_predictor.predict(image)["p_value"] for image in x[:8, ..., 0]]
-    assert found == pytest.approx(P_VALUES[fit.VERSION], abs=0.01)
+    assert found == pytest.approx(P_VALUES[predictors.VERSION], abs=0.01)
 
 
 def test_build_makes_the_demos_files_from_a_run_of_the_scoreboard(tmp_path, monkeypatch):
@@ -310,7 +260,7 @@ def test_build_makes_the_demos_files_from_a_run_of_the_scoreboard(tmp_path, monk
     with pytest.raises(InputError, match="no record"):
         run("demo.build", "--run", run_folder, "--models", built)
     (run_folder / "results").mkdir(parents=True)
-    record = records.read_record(fit.FOLDER / "network.json", "") | {"name": build.TRIAL}
+    record = records.read_record(FOLDER / "network.json", "") | {"name": build.TRIAL}
     records.append_record(run_folder / "results" / "scoreboard.jsonl", record)
     trial = run_folder / "models" / "scoreboard" / build.TRIAL
     trial.parent.mkdir(parents=True)
@@ -322,7 +272,7 @@ def test_build_makes_the_demos_files_from_a_run_of_the_scoreboard(tmp_path, monk
     monkeypatch.setattr(build, "N_MAPPED", 200)
     run("demo.build", "--run", run_folder, "--models", built)
     predictor = Predictor(built, smoke=True)
-    assert predictor.record == record and predictor.map["place"].shape == (200, 2)
+    assert records.read_record(built / "network.json", "") == record and predictor.map["place"].shape == (200, 2)
     assert np.abs(predictor.map["place"]).max() == 1
     assert "digit" in predictor.predict(np.eye(28, dtype=np.float32), explain=True)
 
@@ -337,20 +287,7 @@ def test_every_answer_is_protected(path, client):
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     page = response.data.replace(b"http://www.w3.org/2000/svg", b"").replace(b'content="http://localhost/static/', b"")
     page = page.replace(b'<a href="https://qiita.com/jw-automation/', b"")  # a link, which loads nothing
-    page = page.replace(f'data-repository="{public_address()}"'.encode(), b"")  # what other links begin with
     assert b"http://" not in page and b"https://" not in page
-
-
-def test_the_page_is_read_whatever_the_locale(monkeypatch):
-    for name, value in {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}.items():
-        monkeypatch.setenv(name, value)
-    code = """
-import locale, types
-from demo.app import create_app
-page = create_app(types.SimpleNamespace(key="")).test_client().get("/")
-print(locale.getpreferredencoding(False), page.status_code)
-"""
-    assert run_python(code) == "ANSI_X3.4-1968 200"
 
 
 def test_the_pages_own_address_is_escaped(client):
@@ -371,21 +308,21 @@ class Slow:
         return {"digit": 7}
 
 
-@pytest.mark.parametrize(("seconds", "answered"), [(10, 3), (0.05, 1)])
-def test_one_request_at_a_time_and_too_many_are_told_so(digit, seconds, answered):
+@pytest.mark.parametrize(("seconds", "answered"), [(10, 4), (0.05, 1)])
+def test_one_request_at_a_time_and_who_waits_too_long_is_told_so(digit, seconds, answered):
     slow, responses = Slow(), []
-    app, content = create_app(slow, waiting=2, seconds=seconds), saved(enlarged(digit))
+    app, content = create_app(slow, seconds), saved(enlarged(digit))
 
     def post():
         responses.append(app.test_client().post("/api/predict", data=content))
 
-    threads = [threading.Thread(target=post) for _ in range(8)]
+    threads = [threading.Thread(target=post) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     refused = [response for response in responses if response.status_code == 503]
-    assert slow.most == 1 and len(refused) == 8 - answered
+    assert slow.most == 1 and len(refused) == 4 - answered
     assert all(response.headers["Retry-After"] and "try again" in response.json["error"] for response in refused)
     post()
-    assert responses[-1].status_code == 200  # places are given back
+    assert responses[-1].status_code == 200  # the place is given back

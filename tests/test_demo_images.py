@@ -116,23 +116,20 @@ def test_arrays_are_read_as_they_are(digits):
 
 
 BAD = {
-    "none": ([], "28 rows"),
-    "flat": ([0] * 28, "28 rows"),
-    "a long flat list": ([0] * 300_000, "28 rows"),
-    "ragged": ([[1, 2], [3]], "28 rows"),
-    "words": ([["a"] * 28] * 28, "not a number"),
-    "a long word": ([["x" * 300_000, *[""] * 27], *[[""] * 28] * 27], "not a number"),
-    "nulls": ([[None] * 28] * 28, "not a number"),
-    "truths": ([[True] * 28] * 28, "not a number"),
-    "NaN": ([[float("nan")] * 28] * 28, "0 to 255"),
-    "huge": ([[10**400] * 28] * 28, "0 to 255"),
-    "negative": ([[-1] * 28] * 28, "0 to 255"),
-    "too light": ([[256] * 28] * 28, "0 to 255"),
+    "none": [],
+    "flat": [0] * 28,
+    "ragged": [*[[1] * 28] * 27, [1]],
+    "deep": [[[0]] * 28] * 28,
+    "words": [["7"] * 28] * 28,
+    "truths": [[True] * 28] * 28,
+    "NaN": [[float("nan")] * 28] * 28,
+    "huge": [[10**400] * 28] * 28,
+    "negative": [[-1] * 28] * 28,
+    "too light": [[256] * 28] * 28,
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_arrays_are_named(case):
-    values, words = BAD[case]
-    with pytest.raises(images.BadImage, match=words):
-        images.read_array(values)
+    with pytest.raises(images.BadImage, match="28 rows of 28 numbers from 0 to 255"):
+        images.read_array(BAD[case])

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import PROJECT, assert_one_line_error
+from conftest import PROJECT, assert_one_line_error, run_script
 
 pytestmark = pytest.mark.slow
 SLOW = """
@@ -29,6 +29,16 @@ class Slow:
 
 cli.install_error_hook()
 serve(create_app(Slow()), listen("127.0.0.1", int(sys.argv[1])))
+"""
+
+FITTING = """
+from common import cli
+from demo import app, predictor, server
+
+cli.install_error_hook()
+predictor.VERSION = 0  # of which no detector is kept
+predictor.FIT = "print('fitting', flush=True)" + predictor.FIT
+server.serve(app.create_app(), server.listen("127.0.0.1", 0))
 """
 
 
@@ -86,6 +96,16 @@ def test_a_running_request_is_finished(slow_server, kind):
         post_pixels(port)
 
 
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_the_process_that_fits_ends_with_the_server(kind):
+    with start("-c", FITTING, stderr=subprocess.PIPE) as process:
+        while process.stdout.readline() != "fitting\n":
+            assert process.poll() is None
+        process.send_signal(kind)
+        _, errors = process.communicate(timeout=8)  # the output ends with the last process that has it
+        assert "Traceback" not in errors
+
+
 def test_a_request_beyond_the_limits_is_refused(slow_server):
     _, port = slow_server
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
@@ -98,19 +118,14 @@ def test_a_request_beyond_the_limits_is_refused(slow_server):
         assert answer.startswith(b"HTTP/1.1 413")
 
 
-def run_demo(*flags):
-    command = [sys.executable, "-m", "demo", *map(str, flags)]
-    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120)
-
-
 def test_an_address_that_cannot_be_had_is_named():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert_one_line_error(run_demo("--port", port), port, "--port")
+        assert_one_line_error(run_script("demo", "--port", port), port, "--port")
     for flags in [["--host", "nosuch.invalid"], ["--port", 99999], ["--port", "x"]]:
-        assert_one_line_error(run_demo(*flags), flags[1])
+        assert_one_line_error(run_script("demo", *flags), flags[1])
 
 
 def test_the_commands_serve_the_page(predictor):
@@ -129,6 +144,9 @@ def test_the_commands_serve_the_page(predictor):
                     assert process.poll() is None
                     time.sleep(0.5)
             assert response.status == 200 and b"A digit, or none?" in response.read()
+            while (answer := post_pixels(port))[0] == 503:
+                time.sleep(0.5)
+            assert answer[0] == 200
         finally:
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=20)

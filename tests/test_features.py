@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from common import training
+from conftest import dtype_policy
 from experiments import building
 from hypersphere import features
 
@@ -16,41 +17,27 @@ def made():
 
 
 @pytest.fixture(scope="module")
-def network():
-    return made()
-
-
-@pytest.fixture(scope="module")
 def images():
     return np.random.default_rng(0).random((50, 16, 16, 1), dtype=np.float32)
 
 
-def statistics(x):
-    return np.concatenate([x.mean(axis=(1, 2)), x.std(axis=(1, 2)), x.max(axis=(1, 2))], axis=1)
-
-
-def test_features_are_those_of_the_layers(network, images):
+def test_features_and_embeddings_are_those_of_the_layers(images):
+    network = made()
     found = features.extract(network, images, batch_size=20)
     assert list(found) == ["block1", "block3", "embedding", "logits"]
     for name, values in found.items():
         output = network.output if name == "logits" else network.get_layer(name).output
         expected = keras.ops.convert_to_numpy(keras.Model(network.input, output)(images))
-        expected = statistics(expected) if name in features.BLOCKS else expected
+        if name in features.BLOCKS:
+            parts = [expected.mean(axis=(1, 2)), expected.std(axis=(1, 2)), expected.max(axis=(1, 2))]
+            expected = np.concatenate(parts, axis=1)
         np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_embed_gives_embeddings_and_logits(network, images):
     embedding, logits = features.embed(network, images, batch_size=20)
-    found = features.extract(network, images)
     np.testing.assert_allclose(embedding, found["embedding"], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(logits, found["logits"], rtol=1e-4, atol=1e-5)
 
 
 def test_features_are_float32_under_mixed_precision(images):
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(training.POLICIES["bfloat16"])
-    try:
+    with dtype_policy(training.POLICIES["bfloat16"]):
         mixed = made()
-    finally:
-        keras.config.set_dtype_policy(policy)
     assert {values.dtype.name for values in features.extract(mixed, images).values()} == {"float32"}

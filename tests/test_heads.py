@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from conftest import dtype_policy
 from hypersphere import heads
 
 CLASSES, WIDTH = 5, 4
@@ -175,15 +176,11 @@ def test_other_number_formats_come_close(name, dtype):
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_policy_of_mixed_precision_leaves_heads_in_float32(name):
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with dtype_policy("mixed_bfloat16"):
         head = ALL[name]()
         coarse = ops.cast(random_case(head)[0], "bfloat16")
         assert keras.backend.standardize_dtype(head(coarse).dtype) == head.kernel.dtype == "float32"
         np.testing.assert_allclose(predicting(head, coarse), predicting(head, ops.cast(coarse, "float32")), rtol=1e-6)
-    finally:
-        keras.config.set_dtype_policy(policy)
 
 
 @pytest.mark.parametrize(

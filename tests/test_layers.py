@@ -1,26 +1,21 @@
 """The unit norm, the L2 constraint and the warp against NumPy and geometry."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from conftest import dtype_policy
 from experiments import building
 from hypersphere import layers
 
 
-@pytest.mark.parametrize("axis", [0, -1, None])
-def test_unit_divides_by_the_norm_along_an_axis(axis):
+def test_unit_divides_by_the_norm_along_an_axis_and_l2_constrain_puts_rows_on_a_sphere():
     x = np.random.default_rng(0).normal(size=(50, 64)).astype(np.float32)
-    norms = np.sqrt((x.astype(float) ** 2).sum(axis=axis, keepdims=True))
-    np.testing.assert_allclose(layers.unit(x, axis), x / norms, rtol=1e-5)
-
-
-@pytest.mark.parametrize("alpha", [0.5, 16.0])
-def test_l2_constrain_puts_rows_on_a_sphere(alpha):
-    x = np.random.default_rng(0).normal(size=(50, 64)).astype(np.float32)
-    expected = alpha * x / np.linalg.norm(x, axis=1, keepdims=True)
-    np.testing.assert_allclose(layers.l2_constrain(x, alpha), expected, rtol=1e-5)
+    for axis in [0, -1, None]:
+        norms = np.sqrt((x.astype(float) ** 2).sum(axis=axis, keepdims=True))
+        np.testing.assert_allclose(layers.unit(x, axis), x / norms, rtol=1e-5)
+    expected = 16 * x / np.linalg.norm(x, axis=1, keepdims=True)
+    np.testing.assert_allclose(layers.l2_constrain(x, 16.0), expected, rtol=1e-5)
 
 
 def test_gradient_of_l2_constrain():
@@ -84,11 +79,7 @@ def test_a_warp_is_for_training_alone_and_decided_by_its_seed():
 
 
 def test_a_warp_computes_in_float32_under_mixed_precision():
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with dtype_policy("mixed_bfloat16"):
         warp = building.RandomWarp(seed=1)
-    finally:
-        keras.config.set_dtype_policy(policy)
     x = np.random.default_rng(0).random((4, 28, 28, 1), dtype=np.float32)
     np.testing.assert_array_equal(warp(x, training=True), building.RandomWarp(seed=1)(x, training=True))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common import training
-from conftest import run_python
+from conftest import dtype_policy, run_python
 from experiments import building, mobilenet
 from hypersphere import features, heads, layers, networks
 from hypersphere.errors import InputError
@@ -73,12 +73,8 @@ def test_a_penalty_is_on_every_kernel():
 
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_mixed_precision_ends_at_the_blocks(batch_norm):
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(training.POLICIES["bfloat16"])
-    try:
+    with dtype_policy(training.POLICIES["bfloat16"]):
         network = small_network(batch_norm=batch_norm)
-    finally:
-        keras.config.set_dtype_policy(policy)
     assert network.get_layer("block3").output.dtype == "bfloat16"
     last_block = network.layers.index(network.get_layer("block3"))
     computing = [layer for layer in network.layers[last_block + 1 :] if layer.weights]

@@ -26,26 +26,15 @@ def test_an_image_folder_is_read_and_what_is_unreadable_named(tmp_path, capsys):
     Image.new("RGB", (50, 50), (255, 255, 255)).save(tmp_path / "b.JPG")
     (tmp_path / "c.jpg").write_bytes(b"not an image")
     Image.new("L", (60, 60), 200).save(tmp_path / "e.webp", lossless=True)
-    (tmp_path / "notes.txt").write_text("passed over")
-    images = outliers.load_image_folder(tmp_path)
-    assert images.shape == (3, 28, 28, 1) and images.dtype == np.float32
-    np.testing.assert_allclose(images[:, 14, 14, 0], [128 / 255, 1, 200 / 255], atol=1 / 255)
-    assert capsys.readouterr().err.startswith(f"skipped {tmp_path / 'c.jpg'}: not a readable image")
-
-
-def test_own_images_are_cropped_to_their_middle(tmp_path):
     wide = Image.new("L", (90, 30))
     wide.paste(255, (30, 0, 60, 30))
-    wide.save(tmp_path / "a.png")
-    np.testing.assert_array_equal(outliers.load_image_folder(tmp_path), 1)
-
-
-def test_icons_on_a_transparent_ground_are_seen(tmp_path):
-    shape = np.zeros((56, 56, 4), np.uint8)  # black, and transparent
-    shape[10:40, 20:30, 3] = 255
-    Image.fromarray(shape).save(tmp_path / "a.png")
-    (image,) = outliers.load_image_folder(tmp_path)
-    assert image.min() < 0.1 and image.max() == 1
+    wide.save(tmp_path / "f.png")
+    (tmp_path / "notes.txt").write_text("passed over")
+    images = outliers.load_image_folder(tmp_path)
+    assert images.shape == (4, 28, 28, 1) and images.dtype == np.float32
+    np.testing.assert_allclose(images[:, 14, 14, 0], [128 / 255, 1, 200 / 255, 1], atol=1 / 255)
+    np.testing.assert_array_equal(images[3], 1, "cropped to its middle")
+    assert capsys.readouterr().err.startswith(f"skipped {tmp_path / 'c.jpg'}: not a readable image")
 
 
 def test_an_image_folder_without_images(tmp_path):

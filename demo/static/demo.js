@@ -53,11 +53,6 @@ byId("detect").addEventListener("change", () => {
 });
 byId("save").addEventListener("click", save);
 
-const { repository } = document.body.dataset; // its public address; without one, the links to it are left out
-for (const link of document.querySelectorAll("a[data-page]")) {
-  link.href = repository + link.dataset.page;
-  link.hidden = !repository;
-}
 showExamples(byId("examples"));
 startTeaching(() => (byId("answer").getAttribute("aria-busy") === "false" ? shown.answer.features : undefined), askAnew);
 show(shown.answer);
