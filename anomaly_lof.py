@@ -188,7 +188,7 @@ figure, axes = plt.subplots(1, len(ood), figsize=(5 * len(ood), 4.6), **options)
 for ax, name in zip(axes.flat, ood, strict=True):
     curves = {s: scores.roc_points(novelty[s]["MNIST test"], novelty[s][name]) for s in lofs}
     plots.roc_curves(ax, curves, SPACES, name)
-figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, title="LOF on")
+figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title="LOF on")
 plots.save(figure, args.out / "figures" / "lof_roc.png", changed)
 
 # %% [markdown]

@@ -140,6 +140,7 @@ def roc_curves(ax, curves, titles, name):
             if article_space == space and name in shares:
                 place = [100 * (1 - shares[key]) for key in ["MNIST test", name]]
                 ax.plot(*place, "X", markersize=10, color=color, markeredgecolor="black")
+    ax.plot([], [], "X", color="white", markersize=10, markeredgecolor="black", label="the article's rates")
     ax.set(xscale="log", xlim=(0.1, 50), ylim=(0, 102), title=name)
     ax.set(xlabel="MNIST test images rejected, %", ylabel="images of the other set rejected, %")
     ax.xaxis.set_major_formatter("{x:g}")

@@ -79,7 +79,7 @@ def test_partial_results_are_printed_as_far_as_they_go(tmp_path):
 def test_pages_are_short_and_every_link_leads_somewhere():
     for page in [*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md"), *PROJECT.glob("*/README.md")]:
         text = page.read_text(encoding="utf-8")
-        assert len(text.splitlines()) <= 150, page
+        assert len(report.MARKERS.sub("", text).splitlines()) <= 150, f"{page}, beside its tables"
         headings = [re.sub(r"[^\w\- ]", "", line.lower()) for line in re.findall(r"^#+ (.*)", text, re.MULTILINE)]
         for target in re.findall(r"\]\(([^)\s]+)[^)]*\)", text):
             if target.startswith("#"):
