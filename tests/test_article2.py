@@ -95,8 +95,11 @@ def test_faulty_labels_collide_as_in_the_published_code():
 
 def test_the_articles_pairs_are_the_default(tmp_path, monkeypatch, capsys):
     write_cifar10(tmp_path / datasets.CIFAR10_FOLDER, np.random.default_rng(0))
+    one = tmp_path / datasets.CIFAR10_FOLDER / "data_batch_1.bin"
+    one.unlink()
     with pytest.raises(InputError, match=r"data_batch_1\.bin: missing"):
         article2.plan(flags_of(dataset=None, data=tmp_path))
+    one.symlink_to("test_batch.bin")
     trials = article2.plan(flags_of(dataset=None, data=tmp_path, faults="labels"))
     assert [settings["dataset"] for settings in trials.values()] == ["fashion-mnist", "cifar10"]
     labels = article2.draw(list(trials.values())[1], tmp_path)[1]

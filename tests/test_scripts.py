@@ -125,7 +125,7 @@ def test_without_cifar10_its_column_is_left_out_or_strict_stops(smoke_run, tmp_p
     printed = run("anomaly_lof.py", "--smoke", "--out", out)
     assert "CIFAR-10" not in record(out, "lof")["metrics"]["l2softmax"]["auroc"]
     assert record(out, "lof")["settings"]["cifar10_train_sha256"] is None and "run again with a network" in printed
-    with pytest.raises(datasets.DownloadError, match="another folder that you name"):
+    with pytest.raises(datasets.DownloadError, match="into a folder that you name"):
         run("anomaly_lof.py", "--smoke", "--strict", "--out", out)
 
 
