@@ -17,7 +17,7 @@ Writes  figures/heads_samples.png      what the networks learn, and what they ar
 # Can a classifier be used to find what belongs to none of its classes? The article's recipe: 1,000 *normal* images, say
 # sneakers, and as many of eight *reference* classes train a classifier of nine. New sneakers should then lie near the
 # old ones, and ankle boots, an *anomaly* that it has never seen, far from them. The article compares three heads, and
-# says that AdaCos, which has nothing to tune, is as good as ArcFace: median AUROC .940 for both.
+# says that AdaCos, which has nothing to tune, is as good as ArcFace: median AUROC 0.940 for both.
 
 # %% Settings
 import time

@@ -21,7 +21,7 @@ Writes  figures/samples.png          images of each set
 # %% [markdown]
 # A network that knows ten digits calls a shoe a digit, too. Can one tell from its features that an image is no digit?
 # The article takes the local outlier factor (LOF) of the L2-constrained network's embedding: of the clothes of
-# Fashion-MNIST it accepts .12 as digits, on the pixels .70. Neither the network nor LOF sees a garment beforehand.
+# Fashion-MNIST it accepts 0.12 as digits, on the pixels 0.70. Neither the network nor LOF sees a garment beforehand.
 
 # %% Settings
 import time
@@ -88,12 +88,14 @@ plots.save(
 
 # %% What LOF is
 rng = np.random.default_rng(0)
-cluster = np.concatenate([rng.normal([0, 0], 0.25, (150, 2)), rng.normal([6, 0], 1.5, (150, 2))])
-two = np.array([[0.0, 1.2], [6.6, 2.4]])  # A and B
+cluster = np.concatenate([rng.normal([0, 0], 0.25, (150, 2)), rng.normal([8, 0], 2.2, (150, 2))])
+two = np.array([[0.0, 1.1], [8.5, 1.0]])  # A and B
 distance = NearestNeighbors(n_neighbors=20).fit(cluster).kneighbors(two)[0].mean(axis=1)
 factor = scores.novelty_score(LocalOutlierFactor(n_neighbors=20, novelty=True).fit(cluster), two)
 figure, axes = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
-for ax, title, values in zip(axes, ["mean distance to 20 neighbours", "LOF"], [distance, factor], strict=True):
+for ax, title, values in zip(
+    axes, ["mean distance to 20 neighbours (marker size)", "LOF (marker size)"], [distance, factor], strict=True
+):
     ax.scatter(*cluster.T, s=8, color="0.5")
     ax.scatter(*two.T, s=80 * values / values.min(), color=plots.DIGIT_COLORS[2], alpha=0.7)
     for point, name, value in zip(two, "AB", values, strict=True):
@@ -117,9 +119,9 @@ for name, x in ood.items():
 line.update()
 
 # %% [markdown]
-# LOF's threshold comes from its *contamination*: the share of the *training* images above it. The article says .001 on
-# the embedding and that 1 % of new digits were rejected; but 1 % are rejected, in every space, where contamination is
-# .01. So both stand here, and below the shares accepted where exactly 1 % and 4 % of the test digits are rejected.
+# LOF's threshold comes from its *contamination*: the share of the *training* images above it. The article says 0.001 on
+# the embedding and that 1 % of new digits were rejected; but about 1 % are rejected, in every space, at 0.01. So both
+# stand here, and the shares accepted where exactly 1 % and 4 % of the test digits are rejected.
 
 # %% LOF: fitted once for each space; a contamination only moves the threshold
 # With novelty=True it must never score what it was fitted on: each image would be its own nearest neighbour.
@@ -147,7 +149,8 @@ for space, x in train_points.items():
 # %% [markdown]
 # One threshold on one layer has two weaknesses: contamination promises nothing about new digits, and what is easy to
 # see in the first layer of a network may be lost in its last. The detector below looks at three layers, and its
-# threshold is set by digits that trained nothing: at level .01, at most 1 % of digits like those are rejected.
+# threshold is set by digits that trained nothing: at level 0.01, on average at most 1 % of digits like those are
+# rejected.
 
 # %% The calibrated detector: three layers of the same network, and a threshold set by digits that trained nothing
 fit_started = time.perf_counter()
@@ -192,8 +195,8 @@ figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center
 plots.save(figure, args.out / "figures" / "lof_roc.png", changed)
 
 # %% [markdown]
-# Last, the other images that look most like digits to LOF, and the digits that look least like digits. The article's
-# threshold is used, contamination .001.
+# Last, the other images that look most like digits to LOF, and the digits that look least like digits. The
+# threshold is that of contamination 0.001, the article's first.
 
 # %% Gallery
 threshold, rows = metrics["l2softmax"]["threshold"]["0.001"], {}

@@ -56,8 +56,8 @@ x_test, y_test = splits["test"]
 # $$ f(x) = \alpha \, \frac{z(x)}{\lVert z(x) \rVert_2}, \qquad
 #    L = -\log \frac{e^{W_y^T f(x) + b_y}}{\sum_j e^{W_j^T f(x) + b_j}} $$
 #
-# Each image lies on a sphere of radius alpha, so only its direction can name its class: a hard image has to move as far
-# as an easy one. [Ranjan, Castillo and Chellappa 2017](https://arxiv.org/abs/1703.09507).
+# Each image lies on a sphere of radius alpha, so only its direction can name its class: a hard image counts as
+# much as an easy one. [Ranjan, Castillo and Chellappa 2017](https://arxiv.org/abs/1703.09507).
 
 # %% Network
 # The article gives three convolutions and a fully connected layer of 64; the rest is our choice, explained in

@@ -77,8 +77,8 @@ plots.save(figure, args.out / "figures" / f"{NAME}.png", changed)
 # Why should the constraint help? The article says that under a plain softmax easy images get features of a large norm,
 # hard ones of a small norm, so that the hard ones are neglected. First panel: the mean norm of the plain CNN's features
 # for ten groups of test images, from the smallest to the largest loss. Other panels: the cosine of two features, which
-# the constraint should make large within a digit and small between digits. The further the two histograms are apart,
-# the better a detector can tell what belongs to no digit.
+# the constraint should make large within a digit and small between digits. The article expects a detector to gain by
+# that, which `anomaly_lof.py` tries.
 
 # %% Norm and direction of the features
 figure, axes = plt.subplots(1, 3, figsize=(16, 4.4), layout="constrained")

@@ -38,7 +38,7 @@ def learning_curves(histories, article=()):
     """
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     for ax, metric in zip(axes, ["accuracy", "loss"], strict=True):
-        for (name, history), color in zip(histories.items(), DIGIT_COLORS, strict=False):
+        for (name, history), color in zip(histories.items(), DIGIT_COLORS[1:], strict=False):
             epochs = np.arange(1, len(history) + 1)
             for key, label, width in [(metric, "training", 1), (f"val_{metric}", "validation", 2.6)]:
                 style = {"color": color, "linewidth": width, "markersize": 2 + width}
@@ -49,7 +49,7 @@ def learning_curves(histories, article=()):
     # The first training epoch, an average over a network that learns, would squeeze all the others together.
     lowest = min((row["val_accuracy"] for history in histories.values() for row in history), default=0)
     axes[0].set(ylim=(max(2 * lowest - 1, 0), 1))
-    for (name, accuracy), color in zip(article, DIGIT_COLORS, strict=False):
+    for (name, accuracy), color in zip(article, DIGIT_COLORS[1:], strict=False):
         axes[0].axhline(accuracy, color=color, linestyle=":", label=f"{name}, the article's test accuracy")
     axes[0].yaxis.set_major_formatter(lambda accuracy, _: f"{100 * accuracy:g} %")
     axes[0].legend(loc="lower right")
@@ -115,9 +115,11 @@ def score_histograms(ax, scores, thresholds, title):
     low = min(values.min() for values in scores.values())
     high = np.quantile(np.concatenate(list(scores.values())), 0.999)
     bins = np.geomspace(low, high, 80)
-    for name, values in scores.items():
+    for (name, values), color in zip(scores.items(), ["black", *DIGIT_COLORS[4:]], strict=False):
         weights = np.full(len(values), 100 / len(values))
-        ax.hist(values.clip(low, high), bins=bins, weights=weights, histtype="step", linewidth=1.6, label=name)
+        ax.hist(
+            values.clip(low, high), bins=bins, weights=weights, histtype="step", linewidth=1.6, color=color, label=name
+        )
     for (name, value), style in zip(thresholds.items(), ["--", ":", "-."], strict=False):
         ax.axvline(value, color="black", linestyle=style, linewidth=1, label=name)
     ax.set(xscale="log", xlabel="LOF (higher = more anomalous)", ylabel="% of the images", title=title)

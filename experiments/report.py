@@ -101,12 +101,13 @@ def show(folder, last_run):
     for missing in dict.fromkeys(record.get("missing") for study in records.values() for record in study):
         if missing:
             print(f"{missing}\n")
+    figures = folder.resolve().parent / "figures"
+    if last_run:  # a study's figures are of several seeds
+        print("figures:", *article1.figures_of_scripts(figures), sep="\n  ")
+        return
     for name, text in made_by_studies("csvs", records).items():
         write(folder / name, text)
-    figures = folder.resolve().parent / "figures"
     draw(records, figures)
-    if last_run:
-        print("figures:", *article1.figures_of_scripts(figures), sep="\n  ")
 
 
 def main():

@@ -283,7 +283,7 @@ def test_make_runs_a_stage_only_when_it_must(clone):
 def test_make_with_flags_ends_with_the_tables(clone, data_folder):
     flags = f"FLAGS=--smoke --data {data_folder}"
     printed = make(clone, "-j2", flags, "TRAIN=--epochs 1 --seed 3")
-    assert all(words in printed for words in ["## accuracy", "## lof", "a smoke run", "curves.png"])
+    assert all(words in printed for words in ["## this run", "## lof", "a smoke run", "curves.png"])
     settings = [record(clone / "runs" / "smoke", name)["settings"] for name in ["cnn", "l2softmax", "lof"]]
     assert [each["seed"] for each in settings] == [3, 3, 3] and settings[0]["epochs"] == 1
     assert "wrote" not in make(clone, flags), "nothing has changed"
