@@ -38,13 +38,14 @@ parser = cli.Parser(__doc__)
 parser.add_argument("--pair", choices=list(article2.PAIRS), default="sneaker", help="%(default)s")
 heads = list(article2.ARTICLE_SCORERS)
 parser.add_argument("--heads", nargs="+", choices=list(article2.HEADS), default=heads, help="the article's three")
-parser.add_argument("--draw", dest="first", type=cli.whole_number, default=0, help="of images, its seed, %(default)s")
+parser.add_argument("--draw", type=cli.whole_number, default=0, help="of images, its seed, %(default)s")
 article2.add_backbone_flags(parser)
 parser.set_defaults(references="eight", split="train", faults=None, precision="float32", draws=1, grid=False)
 args = parser.parse()
 
 started = time.perf_counter()
 args.dataset, args.normal, args.anomaly = article2.PAIRS[args.pair]
+args.first = args.draw
 settings, *_ = article2.plan(args).values()
 arguments = {head: article2.HEADS[head][1] for head in args.heads}
 
@@ -53,9 +54,8 @@ images, labels = article2.draw(settings, args.data)  # {set: (n, h, w, c) in [0,
 rows = {name: images[key][:12] for name, key in [("normal", "known"), ("references", "train"), ("anomaly", "anomaly")]}
 rows["references"] = images["train"][:: len(images["train"]) // 11][:8]
 rows = {name: [(image, "") for image in shown] for name, shown in rows.items()}
-plots.save(
-    plots.rows_of_images(rows, article2.classes_of(settings)), args.out / "figures" / "heads_samples.png", args.changed
-)
+figure = plots.rows_of_images(rows, article2.classes_of(settings))
+plots.save(figure, args.out / "figures" / "heads_samples.png", args.changed)
 
 # %% [markdown]
 # Each class $j$ has a weight vector, at an angle $\theta_j$ to an embedding. The L2-softmax scales the embedding to the

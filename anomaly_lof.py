@@ -70,9 +70,8 @@ changed = " ".join(filter(None, dict.fromkeys([str(arrays["l2softmax"]["changed"
 ood, missing = outliers.load_far(args.data, args.outliers, args.strict, args.smoke, args.split)
 images = {"MNIST test": x_test} | ood
 rows = {name: [(image, "") for image in x[:: max(1, len(x) // 12)][:12]] for name, x in images.items()}
-plots.save(
-    plots.rows_of_images(rows, "What the detectors are shown"), args.out / "figures" / "samples.png", args.changed
-)
+figure = plots.rows_of_images(rows, "What the detectors are shown")
+plots.save(figure, args.out / "figures" / "samples.png", changed)
 
 # %% [markdown]
 # LOF compares how densely a point's neighbours lie around it with how densely theirs lie around them. With the $k$
@@ -93,9 +92,8 @@ two = np.array([[0.0, 1.1], [8.5, 1.0]])  # A and B
 distance = NearestNeighbors(n_neighbors=20).fit(cluster).kneighbors(two)[0].mean(axis=1)
 factor = scores.novelty_score(LocalOutlierFactor(n_neighbors=20, novelty=True).fit(cluster), two)
 figure, axes = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
-for ax, title, values in zip(
-    axes, ["mean distance to 20 neighbours (marker size)", "LOF (marker size)"], [distance, factor], strict=True
-):
+by_title = {"mean distance to 20 neighbours (marker size)": distance, "LOF (marker size)": factor}
+for ax, (title, values) in zip(axes, by_title.items(), strict=True):
     ax.scatter(*cluster.T, s=8, color="0.5")
     ax.scatter(*two.T, s=80 * values / values.min(), color=plots.DIGIT_COLORS[2], alpha=0.7)
     for point, name, value in zip(two, "AB", values, strict=True):
