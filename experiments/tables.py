@@ -13,7 +13,7 @@ CIFAR10_JPEG_COPY = "4031d37f75019b03cd2c6e0837a85e5935f31d6a5050a8d117ad746543e
 # The five official files of training images, one after the other.
 CIFAR10_OFFICIAL_TRAINING = "a0181da372c0d63a5920fdbea2ec3f83ecbc552d378218e1cb473cf634941a3b"
 # Settings that may differ within a mean: the repeats, and what a table's caption names or shows as a missing row.
-FREE = {"seed", "precision", "input_space", "maps"}
+FREE = {"seed", "precision", "input_space"}
 VERSIONS = ["python", "tensorflow", "tensorflow-cpu", "keras", "scikit-learn"]  # those that a caption names
 
 

@@ -13,7 +13,7 @@ from hypersphere import datasets, pictures
 from hypersphere.errors import InputError
 
 MAX_PIXELS = 5 * 10**7  # of an image in a folder of one's own
-CIFAR10_FILES = {"train": "data_batch_2.bin", "test": "test_batch.bin"}  # by split
+CIFAR10_OOD_FILES = {"train": "data_batch_2.bin", "test": "test_batch.bin"}  # by split
 
 
 def to_grey_digit_size(image):
@@ -93,7 +93,7 @@ def load_far(folder=None, own_folder=None, strict=False, smoke=False, split="tra
     sets = {"Fashion-MNIST": datasets.load_labelled("fashion-mnist", "test", folder)[0]}
     missing = ""
     try:
-        images, _ = datasets.read_cifar10(datasets.find_cifar10(folder) / CIFAR10_FILES[split])
+        images, _ = datasets.read_cifar10(datasets.find_cifar10(folder) / CIFAR10_OOD_FILES[split])
         sets["CIFAR-10"] = to_grey_digit_sizes(images)
     except datasets.DownloadError as error:
         if strict:
