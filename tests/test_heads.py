@@ -56,6 +56,7 @@ def random_case(head, n=9, width=WIDTH):
     rng = np.random.default_rng(0)
     x, label = rng.normal(size=(n, width)).astype(np.float32), rng.integers(0, CLASSES, n)
     head.build((None, width))
+    head.kernel.assign(rng.normal(size=head.kernel.shape))
     return x, label, ops.convert_to_numpy(head.kernel).astype(np.float64)
 
 
