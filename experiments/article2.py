@@ -9,8 +9,8 @@
 The *normal* class and 1,000 images each of eight *reference* classes train a classifier. A detector that knows the
 normal training images alone then tells new normal images from those of the tenth class, the *anomaly*.
 --use: MobileNetV2 is fine-tuned; or its upper blocks alone, on what the frozen ones give once for all heads of a draw;
-or it is frozen, and a dense layer and a head learn from its features, which are also judged as they are (features:
-without any training). --references none: the normal class's four rotations and their mirror images are the classes.
+or its features are judged as they are. --references none: the normal class's four rotations and their mirror images are
+the classes.
 
 Reads   data/fashion-mnist, data/mnist, cifar-10-batches-bin (downloaded once if absent)
 Writes  runs/results/article2.jsonl   a line a trial, as it ends
@@ -19,6 +19,7 @@ Source of the protocol: https://qiita.com/shinmura0/items/d2a3a46c3fb287a1ea0e
 """
 
 import functools
+import itertools
 import math
 import operator
 import re
@@ -29,7 +30,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from scipy import special
 from sklearn.neighbors import LocalOutlierFactor
 
 from common import cli, plots, records, training
@@ -51,8 +51,8 @@ HEADS = {  # with the article's arguments; CosFace, which it does not have, gets
 }
 NAMES = {"softmax": "softmax", "l2softmax": "L2-softmax", "cosface": "CosFace", "arcface": "ArcFace"}
 NAMES |= {"adacos": "AdaCos, fixed", "adacos-dynamic": "AdaCos, dynamic", "subcluster": "sub-cluster AdaCos"}
-NAMES |= {"together": "ensemble of heads", "block_13_expand_relu": "features of block 13"}
-SCORERS = {"cosine": "largest cosine", "lof5": "LOF, k = 5", "lof20": "LOF, k = 20", "probability": "class probability"}
+NAMES |= {"block_13_expand_relu": "features of block 13"}
+MEASURES = {"cosine": "largest cosine", "lof5": "LOF, k = 5", "lof20": "LOF, k = 20", "accuracy": "validation accuracy"}
 WORDS = {"upper-blocks": "upper blocks trained", "features": "features alone", "none": "no reference classes"}
 WORDS |= {"test": "new images of the test split"}
 WORDS |= {"cifar10": "CIFAR-10", "fashion-mnist": "Fashion-MNIST", "mnist": "MNIST"}
@@ -63,25 +63,26 @@ ARTICLE_RECIPE = {"epochs": 10, "optimizer": "adam", "rate": 1e-4, "weight_decay
 RECIPES = {"mnist": {"mirror": False}, "fashion-mnist": {}, "cifar10": {"epochs": 16, "shift": 2}}  # from scratch
 FIRST_FOR_CHOICES = 100  # draws from this seed on take no part in what is reported
 BATCH = 50  # images at a time through a network, for the memory of large ones
-EPOCHS = {"fine-tuned": 8, "upper-blocks": 2, "frozen": 15, "features": 15}  # of MobileNetV2
+EPOCHS = {"fine-tuned": 8, "upper-blocks": 2, "features": 15}  # of MobileNetV2; features are not trained
 GRID = [{"scale": scale, "margin": margin} for scale in [8.0, 16.0, 30.0, 64.0] for margin in [0.0, 0.05, 0.2, 0.5]]
-UNTABLED = [point for point in GRID if point != HEADS["arcface"][1]]
 # Planned before the runs: the sum of AUROCs with their signs, (sign, faults of the published code, head, scorer).
-ARCFACE_MINUS_ADACOS = [(1, None, "arcface", "cosine"), (-1, None, "adacos", "cosine")]
+ARCFACE_MINUS_ADACOS = [(1, "", "arcface", "cosine"), (-1, "", "adacos", "cosine")]
 WITH_FAULTS = [(1, "both", "arcface", "cosine"), (-1, "both", "adacos", "cosine")]
 PLANNED = {
     "from scratch": {
         "ArcFace minus AdaCos": ARCFACE_MINUS_ADACOS,
-        "L2-softmax minus ArcFace": [(1, None, "l2softmax", "cosine"), (-1, None, "arcface", "cosine")],
-        "ArcFace, largest cosine minus LOF, k = 20": [(1, None, "arcface", "cosine"), (-1, None, "arcface", "lof20")],
+        "L2-softmax minus ArcFace": [(1, "", "l2softmax", "cosine"), (-1, "", "arcface", "cosine")],
+        "ArcFace, largest cosine minus LOF, k = 20": [(1, "", "arcface", "cosine"), (-1, "", "arcface", "lof20")],
     },
     "fine-tuned": {
         "ArcFace minus AdaCos": ARCFACE_MINUS_ADACOS,
         "the same with the published code's faults": WITH_FAULTS,
         "the second minus the first": WITH_FAULTS + [(-sign, *term) for sign, *term in ARCFACE_MINUS_ADACOS],
-        "sub-cluster minus fixed AdaCos": [(1, None, "subcluster", "cosine"), (-1, None, "adacos", "cosine")],
+        "sub-cluster minus fixed AdaCos": [(1, "", "subcluster", "cosine"), (-1, "", "adacos", "cosine")],
     },
 }
+ABOUT = 0.02  # AUROC: "as good as" means that the 95 % interval of the difference does not fall below minus this
+COLUMNS = ["pair", "way", "network", "use", "faults", "seed", "head", "scale", "margin", "measure", "value", "record"]
 # The ten AUCs behind each of the article's boxes, with the scorer that it used for that head.
 # Source: the author's notebook of https://qiita.com/shinmura0/items/d2a3a46c3fb287a1ea0e
 ARTICLE_SCORERS = {"l2softmax": "lof5", "arcface": "cosine", "adacos": "cosine"}
@@ -142,7 +143,7 @@ def choose_backbone(args):
         raise InputError(f"--use {use}: not with --references none or --faults; give --use fine-tuned")
     network = mobilenet.mobilenetv2(width, size, weights)
     sha256 = "" if weights == "none" else training.network_key(network)
-    recipe = RECIPE | {"width": width, "size": size, "epochs": EPOCHS[use], "rate": 1e-3, "mirror": use != "frozen"}
+    recipe = RECIPE | {"width": width, "size": size, "epochs": EPOCHS[use], "rate": 1e-3}
     if args.recipe and use != "fine-tuned":
         raise InputError(f"--recipe: of --use fine-tuned, not of {use}")
     if args.recipe == "article":
@@ -286,7 +287,7 @@ def learn(settings, x, y, name, arguments):
         embedding = building.convolutional_embedding(plain, seeds, filters=filters, units=256, batch_norm=True)
     else:
         network = mobilenet.mobilenetv2(recipe["width"], recipe["size"], settings["weights"])
-        embedding = mobilenet.embedding(plain, seeds, network, recipe["size"], use)
+        embedding = mobilenet.embedding(plain, network, recipe["size"], use)
     head = head_of(name, arguments, int(y.max()) + 1, seeds, settings["faults"] in ("norms", "both"))
     learner = building.with_head(keras.Model(image, keras.Model(plain, embedding)(augmented)), head)
     if recipe["optimizer"] == "adam":
@@ -301,13 +302,13 @@ def learn(settings, x, y, name, arguments):
 
 
 def look(network, sides):
-    """What a network says of images: directions of their embeddings, (n, d), and log-probabilities, (n, classes).
+    """What a network says of images: directions of their embeddings, (n, d), and the classes that it gives, (n,).
 
     sides : the images, alone or with their mirror images; the directions and the logits are averaged.
     """
     model = keras.Model(network.input, [network.get_layer("embedding").output, network.output])
     embeddings, logits = zip(*(model.predict(x, BATCH, verbose=0) for x in sides), strict=True)
-    return mean_direction(embeddings), special.log_softmax(sum(logits) / len(logits), axis=1)
+    return mean_direction(embeddings), sum(logits).argmax(axis=1)
 
 
 def mean_direction(sides):
@@ -334,29 +335,11 @@ def auroc_by_scorer(known, normal, anomaly, n_views=1):
 def judge(seen, labels):
     """AUROC by scorer, and accuracy on validation images.
 
-    seen : {set: what `look` gives}; to the scorers of directions comes "probability", minus the log-probability of the
-    normal class, which each view has of its own; labels : as `draw` gives them.
+    seen : {set: what `look` gives}; labels : as `draw` gives them.
     """
-    classes = np.unique(labels["known"])
-    surprise = [
-        -sum(part[:, label] for part, label in zip(np.split(seen[name][1], len(classes)), classes, strict=True))
-        for name in ["normal", "anomaly"]
-    ]
-    auroc = auroc_by_scorer(*(seen[name][0] for name in ["known", "normal", "anomaly"]), len(classes))
-    accuracy = float((seen["val"][1].argmax(axis=1) == labels["val"]).mean())
-    return {"auroc": auroc | {"probability": scores.auroc(*surprise)}, "val_accuracy": accuracy}
-
-
-def together(seen):
-    """What several heads see, as that of one: their directions side by side, the mean of their log-probabilities.
-
-    The cosine of two images is then the mean of the heads' cosines. seen : for each head, {set: what `look` gives}.
-    """
-    found = {}
-    for name in seen[0]:
-        directions, log_probabilities = zip(*(by_set[name] for by_set in seen), strict=True)
-        found[name] = np.concatenate(directions, axis=1) / math.sqrt(len(seen)), np.mean(log_probabilities, axis=0)
-    return found
+    n_views = len(np.unique(labels["known"]))
+    auroc = auroc_by_scorer(*(seen[name][0] for name in ["known", "normal", "anomaly"]), n_views)
+    return {"auroc": auroc, "val_accuracy": float((seen["val"][1] == labels["val"]).mean())}
 
 
 def run_trial(name, settings, data, models):
@@ -366,7 +349,7 @@ def run_trial(name, settings, data, models):
     keras.config.set_dtype_policy(training.POLICIES[settings["precision"]])
     images, labels = draw(settings, data)
     inputs, layer_columns = frozen_part(settings, images)
-    metrics, losses, seen = {}, {}, {}
+    metrics, losses = {}, {}
     for layer, columns in layer_columns.items():
         parts = [mean_direction([x[:, columns] for x in inputs[name]]) for name in ["known", "normal", "anomaly"]]
         metrics[layer] = {"auroc": auroc_by_scorer(*parts)}
@@ -374,12 +357,9 @@ def run_trial(name, settings, data, models):
     x = tf.constant(np.concatenate(inputs.pop("train")))
     for head, arguments in settings.get("heads", {settings.get("head"): settings.get("head_arguments")}).items():
         network, losses[head] = learn(settings, x, y, head, arguments)
-        seen[head] = {key: look(network, sides) for key, sides in inputs.items()}
-        metrics[head] = judge(seen[head], labels)
+        metrics[head] = judge({key: look(network, sides) for key, sides in inputs.items()}, labels)
         if HEADS[head][0] is heads.AdaCos:
             metrics[head]["scale"] = float(network.get_layer("head").scale)
-    if len(seen) > 1:
-        metrics["together"] = judge(together(list(seen.values())), labels)
     keras.backend.clear_session()
     if "head" in settings:
         return records.new_record(name, settings, metrics[head], started, loss=losses[head])
@@ -390,24 +370,28 @@ def run_trial(name, settings, data, models):
 
 
 def frame_of(records):
-    """The records as a data frame, a row a head, draw and scorer; InputError if what is averaged is not alike."""
+    """The records as a data frame: a row a head, draw and measure. InputError if what is averaged is not alike.
+
+    Draws of choices are left out.
+    """
     rows = []
     for record in records:
         settings = record["settings"]
-        if settings["seed"] >= FIRST_FOR_CHOICES or settings.get("head_arguments") in UNTABLED:
+        if settings["seed"] >= FIRST_FOR_CHOICES:
             continue
         classes = tuple(settings[key] for key in ["dataset", "normal", "anomaly"])
         row = {"pair": next((name for name in PAIRS if PAIRS[name] == classes), "_".join(map(str, classes)))}
-        row |= {"classes": classes_of(settings), "way": way_of(settings), "use": settings.get("use", "")}
-        row |= {"network": way_of(settings | {"faults": None}), "faults": settings.get("faults") or ""}
-        row |= {"seed": settings["seed"], "size": settings["recipe"]["size"] or 0, "record": record}
+        row |= {"way": way_of(settings), "faults": settings.get("faults") or "", "use": settings.get("use", "")}
+        row |= {"network": way_of(settings | {"faults": None}), "seed": settings["seed"], "record": record}
+        arguments = settings.get("heads", {settings.get("head"): settings.get("head_arguments")})
         for head, metrics in record["metrics"].get("heads", {settings.get("head"): record["metrics"]}).items():
-            row |= {"head": head, "accuracy": metrics.get("val_accuracy"), "scale": metrics.get("scale")}
-            rows += [row | {"scorer": scorer, "auroc": auroc} for scorer, auroc in metrics["auroc"].items()]
-    frame = pd.DataFrame(rows)
-    free = ["head", "heads", "head_arguments", "weights", "views", "legacy"]
-    for columns in [["pair", "way"], ["pair", "way", "head"]]:
-        for _, group in frame[frame.scorer == "cosine"].groupby(columns):
+            row |= {"head": head, "scale": None, "margin": None} | arguments.get(head, {})
+            measures = metrics["auroc"] | {"accuracy": metrics.get("val_accuracy")}
+            rows += [row | {"measure": name, "value": value} for name, value in measures.items()]
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    for columns in [["pair", "way"], ["pair", "way", "head", "scale", "margin"]]:
+        for _, group in frame[frame.measure == "cosine"].groupby(columns, dropna=False):
+            free = ["head", "heads", "head_arguments", "weights"]
             shared.require_alike(list(group.record), free, repeats="head" in columns)
     frame = frame[frame["head"].isin(NAMES)]
     ranks = {"pair": [*PAIRS, *frame.pair], "head": list(NAMES)}
@@ -415,33 +399,50 @@ def frame_of(records):
     return frame.loc[ranked.sort_values(["pair", "use", "way", "head", "seed"]).index]
 
 
+def article_frame():
+    """The article's numbers as rows of such a frame."""
+    rows = [
+        {"pair": pair, "way": "the article", "head": head, "measure": ARTICLE_SCORERS[head], "value": value}
+        for (pair, head), values in ARTICLE_AUROC.items()
+        for value in values
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def without_grid(frame):
+    """The rows without ArcFace's further settings."""
+    other = [frame[name] != value for name, value in HEADS["arcface"][1].items()]
+    return frame[(frame["head"] != "arcface") | ~(other[0] | other[1])]
+
+
 def caption_of(frame, n):
     """The caption of a table of these rows."""
-    used = {record["name"]: record for record in frame.record}
+    used = {record["name"]: record for record in frame.record.dropna()}
     return shared.caption(list(used.values()), n, "draw", cifar10=any("cifar10_train" in str(r) for r in used.values()))
 
 
-def heads_table(frame):
-    """One pair from scratch: AUROC of every head with every scorer and the article's, accuracy, AdaCos's scale."""
-    n, rows = frame.groupby("head").seed.nunique().max(), []
-
-    def cell(values):
-        return f"{np.median(values):.3f} ({shared.spread(values, 3)}){shared.note(values, n)}"
-
-    titled = frame.assign(scorer=frame.scorer.map(SCORERS))
-    aurocs = shared.pivot(titled, "head", "scorer", lambda group: cell(group.auroc))
-    for head, trials in frame.drop_duplicates(["head", "seed"]).groupby("head", sort=False):
-        theirs = ARTICLE_AUROC.get((frame.pair.iloc[0], head), [])
-        article = f"{cell(theirs)}, {SCORERS[ARTICLE_SCORERS[head]]}" if theirs else ""
-        accuracy = shared.cell(trials.accuracy, n, 1, 100)
-        rows.append([NAMES[head], *aurocs.loc[head], article, accuracy, shared.cell(trials.scale.dropna(), n, 2)])
-    header = ["AUROC: median (mean ± sd)", *aurocs.columns, "article, ImageNet weights"]
-    return shared.below(shared.markdown([*header, "validation accuracy, %", "scale"], rows), caption_of(frame, int(n)))
-
-
 def auroc(frame, head, scorer):
-    """AUROC of one head with one scorer, a series by seed."""
-    return frame[(frame["head"] == head) & (frame.scorer == scorer)].set_index("seed").auroc
+    """AUROC of one head with one scorer, a series by draw."""
+    return frame[(frame["head"] == head) & (frame.measure == scorer)].set_index("seed").value
+
+
+def auroc_table(frame, measures):
+    """Mean ± sd over the draws: a row a network and head, a column a pair and measure.
+
+    Beside the article's numbers, the scorer that it used for a head is bold.
+    """
+    n = int(frame.groupby(["pair", "way", "head"]).seed.nunique().max())
+    columns = [(pair, measure) for pair in frame.pair.unique() for measure in measures]
+    rows, last, has_article = [], None, "the article" in set(frame.way)
+    for (way, head), group in frame.groupby(["way", "head"], sort=False):
+        row = ["" if way == last else way, NAMES[head]]
+        for pair, measure in columns:
+            text = shared.cell(group[(group.pair == pair) & (group.measure == measure)].value.dropna(), n, 3)
+            row.append(f"**{text}**" if has_article and text and ARTICLE_SCORERS.get(head) == measure else text)
+        rows.append(row)
+        last = way
+    header = ["AUROC", "", *(f"{pair}, {MEASURES[measure]}" for pair, measure in columns)]
+    return shared.below(shared.markdown(header, rows), caption_of(frame, n))
 
 
 def contrasts(frame, planned):
@@ -449,9 +450,7 @@ def contrasts(frame, planned):
     found = []
     for title, terms in planned.items():
         for pair, rows in frame[frame.pair.isin(PAIRS)].groupby("pair", sort=False):
-            parts = [
-                sign * auroc(rows[rows.faults.eq(faults or "")], head, scorer) for sign, faults, head, scorer in terms
-            ]
+            parts = [sign * auroc(rows[rows.faults == faults], head, scorer) for sign, faults, head, scorer in terms]
             difference = functools.reduce(operator.add, parts).dropna().to_numpy()
             if len(difference) > 1:
                 found.append((title, pair, shared.one_difference(difference)))
@@ -461,112 +460,135 @@ def contrasts(frame, planned):
     return shared.below(table, caption_of(frame, max(row["n"] for *_, row in found)))
 
 
-def compared(frame):
-    """The rows that ways are compared by: of frozen networks a layer's features, of each use the smallest images.
-
-    CosFace and the dynamic AdaCos, which come close to ArcFace and the fixed one, are left to the records.
-    """
-    smallest = frame.groupby(["pair", "use"])["size"].transform("min")
-    learned_on_features = frame.use.isin(["frozen", "features"]) & frame["head"].isin([*HEADS, "together"])
-    left_out = learned_on_features | frame["head"].isin(["cosface", "adacos-dynamic"]) | (frame.scorer == "lof5")
-    return frame[(frame["size"] == smallest) & ~left_out]
+def grid_differences(frame):
+    """ArcFace's AUROC minus AdaCos's on the same draws of sneakers, (4 scales, 4 margins); None if one was not run."""
+    rows = frame[(frame.way == "from scratch") & (frame.pair == "sneaker") & (frame.measure == "cosine")]
+    arcface = rows[rows["head"] == "arcface"].pivot_table("value", "seed", ["scale", "margin"]).dropna()
+    differences = arcface.sub(auroc(rows, "adacos", "cosine"), axis=0).dropna()
+    return differences if differences.shape[1] == len(GRID) and len(differences) else None
 
 
-def ways_table(frame):
-    """AUROC in every other way to use a network than from scratch: a row a head, three columns a pair of classes."""
-    n = int(frame.groupby(["pair", "way", "head"]).seed.nunique().max())
-    columns = [(pair, scorer) for pair in frame.pair.unique() for scorer in SCORERS if scorer != "lof5"]
-    rows, last = [], None
-    for (way, head), group in frame.groupby(["way", "head"], sort=False):
-        cells = [shared.cell(auroc(group[group.pair == pair], head, scorer), n, 3) for pair, scorer in columns]
-        rows.append(["" if way == last else way, NAMES[head], *cells])
-        last = way
-    header = ["AUROC", "", *(f"{pair}, {SCORERS[scorer]}" for pair, scorer in columns)]
-    return shared.below(shared.markdown(header, rows), caption_of(frame, n))
+def claims(frame):
+    """The article's claims that were run: rows [claim, how it is measured, the article's number, ours, verdict]."""
+    rows, usual = [], without_grid(frame)
+    tuned = usual[usual.use == "fine-tuned"]
+    scorers = " / ".join(f"{NAMES[head]} ({MEASURES[scorer]})" for head, scorer in ARTICLE_SCORERS.items())
+    for pair, group in tuned[tuned.faults == ""].groupby("pair", sort=False):
+        ours = [auroc(group, head, scorer).to_numpy() for head, scorer in ARTICLE_SCORERS.items()]
+        theirs = [ARTICLE_AUROC.get((pair, head), []) for head in ARTICLE_SCORERS]
+        if all(map(len, ours + theirs)):
+            tests = [shared.number_holds(a, np.mean(b), 2, 1) for a, b in zip(ours, theirs, strict=True)]
+            texts = [" / ".join(shared.spread(values, 3) for values in numbers) for numbers in [theirs, ours]]
+            rows.append([f"Heads find the anomaly, {pair}", f"AUROC of {scorers}", *texts, shared.verdict(tests)])
+    for (faults, pair), group in tuned.groupby(["faults", "pair"], sort=False):
+        adacos, arcface = (auroc(group, head, "cosine") for head in ["adacos", "arcface"])
+        difference = (adacos - arcface).dropna()
+        if len(difference) > 1 and pair in PAIRS:
+            lower, upper = difference.mean() + np.array([-1, 1]) * shared.half_width(difference)
+            theirs = " to ".join(f"{np.median(ARTICLE_AUROC[pair, head]):.3f}" for head in ["arcface", "adacos"])
+            ours = " to ".join(f"{values[difference.index].median():.3f}" for values in [arcface, adacos])
+            word = shared.verdict([lower > -ABOUT, upper > 0 or lower > -ABOUT])
+            measure = f"median AUROC, ArcFace's to AdaCos's, {pair}" + (
+                ", with the published code's faults" if faults else ""
+            )
+            rows.append(
+                ["AdaCos is as good as ArcFace", measure, theirs, f"{ours} [{lower:+.3f} to {upper:+.3f}]", word]
+            )
+    differences = grid_differences(frame)
+    if differences is not None:
+        means = differences.mean()
+        above = f"above in {(means > 0).sum()} of {len(means)}: {means.min():+.3f} to {means.max():+.3f}"
+        measure = "AUROC of ArcFace with 16 scales and margins minus AdaCos's, sneaker, from scratch"
+        word = shared.verdict([(means > 0).sum() <= len(means) / 2])
+        rows.append(["AdaCos needs no tuning", measure, "in words", above, word])
+    if rows:
+        scales = [math.sqrt(2) * math.log(n - 1) for n in [2, 3]]
+        measure = "its scale, √2 ln(C - 1), for C = 2 and C = 3 classes"
+        ours = " and ".join(f"{scale:.2f}" for scale in scales)
+        rows.append(
+            ["AdaCos needs at least three classes", measure, "in words", ours, shared.verdict([scales[0] == 0])]
+        )
+    return rows
 
 
 def tables(records):
     """Every table that the records of article 2 allow, {marker: Markdown}."""
     frame = frame_of(records)
-    scratch, others = frame[frame.way == "from scratch"], compared(frame[frame.way != "from scratch"])
-    made = {f"heads_{pair}": heads_table(rows) for pair, rows in scratch.groupby("pair", sort=False)}
-    made["contrasts"] = contrasts(frame[frame.network == "from scratch"], PLANNED["from scratch"])
-    made["contrasts_fine_tuned"] = contrasts(frame[frame.use == "fine-tuned"], PLANNED["fine-tuned"])
-    made["ways"] = ways_table(others) if len(others) else ""
+    usual, rows = without_grid(frame), claims(frame)
+    scratch, tuned = usual[usual.network == "from scratch"], usual[usual.use == "fine-tuned"]
+    made = {"contrasts_scratch": contrasts(scratch, PLANNED["from scratch"])}
+    made["contrasts_fine_tuned"] = contrasts(tuned, PLANNED["fine-tuned"])
+    if rows:
+        table = shared.markdown(["claim", "measured as", "article", "ours", "verdict"], rows)
+        made["article2_claims"] = shared.below(table, caption_of(tuned, len(tuned.seed.unique())))
+    with_faults = scratch[scratch.faults != ""]
+    same_draws = scratch[scratch.seed.isin(with_faults.seed) & scratch["head"].isin(with_faults["head"])]
+    shown = [*ARTICLE_SCORERS, "block_13_expand_relu"]
+    parts = {
+        "heads_scratch": (scratch[scratch.faults == ""], ["cosine", "lof5", "lof20", "accuracy"]),
+        "heads_fine_tuned": (pd.concat([article_frame(), tuned]) if len(tuned) else tuned, ["cosine", "lof5", "lof20"]),
+        "faults": (same_draws, ["cosine", "lof20"]),
+        "ways": (usual[(usual.faults == "") & usual["head"].isin(shown)], ["cosine", "lof20"]),
+    }
+    made |= {marker: auroc_table(part, measures) for marker, (part, measures) in parts.items() if len(part)}
     return {marker: table for marker, table in made.items() if table}
 
 
 def summary_rows(records):
-    """ArcFace by the largest cosine, the article's and ours, as rows without a verdict; their caption; the records."""
+    """The article's claims beside ours, as rows of a table; a part of its caption; the records behind them."""
     frame = frame_of(records)
-    frame, rows = frame[(frame.way == "from scratch") & frame.pair.isin(PAIRS)], []
-    for pair, group in frame[frame["head"] == "arcface"].groupby("pair", sort=False):
-        values = ARTICLE_AUROC[pair, "arcface"], auroc(group, "arcface", "cosine")
-        title = f"{group.classes.iloc[0]}, from scratch, AUROC of ArcFace, largest cosine"
-        rows.append([title, *(shared.spread(numbers, 3) for numbers in values), ""])
-    n = f"n = {frame.seed.nunique()} draws"
-    words = f"article 2: {n}, the article's networks from ImageNet weights, ours from scratch"
-    return rows, words if rows else "", list({record["name"]: record for record in frame.record}.values())
+    rows = [[f"{claim}: {measure}", *rest] for claim, measure, *rest in claims(frame)]
+    used = frame[(frame.use == "fine-tuned") & (frame["head"] != "subcluster")]
+    words = f"article 2: {shared.counted(used.seed.nunique(), 'draw')}" if rows else ""
+    return rows, words, list({record["name"]: record for record in used.record}.values())
 
 
 def boxes_figure(frame):
-    """One pair from scratch: boxes and points of AUROC, every head with every scorer, beside the article's."""
-    names, pair = list(frame["head"].unique()), frame.pair.iloc[0]
-    series = {SCORERS[name]: [auroc(frame, head, name) for head in names] for name in SCORERS}
-    series |= {"article": [ARTICLE_AUROC.get((pair, head), []) for head in names]}
-    series = {label: values for label, values in series.items() if any(map(len, values))}
-    figure, ax = plt.subplots(figsize=(11, 4.5), layout="constrained")
-    for number, (label, values) in enumerate(series.items()):
-        color = "0.5" if label == "article" else plots.DIGIT_COLORS[number]
-        places = np.arange(len(names)) + 0.8 * ((number + 0.5) / len(series) - 0.5)
-        boxes = ax.boxplot(values, positions=places, widths=0.6 / len(series), showfliers=False)
+    """Boxes and points of AUROC by the article's scorer of each head, a panel a pair: the article's and ours."""
+    heads_shown, pairs, ways = ([*frame[column].unique()] for column in ["head", "pair", "way"])
+    figure, axes = plt.subplots(1, len(pairs), figsize=(6 * len(pairs), 4.5), squeeze=False, layout="constrained")
+    own = frame[frame.measure == frame["head"].map(ARTICLE_SCORERS).fillna("cosine")]
+    for (number, way), (ax, pair) in itertools.product(enumerate(ways), zip(axes.flat, pairs, strict=True)):
+        rows = own[(own.pair == pair) & (own.way == way)]
+        values = [rows[rows["head"] == head].value for head in heads_shown]
+        places = np.arange(len(heads_shown)) + 0.8 * ((number + 0.5) / len(ways) - 0.5)
+        color = "0.5" if way == "the article" else plots.DIGIT_COLORS[number]
+        boxes = ax.boxplot(values, positions=places, widths=0.6 / len(ways), showfliers=False)
         plt.setp([line for lines in boxes.values() for line in lines], color=color)
-        ax.scatter(np.repeat(places, [*map(len, values)]), np.concatenate(values), s=9, color=color, label=label)
-    ax.set(ylabel="AUROC", title=f"{frame.classes.iloc[0]}, from scratch")
-    ax.set_xticks(range(len(names)), [NAMES[head] for head in names])
-    ax.grid(axis="y", alpha=0.3)
-    ax.legend(fontsize=8, ncols=len(series))
+        ax.scatter(np.repeat(places, [*map(len, values)]), np.concatenate(values), s=9, color=color, label=way)
+        names = [f"{NAMES[head]}\n{MEASURES[ARTICLE_SCORERS.get(head, 'cosine')]}" for head in heads_shown]
+        ax.set_xticks(range(len(heads_shown)), names)
+        ax.set(title=pair, ylabel="AUROC")
+        ax.grid(axis="y", alpha=0.3)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(ways))
     return figure
 
 
-def grid_figure(records):
-    """ArcFace's AUROC minus AdaCos's on the same draws of sneakers, by scale and margin; None if it was not run."""
-    rows = []
-    for settings, metrics in [(record["settings"], record["metrics"]) for record in records]:
-        classes = tuple(settings[key] for key in ["dataset", "normal", "anomaly"])
-        if classes == PAIRS["sneaker"] and way_of(settings) == "from scratch" and settings["seed"] < FIRST_FOR_CHOICES:
-            cosine = metrics["auroc"]["cosine"]
-            rows.append(
-                settings["head_arguments"] | {key: settings[key] for key in ["head", "seed"]} | {"auroc": cosine}
-            )
-    frame = pd.DataFrame(rows, columns=["head", "seed", "scale", "margin", "auroc"])
-    adacos = frame[frame["head"] == "adacos"].set_index("seed").auroc
-    arcface = frame[frame["head"] == "arcface"].pivot_table("auroc", "seed", ["scale", "margin"])
-    arcface = arcface[arcface.notna().all(axis=1)]  # the draws that have all points
-    if arcface.shape[1] < len(GRID) or not len(arcface):
-        return None
-    difference = arcface.sub(adacos, axis=0).dropna().mean().unstack()
+def grid_figure(differences):
+    """ArcFace's AUROC minus AdaCos's by scale and margin, mean of the draws."""
+    means = differences.mean().unstack()
     figure, ax = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
-    largest = np.abs(difference.to_numpy()).max()
-    image = ax.imshow(difference, cmap="PuOr", vmin=-largest, vmax=largest)
-    for (row, column), value in np.ndenumerate(difference.to_numpy()):
-        ax.text(column, row, f"{value:+.3f}", ha="center", va="center")
-    ax.set_xticks(range(len(difference.columns)), difference.columns)
-    ax.set_yticks(range(len(difference.index)), [f"{scale:g}" for scale in difference.index])
-    above = int((difference > 0).sum().sum())
+    largest = np.abs(means.to_numpy()).max()
+    image = ax.imshow(means, cmap="PuOr", vmin=-largest, vmax=largest)
+    for (row, column), value in np.ndenumerate(means.to_numpy()):
+        dark = abs(value) > 0.6 * largest
+        ax.text(column, row, f"{value:+.3f}", ha="center", va="center", color="white" if dark else "black")
+    ax.set_xticks(range(len(means.columns)), means.columns)
+    ax.set_yticks(range(len(means.index)), [f"{scale:g}" for scale in means.index])
     ax.set(xlabel="ArcFace's margin", ylabel="ArcFace's scale")
-    ax.set(title=f"sneaker, AUROC minus AdaCos's, {len(arcface)} draws: above it in {above} of {len(GRID)} settings")
-    figure.colorbar(image, label="difference of AUROC, largest cosine")
+    ax.set(title=f"sneaker, from scratch, mean of {len(differences)} draws")
+    figure.colorbar(image, label="AUROC of ArcFace minus AdaCos's")
     return figure
 
 
 def figures(records):
     """The figures that the records allow, {file name: figure}."""
-    frame = frame_of(records)
-    scratch = frame[frame.way == "from scratch"]
-    made = {f"article2_{pair}.png": boxes_figure(rows) for pair, rows in scratch.groupby("pair", sort=False)}
-    grid = grid_figure(records)
-    return made | ({"article2_grid.png": grid} if grid else {})
+    frame, made = frame_of(records), {}
+    tuned = without_grid(frame[frame.use == "fine-tuned"])
+    if len(tuned):
+        made["article2.png"] = boxes_figure(pd.concat([article_frame(), tuned]))
+    differences = grid_differences(frame)
+    return made | ({"article2_grid.png": grid_figure(differences)} if differences is not None else {})
 
 
 def add_backbone_flags(parser):

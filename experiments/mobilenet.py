@@ -53,11 +53,8 @@ def lower_part(image, network, size, use):
     return keras.Model(image, keras.layers.Concatenate(name="features")([pool(output) for output in outputs]))
 
 
-def embedding(x, seeds, network, size, use):
+def embedding(x, network, size, use):
     """What is trained below a head, from what `lower_part` gives, or of images if all is trained: to (n, d) float32."""
-    if use in ("frozen", "features"):
-        initializer = keras.initializers.GlorotUniform(next(seeds))
-        return keras.layers.Dense(256, kernel_initializer=initializer, dtype="float32", name="embedding")(x)
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.9  # at Keras's 0.999, a few hundred steps leave the old data's moving statistics

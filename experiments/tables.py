@@ -164,3 +164,26 @@ def contrasts_table(found, group, measure, repeats):
         rows.append([title, name, f"{mean:+.3f}", interval, f"{row['seeds_higher']} of {row['n']}", f"{p_value:.3f}"])
     header = ["planned contrast", group, f"difference of {measure}", "95 % interval", f"{repeats} higher", "p, Holm"]
     return markdown(header, rows)
+
+
+def number_holds(values, article, digits, better=0):
+    """Whether the article's number lies within two standard deviations of ours and its own rounding, or ours is better.
+
+    digits : that the article gives; better : 1 if more is better, -1 if less is, 0 if neither. None of a single value.
+    """
+    if len(values) < 2:
+        return None
+    gap, tolerance = np.mean(values) - article, 2 * np.std(values, ddof=1) + 0.5 * 10.0**-digits
+    return bool(abs(gap) <= tolerance or better * gap > 0)
+
+
+def difference_holds(differences):
+    """Whether the 95 % interval of the mean of paired differences lies above 0. None of a single value."""
+    return bool(np.mean(differences) > half_width(differences)) if len(differences) > 1 else None
+
+
+def verdict(tests):
+    """The word for what several tests came to; "" if one could not be made."""
+    if None in tests:
+        return ""
+    return "reproduced" if all(tests) else "in part" if any(tests) else "not reproduced"

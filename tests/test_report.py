@@ -68,7 +68,7 @@ def test_partial_results_are_printed_as_far_as_they_go(tmp_path):
         records.append_record(folder / "article2.jsonl", line)
     printed = run("experiments.report", "--results", folder)
     assert "## heads sneaker" in printed and "## accuracy" not in printed
-    assert (tmp_path / "figures" / "article2_sneaker.png").is_file()
+    assert (tmp_path / "figures" / "article2.png").is_file()
     with pytest.raises(InputError, match="no such folder"):
         run("experiments.report", "--results", tmp_path / "nowhere")
     (folder / "article2.jsonl").write_text("{}\n")
