@@ -101,7 +101,7 @@ def smoke_run(tmp_path_factory, data_folder):
     run("train_cnn_baseline.py", "--smoke", "--out", out, *training)
     run("train_l2softmax.py", "--smoke", "--out", out, *training, "--alpha", 12)
     run("visualize_tsne.py", "--smoke", "--out", out)
-    run("anomaly_lof.py", "--smoke", "--out", out, "--lof-images", 1000, "--data", data_folder)
+    run("anomaly_lof.py", "--smoke", "--out", out, "--lof-images", 1000, "--calibrated", "--data", data_folder)
     return out
 
 
