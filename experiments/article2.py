@@ -591,6 +591,18 @@ def figures(records):
     return made | ({"article2_grid.png": grid_figure(differences)} if differences is not None else {})
 
 
+def csvs(records):
+    """The recipes of fine-tuning that were compared by validation accuracy, {file: CSV}."""
+    tried = [record for record in records if record["settings"]["seed"] >= FIRST_FOR_CHOICES]
+    rows = [
+        {"classes": classes_of(record["settings"]), "network": way_of(record["settings"])}
+        | {name: record["settings"]["recipe"][name] for name in ["optimizer", "rate", "epochs"]}
+        | {"draw": record["settings"]["seed"], "validation accuracy": round(record["metrics"]["val_accuracy"], 4)}
+        for record in tried
+    ]
+    return {"article2_choice.csv": pd.DataFrame(rows).to_csv(index=False)} if rows else {}
+
+
 def add_backbone_flags(parser):
     """The flags that choose a network and how it is trained."""
     parser.add_argument("--backbone", choices=["cnn", "mobilenetv2"], default="cnn", help="%(default)s")
