@@ -103,7 +103,7 @@ def show(folder, last_run):
             print(f"{missing}\n")
     figures = folder.resolve().parent / "figures"
     if last_run:  # a study's figures are of several seeds
-        print("figures:", *article1.figures_of_scripts(figures), sep="\n  ")
+        print("figures:", *filter(Path.is_file, [figures / f"{name}.png" for name in article1.FIGURES]), sep="\n  ")
         return
     for name, text in made_by_studies("csvs", records).items():
         write(folder / name, text)
