@@ -60,10 +60,9 @@ def plan(args, cifar10):
         titles = list(LEFT_OUT)[:1] if args.smoke else LEFT_OUT
         return {f"evidence/without_{title}": common | {"left_out": LEFT_OUT[title]} for title in titles}
     trials = {}
-    for seed in SEEDS[: args.seeds or (1 if args.smoke else len(SEEDS))]:
-        trials[f"ensemble/10-digits-seed{seed}"] = common | {"classes": 10, "seed": seed}
-        trials[f"ensemble/10-digits-seed{seed}"] |= {"cifar10_train_sha256": cifar10}
-        trials[f"ensemble/5-digits-seed{seed}"] = common | {"classes": 5, "seed": seed}
+    for seed in SEEDS[: args.seeds or (1 if args.smoke else None)]:
+        for classes, more in {10: {"cifar10_train_sha256": cifar10}, 5: {}}.items():
+            trials[f"ensemble/{classes}-digits-seed{seed}"] = common | {"classes": classes, "seed": seed} | more
     return trials
 
 
