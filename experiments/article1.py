@@ -378,16 +378,6 @@ def summary_rows(records):
     return rows, f"article 1: n = {len(seeds)} seed{'s' * (len(seeds) > 1)}", seeds
 
 
-def roc_figure(values, sets):
-    """ROC curves of LOF in the three spaces, mean and range over the seeds, with the article's points."""
-    figure, axes = plt.subplots(1, len(sets), figsize=(5.5 * len(sets), 4.4), squeeze=False, layout="constrained")
-    for ax, name in zip(axes.flat, sets, strict=True):
-        curves = {space: (plots.CURVE, 1 - np.array(values[space, "curve", name])) for space in SPACES}
-        plots.roc_curves(ax, curves, SPACES, name)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title="LOF on")
-    return figure
-
-
 def images_figure(values, sets):
     """Shares accepted by how many training images LOF saw, where 1 % and 4 % of the digits are rejected."""
     options = {"squeeze": False, "sharex": True, "sharey": True, "layout": "constrained"}
@@ -413,12 +403,17 @@ def images_figure(values, sets):
 
 
 def figures(records):
-    """The figures that the records allow, {file name: figure}."""
+    """LOF in three spaces, mean and range over the seeds, {file name: figure}: ROC curves, and shares by its images."""
     _, values = measured(records)
     sets = [name for name in SETS[1:] if values["input", "curve", name]]
     if not sets:
         return {}
-    return {"article1_roc.png": roc_figure(values, sets), "article1_images.png": images_figure(values, sets)}
+    roc, axes = plt.subplots(1, len(sets), figsize=(5.5 * len(sets), 4.4), squeeze=False, layout="constrained")
+    for ax, name in zip(axes.flat, sets, strict=True):
+        curves = {space: (plots.CURVE, 1 - np.array(values[space, "curve", name])) for space in SPACES}
+        plots.roc_curves(ax, curves, SPACES, name)
+    roc.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title="LOF on")
+    return {"article1_roc.png": roc, "article1_images.png": images_figure(values, sets)}
 
 
 def csvs(records):

@@ -89,7 +89,10 @@ def directions_and_accepted(predictor, x):
 
 
 def measure_signs(predictor, data, smoke):
-    """Shares of each group's drawings that are recognised, and of other images that are taken for one of its signs."""
+    """Shares of each group's drawings that are recognised, and of other images that are taken for one of its signs.
+
+    The first drawings of each sign teach it.
+    """
     drawn = json.loads((cli.PROJECT / "tests" / "signs.json").read_text(encoding="utf-8"))
     _, _, (x_test, _) = datasets.load_mnist(data)
     scribbles = np.stack([rendered(strokes) for strokes in drawn.pop("scribbles")])
@@ -99,25 +102,20 @@ def measure_signs(predictor, data, smoke):
     for group, signs in drawn.items():
         rows = {sign: np.stack([rendered(strokes) for strokes in drawings]) for sign, drawings in signs.items()}
         found = {sign: directions_and_accepted(predictor, x) for sign, x in rows.items()}
-        metrics[group] = shares_of_signs(predictor.sign_namer, found, others)
+        taught = {sign: directions[:MAX_EXAMPLES] for sign, (directions, _) in found.items()}
+        answers = {
+            title: [predictor.sign_namer.name(row, taught, is_digit) for row, is_digit in zip(*both, strict=True)]
+            for title, both in (found | others).items()
+        }
+        pairs = [(sign, name) for sign in found for name in answers[sign][MAX_EXAMPLES:]]
+        shares = {
+            "recognised": np.mean([name == sign for sign, name in pairs]),
+            "taken for another sign": np.mean([name not in [sign, None] for sign, name in pairs]),
+        }
+        for title in others:
+            shares[f"{title} taken for a sign"] = np.mean([name is not None for name in answers[title]])
+        metrics[group] = {title: float(share) for title, share in shares.items()}
     return metrics
-
-
-def shares_of_signs(namer, found, others):
-    """found, others : {sign or title: `directions_and_accepted`}; the first drawings of each sign teach."""
-    taught = {sign: directions[:MAX_EXAMPLES] for sign, (directions, _) in found.items()}
-
-    def names(directions, accepted):
-        return [namer.name(row, taught, is_digit) for row, is_digit in zip(directions, accepted, strict=True)]
-
-    pairs = [(sign, name) for sign, both in found.items() for name in names(*both)[MAX_EXAMPLES:]]
-    shares = {
-        "recognised": np.mean([name == sign for sign, name in pairs]),
-        "taken for another sign": np.mean([name not in [sign, None] for sign, name in pairs]),
-    }
-    for title, both in others.items():
-        shares[f"{title} taken for a sign"] = np.mean([name is not None for name in names(*both)])
-    return {title: float(share) for title, share in shares.items()}
 
 
 def tables(records):

@@ -66,14 +66,6 @@ def fill_in(text, page, made):
     return MARKERS.sub(lambda match: f"<!-- {match[1]} -->\n\n{made[match[1]]}\n\n<!-- /{match[1]} -->", text)
 
 
-def write(path, text):
-    """Write a text file, whole or not at all, if it is not there yet as it is."""
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        with replacing(path) as beside:
-            beside.write_text(text, encoding="utf-8")
-        print(f"wrote {path}")
-
-
 def show(made, records):
     """Print tables, {title: Markdown}, and what their records say is missing."""
     for title, table in made.items():
@@ -117,13 +109,15 @@ def main():
     else:
         for path in [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]:
             texts[path] = fill_in(path.read_text(encoding="utf-8"), path.name, made)
+    stale = [path for path, text in texts.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     if args.check:
-        stale = [path for path, text in texts.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
         for path in stale:
             print(f"{path}: not what the records say; run python -m experiments.report")
         sys.exit(1 if stale else 0)
-    for path, text in texts.items():
-        write(path, text)
+    for path in stale:
+        with replacing(path) as beside:
+            beside.write_text(texts[path], encoding="utf-8")
+        print(f"wrote {path}")
     make_writable(figures)
     for name, figure in made_by_studies("figures", records).items():
         plots.save(figure, figures / name)

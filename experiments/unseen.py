@@ -116,7 +116,11 @@ def run_trial(name, settings, data, models):
     started, images, loss, metrics = time.perf_counter(), load(settings, data), [], {}
     layer, seed = HEADS[settings["head"]][1], settings["seed"]
     if layer is None:
-        points = without_network(settings["head"], {part: x for part, (x, _) in images.items()})
+        pixels = {part: x.reshape(len(x), -1) for part, (x, _) in images.items()}
+        points = {part: x - pixels["train"].mean(axis=0) for part, x in pixels.items()}
+        if settings["head"] == "pca64":
+            components = PCA(64, svd_solver="covariance_eigh").fit(points["train"]).components_.T
+            points = {part: x @ components for part, x in points.items()}
     else:
         head = functools.partial(layer, dtype="float32", name="head", **settings["head_arguments"])
         x, y = pseudo.turned_classes(*images["train"], settings["turns"])
@@ -131,16 +135,6 @@ def run_trial(name, settings, data, models):
     metrics |= retrieval(*parts["new"])
     metrics["enrolment"] = few_shot(**parts, n_examples=EXAMPLES, choices=CHOICES, seed=seed)
     return records.new_record(name, settings, metrics, started, loss=loss)
-
-
-def without_network(space, images):
-    """The images as points, less the training images' mean: pixels, or their first 64 principal components."""
-    pixels = {part: x.reshape(len(x), -1) for part, x in images.items()}
-    points = {part: x - pixels["train"].mean(axis=0) for part, x in pixels.items()}
-    if space == "pixels":
-        return points
-    components = PCA(64, svd_solver="covariance_eigh").fit(points["train"]).components_.T
-    return {part: x @ components for part, x in points.items()}
 
 
 def of_heads(records):
