@@ -31,7 +31,7 @@ from common import cli, plots, published, records
 from experiments import building, sweep
 from experiments import tables as shared
 from experiments.building import ARTICLE
-from experiments.tables import cell, percent
+from experiments.tables import cell
 from hypersphere import datasets, features, networks, outliers, scores
 from hypersphere.errors import InputError
 
@@ -39,7 +39,7 @@ SCRIPTS = {"cnn": "train_cnn_baseline.py", "l2softmax": "train_l2softmax.py"}
 SCRIPTS |= {"tsne": "visualize_tsne.py", "lof": "anomaly_lof.py"}
 FIGURES = ["curves", "cnn_mistakes", "l2softmax_mistakes", "tsne", "features", "samples", "lof_idea"]
 FIGURES += ["lof_histograms", "lof_roc", "lof_gallery"]
-NETWORKS = {"cnn": "plain CNN", "l2softmax": "L2-constrained CNN"}
+NETWORKS = ["cnn", "l2softmax"]
 SPACES = {"input": "the pixels", "cnn": "the plain CNN", "l2softmax": "the L2-constrained CNN"}
 CANDIDATES = {
     "32-64-128 filters, 10 epochs (the former recipe)": replace(ARTICLE, width=32),
@@ -52,7 +52,6 @@ CANDIDATES = {
 }
 LOF_IMAGES = [1000, 2000, 5000, 10_000, 20_000, 50_000]  # training images that LOF compares with
 SETS = ["MNIST test", "Fashion-MNIST", "CIFAR-10"]  # whose shares accepted the article reports
-PIXELS, SPHERE, STRICTER = published.ACCEPTED.values()
 AT_CONTAMINATION, AT_REJECTION = "accepted_at_contamination", "accepted_at_rejection"
 # The claims on both networks: in words, how each is measured, the article's numbers, where a record has ours, digits,
 # factor, and whether the L2 constraint should raise the number (1) or lower it (-1).
@@ -64,21 +63,10 @@ COMPARISONS = [
     ("It makes the clusters clearer", "stray points in the t-SNE map", "a figure", ("stray",), 1, 1, -1),
     ("It parts cosines within from those between digits", "gap", "in words", ("cosine_gap",), 2, 1, 1),
 ]
-# The claims on LOF: in words, space, our contamination, the article's, and the shares that it reports.
-ON_PIXELS, ON_SPHERE = "Shares accepted by LOF on the pixels", "Shares accepted by LOF on the constrained features"
-RATES = [
-    (ON_PIXELS, "input", "0.01", "0.001", PIXELS),
-    (ON_SPHERE, "l2softmax", "0.01", "0.001", SPHERE),
-    (ON_SPHERE, "l2softmax", "0.04", "0.01", STRICTER),
-    (ON_PIXELS, "input", "0.001", "0.001", PIXELS),
-    (ON_SPHERE, "l2softmax", "0.001", "0.001", SPHERE),
-    (ON_SPHERE, "l2softmax", "0.01", "0.01", STRICTER),
-]
-# Rows of the LOF table: how the threshold is set, space, level, the article's numbers, if any, and a remark.
-LOF_ROWS = [(AT_CONTAMINATION, *rate[1:3], rate[4], " as stated" * (rate[2] == rate[3])) for rate in RATES]
-LOF_ROWS.insert(1, (AT_CONTAMINATION, "cnn", "0.01", {}, ""))
-LOF_ROWS += [(AT_REJECTION, "input", "0.01", PIXELS, ""), (AT_REJECTION, "cnn", "0.01", {}, "")]
-LOF_ROWS += [(AT_REJECTION, "l2softmax", "0.01", SPHERE, ""), (AT_REJECTION, "l2softmax", "0.04", STRICTER, "")]
+# The claims on LOF: space, our contamination, and the article's; first those with which its numbers come out.
+RATES = [("input", "0.01", "0.001"), ("l2softmax", "0.01", "0.001"), ("l2softmax", "0.04", "0.01")]
+RATES += [(space, level, level) for space, level in published.ACCEPTED]
+PERCENT = {"0.001": "0.1 %", "0.01": "1 %", "0.04": "4 %"}
 QUALITY = {"knn_accuracy_space": ("10-NN accuracy in the space, %", 2, 100)}  # of a map: title, digits, factor
 QUALITY |= {"knn_accuracy_map": ("in the map, %", 2, 100)}
 QUALITY |= {"stray": ("stray points", 1, 1)}
@@ -124,9 +112,9 @@ def run_trial(name, settings, data, models):
 
 
 def accepted_by_images(models, settings, data):
-    """The shares that LOF accepts by how many training images it saw, {space: {number: {threshold: {set: share}}}}.
+    """The shares that LOF accepts, where 1 % and 4 % of MNIST test are rejected, by how many training images it saw.
 
-    The thresholds reject 1 % and 4 % of MNIST test, or are those of contaminations .01 and .04.
+    Returns {space: {number: {share rejected: {set: share accepted}}}}.
     """
     (x_train, _), _, (x_test, _) = datasets.load_mnist(data, settings["smoke"])
     ood, _ = outliers.load_far(data, smoke=settings["smoke"])
@@ -142,7 +130,6 @@ def accepted_by_images(models, settings, data):
             lof = LocalOutlierFactor(n_neighbors=20, algorithm="brute", novelty=True).fit(train[:n])
             novelty = {name: scores.novelty_score(lof, x) for name, x in sets.items()}
             thresholds = {share: scores.rejection_threshold(novelty["MNIST test"], share) for share in [0.01, 0.04]}
-            thresholds |= {f"contamination {c}": scores.contamination_threshold(lof, c) for c in [0.01, 0.04]}
             shares[space][str(n)] = scores.accepted_shares(novelty, thresholds)
     return shares
 
@@ -172,10 +159,10 @@ def load_scripts(folder):
 
     Raises InputError if they are not of the same seed and the same networks.
     """
-    paths = {script: folder / f"{script}.json" for script in SCRIPTS if (folder / f"{script}.json").is_file()}
-    if not paths:
+    paths = {script: folder / f"{script}.json" for script in SCRIPTS}
+    made = {s: records.read_record(path, f"run {SCRIPTS[s]} again") for s, path in paths.items() if path.is_file()}
+    if not made:
         return []
-    made = {script: records.read_record(path, f"run {SCRIPTS[script]} again") for script, path in paths.items()}
     flags = {script: record["settings"] for script, record in made.items()}
     seeds = {script: flags[script]["seed"] for script in made if script != "tsne"}  # tsne's is that of its maps
     if len(set(seeds.values())) > 1:
@@ -186,31 +173,24 @@ def load_scripts(folder):
             if network in made and made[network].get("network") != key:
                 words = f"made from another network than {network}.json; run {SCRIPTS[script]} again"
                 raise InputError(f"{paths[script]}: {words}")
-    settings = {key: value for of_script in flags.values() for key, value in of_script.items()}
-    keys = ["smoke", "cifar10_sha256", "cifar10_train_sha256"]
-    settings = {key: settings[key] for key in keys if key in settings}
+    keys, trained = ["smoke", "cifar10_sha256", "cifar10_train_sha256"], [name for name in NETWORKS if name in made]
+    settings = {key: value for of_script in flags.values() for key, value in of_script.items() if key in keys}
     settings["seed"] = next(iter(seeds.values()), None)
-    settings["precision"] = " and ".join(dict.fromkeys(flags[name]["precision"] for name in NETWORKS if name in flags))
+    settings["precision"] = " and ".join(dict.fromkeys(flags[network]["precision"] for network in trained))
     record = {key: {script: r[key] for script, r in made.items()} for key in ["metrics", "seconds", "peak_memory_mb"]}
-    for script in [name for name in NETWORKS if name in made]:
-        accuracy = [row["val_accuracy"] for row in made[script]["history"]]
-        record["metrics"][script] |= {"falls": int(np.sum(np.diff(accuracy) < 0))}
-        record["metrics"][script] |= {"best_minus_last": max(accuracy) - accuracy[-1]}
-    record["layers"] = {script: made[script]["layers"] for script in NETWORKS if script in made}
+    for network in trained:
+        accuracy = [row["val_accuracy"] for row in made[network]["history"]]
+        falls, best_minus_last = int(np.sum(np.diff(accuracy) < 0)), max(accuracy) - accuracy[-1]
+        record["metrics"][network] |= {"falls": falls, "best_minus_last": best_minus_last}
+    record["layers"] = {network: made[network]["layers"] for network in trained}
     record |= {"name": "this run", "settings": settings, "flags": flags, "missing": made.get("lof", {}).get("missing")}
     return [record | {key: list(made.values())[-1][key] for key in ["versions", "revision", "machine"]}]
-
-
-def figures_of_scripts(folder):
-    """The figures that the scripts left in a folder."""
-    return [folder / f"{name}.png" for name in FIGURES if (folder / f"{name}.png").is_file()]
 
 
 def measured(records):
     """The records of seeds, in their order, and what they measured, {(space, measure, ...): [a value a seed]}."""
     seeds, values = [record for record in records if not record["name"].startswith("choice/")], defaultdict(list)
-    if seeds:
-        shared.require_alike(seeds)
+    shared.require_alike(seeds)
     for record in sorted(seeds, key=lambda record: record["settings"]["seed"]):
         for (script, *path), value in shared.leaves(record["metrics"]):
             values[(script, *path) if script in NETWORKS else tuple(path)].append(value)
@@ -253,78 +233,63 @@ def interval(values, digits, factor=1):
     return f" [{mean - half:.{digits}f} to {mean + half:.{digits}f}]"
 
 
-def mean_and_range(values, digits, factor=1):
-    """ "mean (lowest to highest)"."""
-    if np.ptp(values) == 0:
-        return spread(values, digits, factor)
-    low, mean, high = (f"{factor * value:.{digits}f}" for value in [min(values), np.mean(values), max(values)])
-    return f"{mean} ({low} to {high})"
-
-
-def claims(values, show=spread):
+def claims(values):
     """The article's claims: rows [claim, how it is measured, the article's numbers, ours, verdict].
 
-    values : as `measured` gives them; show : the text of the numbers of several seeds. What was not measured is left
-    out. The verdict is "" for a single seed, and for what needs CIFAR-10 where that is missing.
+    values : as `measured` gives them; what was not measured is left out. The verdict is "" for a single seed, and for
+    what needs CIFAR-10 where that is missing.
     """
     rows = []
     for claim, measure, article, path, digits, factor, sign in COMPARISONS:
         plain, constrained = (np.array(values[(space, *path)], dtype=float) for space in NETWORKS)
         if len(plain) and len(constrained):
-            ours = f"{show(plain, digits, factor)} to {show(constrained, digits, factor)}"
+            ours = f"{spread(plain, digits, factor)} to {spread(constrained, digits, factor)}"
             ours += interval(constrained - plain, digits, factor)
             rows.append([claim, measure, article, ours, verdict([difference_holds(sign * (constrained - plain))])])
     if wrong := values["l2softmax", "wrong"]:
         claim, word = "It leaves 69 of 10,000 test images wrong", verdict([number_holds(wrong, published.WRONG, 0, -1)])
-        rows.append([claim, "misclassified", f"{published.WRONG}", show(wrong, 1), word])
+        rows.append([claim, "misclassified", f"{published.WRONG}", spread(wrong, 1), word])
     if norm := values["cnn", "norm_auroc"]:
         claim, measure = "Without it, hard images get a small norm", "AUROC of a small norm, misclassified images"
         word = verdict([difference_holds(np.array(norm) - 0.5)])
-        rows.append([claim, measure, "in words", show(norm, 2) + interval(norm, 2), word])
-    return rows + (lof_claims(values, show) if values["l2softmax", "auroc", "Fashion-MNIST"] else [])
+        rows.append([claim, measure, "in words", spread(norm, 2) + interval(norm, 2), word])
+    return rows + (lof_claims(values) if values["l2softmax", "auroc", "Fashion-MNIST"] else [])
 
 
-def lof_claims(values, show):
+def lof_claims(values):
     """The claims on novelty detection, as rows of `claims`."""
     names = [name for name in SETS if values["input", AT_CONTAMINATION, "0.01", name]]
-    missing = [] if names == SETS else [None]
-
-    def accepted(measure, space, level):
-        return [np.array(values[space, measure, level, name]) for name in names]
+    missing, rows = [None] * (names != SETS), []
 
     def joined(shares):
-        return " / ".join(show(numbers, 3) for numbers in shares) + " (CIFAR-10 is missing)" * len(missing)
+        return " / ".join(spread(numbers, 3) for numbers in shares) + " (CIFAR-10 is missing)" * len(missing)
 
-    rows = []
-    for claim, space, level, stated, article in RATES:
-        shares = accepted(AT_CONTAMINATION, space, level)
-        tests = [
-            number_holds(numbers, article[name], 2, 0 if name == "MNIST test" else -1)
-            for name, numbers in zip(names, shares, strict=True)
-        ]
-        measure = f"{' / '.join(SETS)}, contamination {level}" + (
-            " as stated" if level == stated else f" instead of {stated}"
-        )
-        theirs = " / ".join(f"{article[name]:.2f}" for name in SETS)
+    def stated(space, level, sets):
+        return " / ".join(f"{published.ACCEPTED[space, level][name]:.2f}" for name in sets)
+
+    for space, level, article in RATES:
+        claim = f"Shares accepted by LOF on {'the pixels' if space == 'input' else 'the constrained features'}"
+        how = "as stated" if level == article else f"instead of {article}"
+        shares, tests = [values[space, AT_CONTAMINATION, level, name] for name in names], []
+        for name, numbers in zip(names, shares, strict=True):
+            better = 0 if name == "MNIST test" else -1
+            tests.append(number_holds(numbers, published.ACCEPTED[space, article][name], 2, better))
+        measure, theirs = f"{' / '.join(SETS)}, contamination {level} {how}", stated(space, article, SETS)
         rows.append([claim, measure, theirs, joined(shares), verdict(tests + missing)])
-    for measure, level, words in [
-        (AT_CONTAMINATION, "0.001", "contamination 0.001"),
-        (AT_REJECTION, "0.01", "1 % of MNIST test rejected"),
-    ]:
-        pixels, sphere = (accepted(measure, space, level)[1:] for space in ["input", "l2softmax"])
-        tests = [difference_holds(a - b) for a, b in zip(pixels, sphere, strict=True)]
-        claim = "LOF accepts less on these features than on the pixels"
-        theirs = " to ".join(" / ".join(f"{article[name]:.2f}" for name in SETS[1:]) for article in [PIXELS, SPHERE])
-        measure = f"{' / '.join(SETS[1:])}, {words}"
+    theirs = f"{stated('input', '0.001', SETS[1:])} to {stated('l2softmax', '0.001', SETS[1:])}"
+    at = {"contamination 0.001": (AT_CONTAMINATION, "0.001"), "1 % of MNIST test rejected": (AT_REJECTION, "0.01")}
+    for words, (key, level) in at.items():
+        pixels, sphere = ([values[space, key, level, name] for name in names[1:]] for space in ["input", "l2softmax"])
+        tests = [difference_holds(np.subtract(a, b)) for a, b in zip(pixels, sphere, strict=True)]
+        claim, measure = "LOF accepts less on these features than on the pixels", f"{' / '.join(SETS[1:])}, {words}"
         rows.append([claim, measure, theirs, f"{joined(pixels)} to {joined(sphere)}", verdict(tests + missing)])
-    digits = [np.array(values["l2softmax", AT_CONTAMINATION, level, "MNIST test"]) for level in ["0.001", "0.01"]]
-    articles = [article["MNIST test"] for article in [SPHERE, STRICTER]]
-    tests = [number_holds(shares, article, 2) for shares, article in zip(digits, articles, strict=True)]
-    ours = " / ".join(show(1 - shares, 3) for shares in digits)
+    levels = ["0.001", "0.01"]
+    rejected = [1 - np.array(values["l2softmax", AT_CONTAMINATION, level, "MNIST test"]) for level in levels]
+    articles = [1 - published.ACCEPTED["l2softmax", level]["MNIST test"] for level in levels]
+    tests = [number_holds(shares, article, 2) for shares, article in zip(rejected, articles, strict=True)]
     claim, measure = "LOF rejects 1 % and 4 % of new digits", "at contamination 0.001 and 0.01"
-    theirs = " / ".join(f"{1 - article:.2f}" for article in articles)
-    rows.append([claim, measure, theirs, ours, verdict(tests)])
-    return rows
+    theirs, ours = " / ".join(f"{article:.2f}" for article in articles), " / ".join(spread(x, 3) for x in rejected)
+    return [*rows, [claim, measure, theirs, ours, verdict(tests)]]
 
 
 def tables(records):
@@ -333,10 +298,8 @@ def tables(records):
     if not seeds:
         return {}
     n = len(seeds)
-    parts = {
-        "claims": (["claim", "measured as", "article", "ours", "verdict"], claims(values)),
-        "tsne": tsne(values, n),
-    }
+    header = ["claim", "measured as", "article", "ours", "verdict"]
+    parts = {"claims": (header, claims(values)), "tsne": tsne(values, n)}
     if values["l2softmax", "auroc", "Fashion-MNIST"]:
         sets = [path[3] for path in values if path[:3] == ("l2softmax", AT_CONTAMINATION, "0.001")]
         parts |= {part.__name__: part(values, n, sets) for part in [lof, separation, calibrated]}
@@ -345,17 +308,18 @@ def tables(records):
         if rows:
             caption = shared.caption(seeds, n, cifar10=name != "tsne")
             made[name] = shared.below(shared.markdown(header, rows), caption)
-    layers = [[str(value) for value in row] for row in seeds[-1].get("layers", {}).get("l2softmax", [])]
-    network = {"network": shared.markdown(["layer", "kind", "output shape", "parameters"], layers)}
-    return made | (network if layers else {})
+    if layers := seeds[-1].get("layers", {}).get("l2softmax"):
+        rows = [[str(value) for value in row] for row in layers]
+        made["network"] = shared.markdown(["layer", "kind", "output shape", "parameters"], rows)
+    return made
 
 
 def run_beside_seeds(run, seeds):
     """The article's claims, the numbers of one run, and those of several seeds: Markdown. Both are lists of records."""
     seeds, values = measured(seeds)
-    theirs = {tuple(row[:2]): row[3] for row in claims(values, mean_and_range)}
-    rows = [[*row[:4], theirs.get(tuple(row[:2]), "")] for row in claims(measured(run)[1], mean_and_range)]
-    header = ["claim", "measured as", "article", "this run", f"{len(seeds)} seeds: mean (lowest to highest)"]
+    theirs = {tuple(row[:2]): row[3] for row in claims(values)}
+    rows = [[*row[:4], theirs.get(tuple(row[:2]), "")] for row in claims(measured(run)[1])]
+    header = ["claim", "measured as", "article", "this run", f"{len(seeds)} seeds"]
     return shared.below(shared.markdown(header, rows), "This run is one draw of what other seeds give.")
 
 
@@ -370,13 +334,16 @@ def tsne(values, n):
 
 def lof(values, n, sets):
     """Shares accepted at LOF's contaminations, and where a given share of the digits is rejected."""
-    rows = []
-    for measure, space, level, article, remark in LOF_ROWS:
-        at = f"contamination {level}" if measure == AT_CONTAMINATION else f"{percent(level)} of MNIST test rejected"
-        ours = {name: cell(values[space, measure, level, name], n, 3) for name in sets}
-        if any(ours.values()):
-            cells = [text + (f" [{article[name]:.2f}]" if name in article else "") for name, text in ours.items()]
-            rows.append([f"{SPACES[space]}, {at}{remark}", *cells])
+    rates, rows = [RATES[0], ("cnn", "0.01", None), *RATES[1:]], []
+    for measure, chosen in {AT_CONTAMINATION: rates, AT_REJECTION: rates[:4]}.items():
+        for space, level, stated in chosen:
+            at = f"contamination {level}" + " as stated" * (level == stated)
+            at = at if measure == AT_CONTAMINATION else f"{PERCENT[level]} of MNIST test rejected"
+            article = published.ACCEPTED.get((space, stated), {})
+            ours = {name: cell(values[space, measure, level, name], n, 3) for name in sets}
+            if any(ours.values()):
+                cells = [text + (f" [{article[name]:.2f}]" if name in article else "") for name, text in ours.items()]
+                rows.append([f"{SPACES[space]}, {at}", *cells])
     return ["LOF on: share accepted [article]", *sets], rows
 
 
@@ -399,32 +366,22 @@ def calibrated(values, n, sets):
         for space, (measure, title) in rules.items():
             digits, *others = (np.array(values[space, measure, level, name]) for name in sets)
             rejected = cell(1 - digits, n, 2, 100, " %")
-            rows.append([f"{title} {level}", percent(level), rejected, *(cell(shares, n, 4) for shares in others)])
+            rows.append([f"{title} {level}", PERCENT[level], rejected, *(cell(shares, n, 4) for shares in others)])
     return ["", "nominal level", "MNIST test rejected", *(f"{name} accepted" for name in sets[1:])], rows
 
 
 def summary_rows(records):
     """The article's claims beside ours, as rows of a table; a part of its caption; the records behind them."""
     seeds, values = measured(records)
-    rows = [[f"{claim}: {measure}", *rest] for claim, measure, *rest in claims(values)] if seeds else []
-    return rows, f"article 1: {shared.counted(len(seeds))}", seeds
-
-
-def roc_figure(values, sets):
-    """ROC curves of LOF in the three spaces, mean and range over the seeds, with the article's points."""
-    figure, axes = plt.subplots(1, len(sets), figsize=(5.5 * len(sets), 4.4), squeeze=False, layout="constrained")
-    for ax, name in zip(axes.flat, sets, strict=True):
-        curves = {space: (plots.CURVE, 1 - np.array(values[space, "curve", name])) for space in SPACES}
-        plots.roc_curves(ax, curves, SPACES, name)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title="LOF on")
-    return figure
+    rows = [[f"{claim}: {measure}", *rest] for claim, measure, *rest in claims(values)]
+    return rows, f"article 1: n = {len(seeds)} seed{'s' * (len(seeds) > 1)}", seeds
 
 
 def images_figure(values, sets):
     """Shares accepted by how many training images LOF saw, where 1 % and 4 % of the digits are rejected."""
     options = {"squeeze": False, "sharex": True, "sharey": True, "layout": "constrained"}
     figure, axes = plt.subplots(2, len(sets), figsize=(5.5 * len(sets), 6.4), **options)
-    article = {("0.01", "input"): PIXELS, ("0.01", "l2softmax"): SPHERE, ("0.04", "l2softmax"): STRICTER}
+    article = {(level, space): published.ACCEPTED[space, stated] for space, level, stated in RATES[:3]}
     for (level, name), ax in zip(itertools.product(["0.01", "0.04"], sets), axes.flat, strict=True):
         for (space, title), color, style in zip(SPACES.items(), plots.DIGIT_COLORS, ["--", "-.", "-"], strict=False):
             shares = {n: values[space, str(n), level, name] for n in LOF_IMAGES if values[space, str(n), level, name]}
@@ -433,28 +390,29 @@ def images_figure(values, sets):
             ax.fill_between(list(shares), low, high, color=color, alpha=0.2, linewidth=0)
             if (level, space) in article:
                 ax.axhline(article[level, space][name], color=color, linestyle=":", label=f"{title}, the article")
-        ax.set(xscale="log", title=f"{name}, {percent(level)} of MNIST test rejected", ylabel="share accepted")
+        ax.set(xscale="log", title=f"{name}, {PERCENT[level]} of MNIST test rejected", ylabel="share accepted")
         ax.set(xlabel="training images that LOF saw", ylim=(0, None))
         ax.set_xticks(LOF_IMAGES, [f"{n:,}" for n in LOF_IMAGES], minor=False)
         ax.minorticks_off()
         ax.grid(alpha=0.3)
         ax.label_outer()
-    figure.legend(
-        *axes[0, 0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=3,
-        title="LOF on (bands: range of the seeds)",
-    )
+    title = "LOF on (bands: range of the seeds)"
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, title=title)
     return figure
 
 
 def figures(records):
-    """The figures that the records allow, {file name: figure}."""
+    """LOF in three spaces, mean and range over the seeds, {file name: figure}: ROC curves, and shares by its images."""
     _, values = measured(records)
     sets = [name for name in SETS[1:] if values["input", "curve", name]]
     if not sets:
         return {}
-    return {"article1_roc.png": roc_figure(values, sets), "article1_images.png": images_figure(values, sets)}
+    roc, axes = plt.subplots(1, len(sets), figsize=(5.5 * len(sets), 4.4), squeeze=False, layout="constrained")
+    for ax, name in zip(axes.flat, sets, strict=True):
+        curves = {space: (plots.CURVE, 1 - np.array(values[space, "curve", name])) for space in SPACES}
+        plots.roc_curves(ax, curves, SPACES, name)
+    roc.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title="LOF on")
+    return {"article1_roc.png": roc, "article1_images.png": images_figure(values, sets)}
 
 
 def csvs(records):

@@ -67,7 +67,6 @@ def convolutional_embedding(image, seeds, *, filters, units, batch_norm=False, p
     return normalise(dtype="float32", name=name)(x) if batch_norm else x
 
 
-@keras.saving.register_keras_serializable(package="experiments")
 class RandomWarp(keras.layers.Layer):
     """Turns, zooms and shifts each image anew, in training alone: square images, (n, h, h, c), to the same.
 
@@ -80,12 +79,8 @@ class RandomWarp(keras.layers.Layer):
 
     def __init__(self, rotation=10.0, zoom=0.1, shift=2.0, unchanged=0.0, seed=None, dtype="float32", **kwargs):
         super().__init__(dtype=dtype, **kwargs)
-        self.rotation, self.zoom, self.shift, self.unchanged, self.seed = rotation, zoom, shift, unchanged, seed
+        self.rotation, self.zoom, self.shift, self.unchanged = rotation, zoom, shift, unchanged
         self.seed_generator = keras.random.SeedGenerator(seed)
-
-    def get_config(self):
-        names = ["rotation", "zoom", "shift", "unchanged", "seed"]
-        return super().get_config() | {name: getattr(self, name) for name in names}
 
     def call(self, images, training=False):
         if not training:
@@ -113,7 +108,7 @@ def build(recipe, image_shape, n_classes, seed, head=None):
     The network to train changes its images first, if the recipe augments: were that a part of the network to use, it
     would happen wherever `training=False` is forgotten.
 
-    head : a function of the number of classes and a kernel initializer that gives a head; by default a Dense layer, on
+    head : a function of the number of classes and a kernel_initializer that gives a head; by default a Dense layer, on
     the sphere of radius alpha if the recipe has one.
     """
     penalty = keras.regularizers.L2(recipe.weight_decay) if recipe.optimizer == "sgd" else None
@@ -126,12 +121,9 @@ def build(recipe, image_shape, n_classes, seed, head=None):
     if on_sphere:
         arguments = {"arguments": {"alpha": recipe.alpha}, "dtype": "float32", "name": "embedding"}
         embedding = keras.layers.Lambda(layers.l2_constrain, **arguments)(embedding)
-    initializer = keras.initializers.GlorotUniform(next(seeds))
     if head is None:
-        options = {"kernel_regularizer": penalty, "dtype": "float32", "name": "logits"}
-        last = keras.layers.Dense(n_classes, kernel_initializer=initializer, **options)
-    else:
-        last = head(n_classes, initializer)
+        head = functools.partial(keras.layers.Dense, kernel_regularizer=penalty, dtype="float32", name="logits")
+    last = head(n_classes, kernel_initializer=keras.initializers.GlorotUniform(next(seeds)))
     encoder, network = keras.Model(image, embedding), keras.Model(image, last(embedding))
     seen = keras.Input(image_shape, name="image")
     changed = RandomWarp(unchanged=recipe.unchanged, seed=next(seeds))(seen) if recipe.augment else seen

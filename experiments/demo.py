@@ -30,19 +30,16 @@ SIDE, BRUSH = 560, 44  # pixels, twice those of the page
 GROUPS = {"seen while choosing": "ten signs used for tuning", "test": "ten others"}
 
 
-def png(image, is_dark_on_light=False):
-    """A 28x28 image, 0 to 1, as a PNG file of 280x280."""
-    picture = Image.fromarray(np.uint8(255 * (1 - image if is_dark_on_light else image)))
-    content = io.BytesIO()
-    picture.resize((280, 280), Image.Resampling.BICUBIC).save(content, "PNG", compress_level=1)
-    return content.getvalue()
-
-
-def answers_to(client, contents):
-    """The answers to posted pictures, and the milliseconds that each took."""
-    responses = [client.post("/api/predict", data=content) for content in contents]
-    timings = [response.headers["Server-Timing"] for response in responses]
-    return [response.json for response in responses], [float(timing.split("dur=")[1]) for timing in timings]
+def post(client, images):
+    """The answers to images, (n, 28, 28) in [0, 1], posted as PNG files of 280x280, and the milliseconds of each."""
+    answers, milliseconds = [], []
+    for image in images:
+        content, picture = io.BytesIO(), Image.fromarray(np.uint8(255 * image))
+        picture.resize((280, 280), Image.Resampling.BICUBIC).save(content, "PNG", compress_level=1)
+        response = client.post("/api/predict", data=content.getvalue())
+        answers.append(response.json)
+        milliseconds.append(float(response.headers["Server-Timing"].split("dur=")[1]))
+    return answers, milliseconds
 
 
 def rejection_rate(answers):
@@ -59,15 +56,15 @@ def measure_pictures(predictor, data, smoke):
     ood = {"Fashion-MNIST": clothes[::10][:n, ..., 0], "printed letters": letters[::2][: min(520, n), ..., 0]}
     own = predictor.extract(digits)["logits"].argmax(axis=1)
     metrics, milliseconds = {"own_accuracy": float(np.mean(own == labels)), "digits": {}, "rejected": {}}, []
-    for polarity, is_dark_on_light in {"light on dark": False, "dark on light": True}.items():
-        answers, taken = answers_to(client, [png(x, is_dark_on_light) for x in digits])
+    for polarity, x in {"light on dark": digits, "dark on light": 1 - digits}.items():
+        answers, taken = post(client, x)
         accuracy = np.mean([answer["digit"] == label for answer, label in zip(answers, labels, strict=True)])
         metrics["digits"][polarity] = {"accuracy": float(accuracy), "rejected": rejection_rate(answers)}
         milliseconds += taken
     for name, x in ood.items():
-        answers, _ = answers_to(client, map(png, x))
         _, accepted = directions_and_accepted(predictor, x)
-        metrics["rejected"][name] = {"posted": rejection_rate(answers), "as_they_are": float(np.mean(~accepted))}
+        posted = rejection_rate(post(client, x)[0])
+        metrics["rejected"][name] = {"posted": posted, "as_they_are": float(np.mean(~accepted))}
     p99 = float(np.quantile(milliseconds, 0.99))
     return metrics | {"inside_ms": {"median": float(np.median(milliseconds)), "p99": p99}}
 
@@ -92,7 +89,10 @@ def directions_and_accepted(predictor, x):
 
 
 def measure_signs(predictor, data, smoke):
-    """Shares of each group's drawings that are recognised, and of other images that are taken for one of its signs."""
+    """Shares of each group's drawings that are recognised, and of other images that are taken for one of its signs.
+
+    The first drawings of each sign teach it.
+    """
     drawn = json.loads((cli.PROJECT / "tests" / "signs.json").read_text(encoding="utf-8"))
     _, _, (x_test, _) = datasets.load_mnist(data)
     scribbles = np.stack([rendered(strokes) for strokes in drawn.pop("scribbles")])
@@ -102,25 +102,20 @@ def measure_signs(predictor, data, smoke):
     for group, signs in drawn.items():
         rows = {sign: np.stack([rendered(strokes) for strokes in drawings]) for sign, drawings in signs.items()}
         found = {sign: directions_and_accepted(predictor, x) for sign, x in rows.items()}
-        metrics[group] = shares_of_signs(predictor.sign_namer, found, others)
+        taught = {sign: directions[:MAX_EXAMPLES] for sign, (directions, _) in found.items()}
+        answers = {
+            title: [predictor.sign_namer.name(row, taught, is_digit) for row, is_digit in zip(*both, strict=True)]
+            for title, both in (found | others).items()
+        }
+        pairs = [(sign, name) for sign in found for name in answers[sign][MAX_EXAMPLES:]]
+        shares = {
+            "recognised": np.mean([name == sign for sign, name in pairs]),
+            "taken for another sign": np.mean([name not in [sign, None] for sign, name in pairs]),
+        }
+        for title in others:
+            shares[f"{title} taken for a sign"] = np.mean([name is not None for name in answers[title]])
+        metrics[group] = {title: float(share) for title, share in shares.items()}
     return metrics
-
-
-def shares_of_signs(namer, found, others):
-    """found, others : {sign or title: `directions_and_accepted`}; the first drawings of each sign teach."""
-    taught = {sign: directions[:MAX_EXAMPLES] for sign, (directions, _) in found.items()}
-
-    def names(directions, accepted):
-        return [namer.name(row, taught, is_digit) for row, is_digit in zip(directions, accepted, strict=True)]
-
-    pairs = [(sign, name) for sign, both in found.items() for name in names(*both)[MAX_EXAMPLES:]]
-    shares = {
-        "recognised": np.mean([name == sign for sign, name in pairs]),
-        "taken for another sign": np.mean([name not in [sign, None] for sign, name in pairs]),
-    }
-    for title, both in others.items():
-        shares[f"{title} taken for a sign"] = np.mean([name is not None for name in names(*both)])
-    return {title: float(share) for title, share in shares.items()}
 
 
 def tables(records):

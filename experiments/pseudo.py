@@ -49,8 +49,7 @@ def joined(x, y, rng):
 
 def joined_sides(x, y, rng):
     """The left half of one digit beside the right half of another."""
-    half = x.shape[2] // 2
-    return np.concatenate([x[:, :, :half], x[partners(y, rng)][:, :, half:]], axis=2)
+    return joined(x.swapaxes(1, 2), y, rng).swapaxes(1, 2)
 
 
 def laid_over(x, y, rng):
@@ -76,19 +75,25 @@ LEARNED = {"joined halves": joined, "joined sides": joined_sides, "laid over": l
 NEW = {"mirrored": mirrored, "turned": turned, "enlarged": enlarged, "erased": erased, "scratched": scratched}
 
 
+def turned_classes(x, y, n):
+    """Square images, (m, h, h, c), and labels in n quarter turns, each class and turn a class: both n times as long.
+
+    Class y, turned v times counter-clockwise, is class y + v * the number of classes.
+    """
+    turned = [np.rot90(x, number, axes=(1, 2)) for number in range(n)]
+    return np.concatenate(turned), np.concatenate([y + number * (y.max() + 1) for number in range(n)])
+
+
 def turns_and_none(x, y, rng):
     """What a rotation-prediction network learns: digits, (n, 28, 28, 1), in four turns, and a class "none".
 
-    Class y, turned v times by 90 degrees counter-clockwise, is class y + v * the number of classes; "none" is the last
-    class, a tenth as many images as there are digits for each kind of `LEARNED`. Returns bytes, (4.4 n, 28, 28, 1), and
-    labels, (4.4 n,).
+    "None" is the last class, a tenth as many images as there are digits for each kind of `LEARNED`. Returns bytes,
+    (4.4 n, 28, 28, 1), and labels, (4.4 n,).
     """
     rows = [rng.choice(len(x), len(x) // 10, replace=False) for _ in LEARNED]
     none = [to_bytes(make(x[chosen], y[chosen], rng)) for chosen, make in zip(rows, LEARNED.values(), strict=True)]
-    turned = [np.rot90(to_bytes(x), turn, axes=(1, 2)) for turn in range(4)]
-    n_classes = y.max() + 1
-    labels = [y + turn * n_classes for turn in range(4)] + [np.full(sum(map(len, none)), 4 * n_classes)]
-    return np.concatenate(turned + none), np.concatenate(labels)
+    turned, labels = turned_classes(to_bytes(x), y, 4)
+    return np.concatenate([turned, *none]), np.append(labels, np.full(sum(map(len, none)), labels.max() + 1))
 
 
 def to_bytes(x):

@@ -31,16 +31,17 @@ MARKERS = re.compile(r"<!-- ([\w-]+) -->\n.*?<!-- /\1 -->", re.DOTALL)
 
 
 def load(folder):
-    """The records of a folder, {study: [records]}; raises InputError if one is damaged."""
-    return {study: read_records(folder / f"{study}.jsonl") for study in STUDIES}
+    """The records of the studies that have any in a folder, {study: [records]}; InputError if one is damaged."""
+    found = {study: read_records(folder / f"{study}.jsonl") for study in STUDIES}
+    return {study: lines for study, lines in found.items() if lines}
 
 
 def made_by_studies(what, records):
     """What the studies make of their records, `what` being "tables", "figures" or "csvs": {name: made}."""
     made = {}
-    for study, module in STUDIES.items():
-        if records[study] and hasattr(module, what):
-            made |= getattr(module, what)(records[study])
+    for study, found in records.items():
+        if hasattr(STUDIES[study], what):
+            made |= getattr(STUDIES[study], what)(found)
     return made
 
 
@@ -48,7 +49,7 @@ def all_tables(records):
     """Every table that the records allow, {marker: Markdown}; "summary" has the claims of both articles."""
     made, rows, captions, used = {}, [], [], []
     for study in ["article1", "article2"]:
-        if records[study]:
+        if study in records:
             found = STUDIES[study].summary_rows(records[study])
             rows, captions, used = rows + found[0], [*captions, found[1]], used + found[2]
     if rows:
@@ -65,49 +66,22 @@ def fill_in(text, page, made):
     return MARKERS.sub(lambda match: f"<!-- {match[1]} -->\n\n{made[match[1]]}\n\n<!-- /{match[1]} -->", text)
 
 
-def write(path, text):
-    """Write a text file, whole or not at all, if it is not there yet as it is."""
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        with replacing(path) as beside:
-            beside.write_text(text, encoding="utf-8")
-        print(f"wrote {path}")
+def show(made, records):
+    """Print tables, {title: Markdown}, and what their records say is missing."""
+    for title, table in made.items():
+        print(f"## {title.replace('_', ' ')}\n\n{table}\n")
+    for missing in dict.fromkeys(record["missing"] for record in records if record.get("missing")):
+        print(f"{missing}\n")
 
 
-def draw(records, folder):
-    """Save the figures that the records allow."""
-    figures = made_by_studies("figures", records)
-    if figures:
-        make_writable(folder)
-    for name, figure in figures.items():
-        plots.save(figure, folder / name)
-
-
-def show(folder, last_run):
-    """Print the tables of the records in a folder, or of the scripts' last run alone; write CSV files and figures."""
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; name the results/ of a run")
-    if last_run:
-        records = {study: [] for study in STUDIES} | {"article1": article1.load_scripts(folder)}
-    else:
-        records = load(folder)
-    made = all_tables(records)
-    if not made:
-        raise InputError(f"{folder}: no records; run {'the scripts' if last_run else 'a study'} first")
-    if last_run:  # its tables have the same numbers
-        made = {"this run": article1.run_beside_seeds(records["article1"], load(RESULTS)["article1"])} | made
-        made = {name: table for name, table in made.items() if name not in ("claims", "summary", "network")}
-    for name, table in made.items():
-        print(f"## {name.replace('_', ' ')}\n\n{table}\n")
-    for missing in dict.fromkeys(record.get("missing") for study in records.values() for record in study):
-        if missing:
-            print(f"{missing}\n")
-    figures = folder.resolve().parent / "figures"
-    if last_run:  # a study's figures are of several seeds
-        print("figures:", *article1.figures_of_scripts(figures), sep="\n  ")
-        return
-    for name, text in made_by_studies("csvs", records).items():
-        write(folder / name, text)
-    draw(records, figures)
+def show_last_run(folder, figures):
+    """Print the tables of the scripts' last run, its claims beside those of the committed seeds, and its figures."""
+    run = article1.load_scripts(folder)
+    if not run:
+        raise InputError(f"{folder}: no records; run the scripts first")
+    made = {"this run": article1.run_beside_seeds(run, read_records(RESULTS / "article1.jsonl"))} | article1.tables(run)
+    show({title: table for title, table in made.items() if title not in ("claims", "network")}, run)
+    print("figures:", *filter(Path.is_file, (figures / f"{name}.png" for name in article1.FIGURES)), sep="\n  ")
 
 
 def main():
@@ -118,22 +92,35 @@ def main():
     parser.add_argument("--debug", action="store_true", help="show an error's traceback")
     args = parser.parse_args()
     cli.install_error_hook(args.debug)
-    if args.results or args.last_run:
-        show(args.results or RESULTS, args.last_run)
+    folder = args.results or RESULTS
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; name the results/ of a run")
+    figures = folder.resolve().parent / "figures"
+    if args.last_run:
+        show_last_run(folder, figures)
         return
-    records = load(RESULTS)
+    records = load(folder)
     made = all_tables(records)
-    texts = {RESULTS / name: text for name, text in made_by_studies("csvs", records).items()}
-    for path in [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]:
-        texts[path] = fill_in(path.read_text(encoding="utf-8"), path.name, made)
+    if not made:
+        raise InputError(f"{folder}: no records; run a study first")
+    texts = {folder / name: text for name, text in made_by_studies("csvs", records).items()}
+    if args.results:
+        show(made, [record for lines in records.values() for record in lines])
+    else:
+        for path in [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]:
+            texts[path] = fill_in(path.read_text(encoding="utf-8"), path.name, made)
+    stale = [path for path, text in texts.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     if args.check:
-        stale = [path for path, text in texts.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
         for path in stale:
             print(f"{path}: not what the records say; run python -m experiments.report")
         sys.exit(1 if stale else 0)
-    for path, text in texts.items():
-        write(path, text)
-    draw(records, PROJECT / "figures")
+    for path in stale:
+        with replacing(path) as beside:
+            beside.write_text(texts[path], encoding="utf-8")
+        print(f"wrote {path}")
+    make_writable(figures)
+    for name, figure in made_by_studies("figures", records).items():
+        plots.save(figure, figures / name)
 
 
 if __name__ == "__main__":

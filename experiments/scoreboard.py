@@ -60,10 +60,9 @@ def plan(args, cifar10):
         titles = list(LEFT_OUT)[:1] if args.smoke else LEFT_OUT
         return {f"evidence/without_{title}": common | {"left_out": LEFT_OUT[title]} for title in titles}
     trials = {}
-    for seed in SEEDS[: args.seeds or (1 if args.smoke else len(SEEDS))]:
-        trials[f"ensemble/10-digits-seed{seed}"] = common | {"classes": 10, "seed": seed}
-        trials[f"ensemble/10-digits-seed{seed}"] |= {"cifar10_train_sha256": cifar10}
-        trials[f"ensemble/5-digits-seed{seed}"] = common | {"classes": 5, "seed": seed}
+    for seed in SEEDS[: args.seeds or (1 if args.smoke else None)]:
+        for classes, more in {10: {"cifar10_train_sha256": cifar10}, 5: {}}.items():
+            trials[f"ensemble/{classes}-digits-seed{seed}"] = common | {"classes": classes, "seed": seed} | more
     return trials
 
 
@@ -176,9 +175,13 @@ def run_trial(name, settings, data, models):
     p_values = scores.conformal_p_values(-detector.calibration_scores_, novelty["test"])
     metrics["calibration"] = {"levels": LEVELS.tolist(), "rejected": [float(np.mean(p_values <= p)) for p in LEVELS]}
     if settings["seed"] == SEEDS[0]:
-        digits = {key: found[key]["log_probabilities"].argmax(axis=1) for key in ood}
-        accepted = {key: novelty[key] <= -detector.offset_ for key in ood}
-        plots.save(gallery(accepted, ood, digits), models / f"{name}-accepted.png")
+        rng, rows = np.random.default_rng(0), {}
+        for key, x in ood.items():
+            is_accepted, digits = novelty[key] <= -detector.offset_, found[key]["log_probabilities"].argmax(axis=1)
+            chosen = rng.permutation(np.flatnonzero(is_accepted))[:12]
+            rows[f"{key}: {np.mean(is_accepted):.2%}"] = [(x[i], f"as {digits[i]}") for i in chosen]
+        title = f"{ENSEMBLE}: OOD images accepted at a nominal 1 %, and as which digit"
+        plots.save(plots.rows_of_images(rows, title), models / f"{name}-accepted.png")
     return records.new_record(name, settings, metrics, started, missing=missing)
 
 
@@ -201,18 +204,6 @@ def choose(name, settings, data):
         _, log_p = fit_layers(rotation.LAYERS, rotation.OPTIONS | options, found)
         combinations[title] = ablation(log_p, COMBINATIONS)
     return records.new_record(name, settings, {"combinations": combinations}, started)
-
-
-def gallery(accepted, images, digits):
-    """A figure of accepted OOD images, at most 12 of each set, drawn at random.
-
-    accepted : {set: (n,) whether each image is accepted}; images, digits : of the same sets.
-    """
-    rng, rows = np.random.default_rng(0), {}
-    for name, is_accepted in accepted.items():
-        chosen = rng.permutation(np.flatnonzero(is_accepted))[:12]
-        rows[f"{name}: {np.mean(is_accepted):.2%}"] = [(images[name][i], f"as {digits[name][i]}") for i in chosen]
-    return plots.rows_of_images(rows, f"{ENSEMBLE}: OOD images accepted at a nominal 1 %, and as which digit")
 
 
 # %% Tables and figures

@@ -8,10 +8,11 @@ from scipy import stats
 
 from hypersphere.errors import InputError
 
-# The CIFAR-10 that the committed records were made with: its images were stored as JPEG in between.
-CIFAR10_JPEG_COPY = "4031d37f75019b03cd2c6e0837a85e5935f31d6a5050a8d117ad746543e6f124"
-# The five official files of training images, one after the other.
-CIFAR10_OFFICIAL_TRAINING = "a0181da372c0d63a5920fdbea2ec3f83ecbc552d378218e1cb473cf634941a3b"
+CIFAR10 = {  # by SHA-256: a test set that was stored as JPEG in between, and the five official training files
+    "4031d37f75019b03cd2c6e0837a85e5935f31d6a5050a8d117ad746543e6f124": "JPEG copy",
+    "a0181da372c0d63a5920fdbea2ec3f83ecbc552d378218e1cb473cf634941a3b": "official training images",
+    None: "left out",
+}
 # Settings that may differ within a mean: the repeats, and what a table's caption names or shows as a missing row.
 FREE = {"seed", "precision", "input_space"}
 VERSIONS = ["python", "tensorflow", "tensorflow-cpu", "keras", "scikit-learn"]  # those that a caption names
@@ -55,11 +56,6 @@ def cell(values, n, digits, factor=1.0, unit=""):
     return spread(values, digits, factor) + unit + note(values, n) if len(values) else ""
 
 
-def percent(share):
-    """The text of a share as a percentage without needless digits."""
-    return f"{100 * float(share):g} %"
-
-
 def leaves(tree, path=()):
     """The numbers in nested dictionaries, with the keys that lead to each."""
     for key, value in tree.items():
@@ -89,58 +85,45 @@ def require_alike(records, free=(), repeats=True):
             raise InputError(f"records {name}: {count} with seed {seed}; delete all but one of the lines")
 
 
-def caption(records, n=None, unit="seed", cifar10=False, versions=False):
+def caption(records, n, unit="seed", cifar10=False, versions=False):
     """The line in italics below a table: how many repeats, which precision, machine, CIFAR-10 and versions.
 
     n : a number of repeats, or words; cifar10 : whether the table has numbers of it.
     """
-    parts = [counted(n, unit) if isinstance(n, int) else n] if n else []
-    parts += [_named(record["settings"].get("precision") for record in records)]
-    machines = [record["machine"] for record in records]
-    parts += [_named(f"{machine['cpu']}, {machine['cores']} cores" for machine in machines)]
+    parts = [f"n = {n} {unit}{'s' * (n > 1)}" if isinstance(n, int) else n]
+    parts += [named(record["settings"].get("precision") for record in records)]
+    parts += [named("{cpu}, {cores} cores".format(**record["machine"]) for record in records)]
     if cifar10:
         keys = ["cifar10_sha256", "cifar10_train_sha256"]
         copies = [record["settings"][key] for record in records for key in keys if key in record["settings"]]
-        parts += [f"CIFAR-10: {_named(_cifar10_words(copy) for copy in copies)}"] if copies else []
+        words = named(CIFAR10.get(copy, f"not the JPEG copy (SHA-256 {str(copy)[:8]})") for copy in copies)
+        parts += [f"CIFAR-10: {words}"] if copies else []
     if versions:
-        words = [[f"{name} {value}" for name, value in r["versions"].items() if name in VERSIONS] for r in records]
-        parts += [_named(map(", ".join, words))]
+        found = [record["versions"].items() for record in records]
+        parts += [named(", ".join(f"{name} {value}" for name, value in items if name in VERSIONS) for items in found)]
     if any(record["settings"].get("smoke") for record in records):
         parts += ["a smoke run: a slice of the data"]
     return f"*{'; '.join(filter(None, parts))}*"
 
 
-def counted(n, unit="seed"):
-    """ "n = 5 seeds"."""
-    return f"n = {n} {unit}{'s' if n > 1 else ''}"
-
-
-def below(table, *lines):
-    """A table, or a text, with further paragraphs below it."""
-    return "\n\n".join(filter(None, [table, *lines]))
-
-
-def _named(values):
-    counts = Counter(value for value in values if value)
+def named(values):
+    """The value that all have in common, or each with how many have it."""
+    counts = Counter(filter(None, values))
     if len(counts) < 2:
         return "".join(counts)
     return "mixed: " + " and ".join(f"{value} ({count})" for value, count in counts.items())
 
 
-def _cifar10_words(sha256):
-    if sha256 is None:
-        return "left out"
-    known = {CIFAR10_JPEG_COPY: "JPEG copy", CIFAR10_OFFICIAL_TRAINING: "official training images"}
-    return known.get(sha256, f"not the JPEG copy (SHA-256 {sha256[:8]})")
+def below(table, *lines):
+    """A table, or a text, with further paragraphs below it."""
+    return "\n\n".join([table, *lines])
 
 
 def holm(p_values):
     """Holm's correction of p-values for their number: sorted, times m, m - 1, ..., never falling."""
     order = np.argsort(p_values)
-    corrected = np.empty(len(order))
-    factors = np.arange(len(order), 0, -1)
-    corrected[order] = np.minimum(1, np.maximum.accumulate(np.asarray(p_values)[order] * factors))
-    return corrected
+    rising = np.maximum.accumulate(np.sort(p_values) * np.arange(len(order), 0, -1))
+    return np.minimum(1, rising)[np.argsort(order)]
 
 
 def one_difference(difference):

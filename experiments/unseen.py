@@ -7,13 +7,14 @@
     python -m experiments.unseen --smoke          # a try on small slices, a minute
 
 A network learns the classes 0 to 4; the test images of 5 to 9 are embedded. *Retrieval*: is the nearest other image of
-the same class? *Enrolment*: the mean direction of 1, 5 or 20 examples of each new class names the others. *Rejection*:
-are new classes farther from the training images, by the largest cosine, than new images of the known ones?
+the same class? *Enrolment*: the mean direction of 1, 5 or 20 examples of each new class names the others.
 
 Reads   data/mnist, data/fashion-mnist
 Writes  runs/results/unseen.jsonl     a line a trial, as it ends
 """
 
+import functools
+import itertools
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,9 +26,9 @@ import pandas as pd
 from sklearn.decomposition import PCA
 
 from common import cli, records
-from experiments import building, sweep
+from experiments import building, pseudo, sweep
 from experiments.tables import below, caption, cell, contrasts_table, markdown, note, one_difference, require_alike
-from hypersphere import datasets, features, heads, outliers, scores
+from hypersphere import datasets, features, heads, outliers
 from hypersphere.enrolment import few_shot, retrieval
 
 HEADS = {  # title, layer, its arguments; the first two are spaces without a network
@@ -59,30 +60,29 @@ def plan(args):
     """The trials, {name: settings}: every head learns from the same images."""
     spaces = {head: {"head": head, "head_arguments": HEADS[head][2]} for head in args.heads}
     seeds = range(args.seeds or (1 if args.smoke else 5 if args.scales else 10))
+    chosen = [args.dataset] if args.dataset else list(DATASETS)
+    parts = [(dataset, dataset, "turns", {}) for dataset in chosen]  # name, data set, recipe, further settings
     if args.scales:  # without a margin, CosFace is AdaCos with another scale
         arguments = {f"scale{scale}": {"scale": float(scale), "margin": 0.0} for scale in SCALES}
         spaces = {space: {"head": "cosface", "head_arguments": arguments[space]} for space in arguments}
-        return trials(args, "scales/mnist", "mnist", spaces, seeds)
-    if args.images:
+        parts = [("scales/mnist", "mnist", "turns", {})]
+    elif args.images:
         folder = Path(args.images).resolve()  # so that "." has a name, too
-        return trials(args, f"images/{folder.name}", str(folder), spaces, seeds)
-    found = {}
-    for dataset in [args.dataset] if args.dataset else DATASETS:
-        if not args.choose:
-            found |= trials(args, dataset, dataset, spaces, seeds)
-        for recipe, pair in [(recipe, pair) for recipe in CANDIDATES for pair in PAIRS if args.choose]:
+        parts = [(f"images/{folder.name}", str(folder), "turns", {})]
+    elif args.choose:
+        seeds, parts = [CHOICE_SEED], []
+        for dataset, recipe, pair in itertools.product(chosen, CANDIDATES, PAIRS):
             name = f"choice/{dataset}/{recipe.replace(', ', '_').replace(' ', '_')}-new_{pair[0]}_{pair[1]}"
-            found |= trials(args, name, dataset, spaces, [CHOICE_SEED], recipe, pair=pair)
-    return found
-
-
-def trials(args, name, dataset, spaces, seeds, candidate="turns", **more):
-    """The trials of one data set with one recipe, {name: settings}."""
-    recipe, turns = CANDIDATES[candidate]
-    recipe = asdict(replace(recipe, epochs=1 if args.smoke else recipe.epochs))
-    common = {"dataset": dataset, "recipe_name": candidate, "recipe": recipe, "turns": turns} | more
-    common |= {"precision": args.precision, "smoke": args.smoke}
-    return {f"{name}/{s}-seed{seed}": common | spaces[s] | {"seed": seed} for seed in seeds for s in spaces}
+            parts.append((name, dataset, recipe, {"pair": pair}))
+    trials = {}
+    for name, dataset, candidate, more in parts:
+        recipe, turns = CANDIDATES[candidate]
+        recipe = asdict(replace(recipe, epochs=1 if args.smoke else recipe.epochs))
+        settings = {"dataset": dataset, "recipe_name": candidate, "recipe": recipe, "turns": turns} | more
+        settings |= {"precision": args.precision, "smoke": args.smoke}
+        for seed, space in itertools.product(seeds, spaces):
+            trials[f"{name}/{space}-seed{seed}"] = settings | spaces[space] | {"seed": seed}
+    return trials
 
 
 def load(settings, data):
@@ -111,25 +111,19 @@ def load(settings, data):
     return {"train": (x[known], y[known])} | {name: (x_test[rows], y_test[rows]) for name, rows in test_rows.items()}
 
 
-def turned_classes(x, y, n):
-    """Square images, (m, h, h, c), and labels in n quarter turns, each class and turn a class: both n times as long."""
-    turned = [np.rot90(x, number, axes=(1, 2)) for number in range(n)]
-    return np.concatenate(turned), np.concatenate([y + number * (y.max() + 1) for number in range(n)])
-
-
 def run_trial(name, settings, data, models):
     """Train one head on the known classes, and judge its embedding, or pixels or their PCA, on the new ones."""
     started, images, loss, metrics = time.perf_counter(), load(settings, data), [], {}
     layer, seed = HEADS[settings["head"]][1], settings["seed"]
     if layer is None:
-        points = without_network(settings["head"], {part: x for part, (x, _) in images.items()})
+        pixels = {part: x.reshape(len(x), -1) for part, (x, _) in images.items()}
+        points = {part: x - pixels["train"].mean(axis=0) for part, x in pixels.items()}
+        if settings["head"] == "pca64":
+            components = PCA(64, svd_solver="covariance_eigh").fit(points["train"]).components_.T
+            points = {part: x @ components for part, x in points.items()}
     else:
-
-        def head(n_classes, initializer):
-            options = settings["head_arguments"] | {"kernel_initializer": initializer}
-            return layer(n_classes, dtype="float32", name="head", **options)
-
-        x, y = turned_classes(*images["train"], settings["turns"])
+        head = functools.partial(layer, dtype="float32", name="head", **settings["head_arguments"])
+        x, y = pseudo.turned_classes(*images["train"], settings["turns"])
         recipe = building.Recipe(**settings["recipe"])
         network, loss = building.train(recipe, x, y, seed, settings["precision"], head)
         outputs = {part: features.extract(network, x) for part, (x, _) in images.items()}
@@ -139,21 +133,8 @@ def run_trial(name, settings, data, models):
         keras.backend.clear_session()
     parts = {part: (points[part], y) for part, (_, y) in images.items()}
     metrics |= retrieval(*parts["new"])
-    directions = {part: scores.directions(x) for part, x in points.items()}
-    novelty = [scores.cosine_score(directions["train"], directions[part]) for part in ["known", "new"]]
-    metrics["rejection_auroc"] = scores.auroc(*novelty)
     metrics["enrolment"] = few_shot(**parts, n_examples=EXAMPLES, choices=CHOICES, seed=seed)
     return records.new_record(name, settings, metrics, started, loss=loss)
-
-
-def without_network(space, images):
-    """The images as points, less the training images' mean: pixels, or their first 64 principal components."""
-    pixels = {part: x.reshape(len(x), -1) for part, x in images.items()}
-    points = {part: x - pixels["train"].mean(axis=0) for part, x in pixels.items()}
-    if space == "pixels":
-        return points
-    components = PCA(64, svd_solver="covariance_eigh").fit(points["train"]).components_.T
-    return {part: x @ components for part, x in points.items()}
 
 
 def of_heads(records):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from argparse import Namespace
 import pytest
 
 from common import records
-from conftest import PROJECT, assert_one_line_error, run_python, run_script
+from conftest import PROJECT, assert_one_line_error, run_script
 from experiments import cluster as cluster_module
 from experiments import sweep
 from hypersphere import datasets
@@ -67,18 +68,14 @@ def test_a_killed_process_is_replaced_but_not_again_and_again(tmp_path, capfd, m
 
 
 def test_a_nearly_full_disk_leaves_whole_lines(tmp_path):
-    code = """
-import resource, sys
-from pathlib import Path
-from common import records
-path = Path(sys.argv[1])
-records.append_record(path, {"name": "a"})
-resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 5, -1))
-records.append_record(path, {"name": "b" * 100})
-"""
-    path = tmp_path / "x.jsonl"
-    with pytest.raises(AssertionError, match=f"InputError: {path}: cannot write"):
-        run_python(code, path)
+    path, limits = tmp_path / "x.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
+    records.append_record(path, {"name": "a"})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 5, limits[1]))
+    try:
+        with pytest.raises(InputError, match=f"{path}: cannot write"):
+            records.append_record(path, {"name": "b" * 100})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_text() == '{"name": "a"}\n'
 
 
