@@ -100,6 +100,7 @@ def run_trial(name, settings, data, models):
             flags = ["--out", folder, *(["--data", data] if data else []), *(["--smoke"] if settings["smoke"] else [])]
             if script in NETWORKS:
                 flags += ["--seed", str(settings["seed"]), "--precision", settings["precision"]]
+            flags += ["--calibrated"] if script == "lof" else []
             done = subprocess.run([sys.executable, cli.PROJECT / file, *flags], capture_output=True, text=True)
             if done.returncode:
                 if done.returncode < 0:  # for lack of memory, mostly: the sweep tries again
@@ -197,29 +198,6 @@ def measured(records):
     return seeds, values
 
 
-def number_holds(values, article, digits, better=0):
-    """Whether the article's number lies within two standard deviations of ours and its own rounding, or ours is better.
-
-    digits : that the article gives; better : 1 if more is better, -1 if less is, 0 if neither. None of a single value.
-    """
-    if len(values) < 2:
-        return None
-    gap, tolerance = np.mean(values) - article, 2 * np.std(values, ddof=1) + 0.5 * 10.0**-digits
-    return bool(abs(gap) <= tolerance or better * gap > 0)
-
-
-def difference_holds(differences):
-    """Whether the 95 % interval of the mean of paired differences lies above 0. None of a single value."""
-    return bool(np.mean(differences) > shared.half_width(differences)) if len(differences) > 1 else None
-
-
-def verdict(tests):
-    """The word for what several tests came to; "" if one could not be made."""
-    if None in tests:
-        return ""
-    return "reproduced" if all(tests) else "in part" if any(tests) else "not reproduced"
-
-
 def spread(values, digits, factor=1):
     """Mean ± standard deviation, or the value that all have in common."""
     return shared.spread(values if np.ptp(values) else values[:1], digits, factor)
@@ -245,13 +223,18 @@ def claims(values):
         if len(plain) and len(constrained):
             ours = f"{spread(plain, digits, factor)} to {spread(constrained, digits, factor)}"
             ours += interval(constrained - plain, digits, factor)
-            rows.append([claim, measure, article, ours, verdict([difference_holds(sign * (constrained - plain))])])
+            rows.append(
+                [claim, measure, article, ours, shared.verdict([shared.difference_holds(sign * (constrained - plain))])]
+            )
     if wrong := values["l2softmax", "wrong"]:
-        claim, word = "It leaves 69 of 10,000 test images wrong", verdict([number_holds(wrong, published.WRONG, 0, -1)])
+        claim, word = (
+            "It leaves 69 of 10,000 test images wrong",
+            shared.verdict([shared.number_holds(wrong, published.WRONG, 0, -1)]),
+        )
         rows.append([claim, "misclassified", f"{published.WRONG}", spread(wrong, 1), word])
     if norm := values["cnn", "norm_auroc"]:
         claim, measure = "Without it, hard images get a small norm", "AUROC of a small norm, misclassified images"
-        word = verdict([difference_holds(np.array(norm) - 0.5)])
+        word = shared.verdict([shared.difference_holds(np.array(norm) - 0.5)])
         rows.append([claim, measure, "in words", spread(norm, 2) + interval(norm, 2), word])
     return rows + (lof_claims(values) if values["l2softmax", "auroc", "Fashion-MNIST"] else [])
 
@@ -273,23 +256,23 @@ def lof_claims(values):
         shares, tests = [values[space, AT_CONTAMINATION, level, name] for name in names], []
         for name, numbers in zip(names, shares, strict=True):
             better = 0 if name == "MNIST test" else -1
-            tests.append(number_holds(numbers, published.ACCEPTED[space, article][name], 2, better))
+            tests.append(shared.number_holds(numbers, published.ACCEPTED[space, article][name], 2, better))
         measure, theirs = f"{' / '.join(SETS)}, contamination {level} {how}", stated(space, article, SETS)
-        rows.append([claim, measure, theirs, joined(shares), verdict(tests + missing)])
+        rows.append([claim, measure, theirs, joined(shares), shared.verdict(tests + missing)])
     theirs = f"{stated('input', '0.001', SETS[1:])} to {stated('l2softmax', '0.001', SETS[1:])}"
     at = {"contamination 0.001": (AT_CONTAMINATION, "0.001"), "1 % of MNIST test rejected": (AT_REJECTION, "0.01")}
     for words, (key, level) in at.items():
         pixels, sphere = ([values[space, key, level, name] for name in names[1:]] for space in ["input", "l2softmax"])
-        tests = [difference_holds(np.subtract(a, b)) for a, b in zip(pixels, sphere, strict=True)]
+        tests = [shared.difference_holds(np.subtract(a, b)) for a, b in zip(pixels, sphere, strict=True)]
         claim, measure = "LOF accepts less on these features than on the pixels", f"{' / '.join(SETS[1:])}, {words}"
-        rows.append([claim, measure, theirs, f"{joined(pixels)} to {joined(sphere)}", verdict(tests + missing)])
+        rows.append([claim, measure, theirs, f"{joined(pixels)} to {joined(sphere)}", shared.verdict(tests + missing)])
     levels = ["0.001", "0.01"]
     rejected = [1 - np.array(values["l2softmax", AT_CONTAMINATION, level, "MNIST test"]) for level in levels]
     articles = [1 - published.ACCEPTED["l2softmax", level]["MNIST test"] for level in levels]
-    tests = [number_holds(shares, article, 2) for shares, article in zip(rejected, articles, strict=True)]
+    tests = [shared.number_holds(shares, article, 2) for shares, article in zip(rejected, articles, strict=True)]
     claim, measure = "LOF rejects 1 % and 4 % of new digits", "at contamination 0.001 and 0.01"
     theirs, ours = " / ".join(f"{article:.2f}" for article in articles), " / ".join(spread(x, 3) for x in rejected)
-    return [*rows, [claim, measure, theirs, ours, verdict(tests)]]
+    return [*rows, [claim, measure, theirs, ours, shared.verdict(tests)]]
 
 
 def tables(records):

@@ -539,7 +539,7 @@ def summary_rows(records):
     frame = frame_of(records)
     rows = [[f"{claim}: {measure}", *rest] for claim, measure, *rest in claims(frame)]
     used = frame[(frame.use == "fine-tuned") & (frame["head"] != "subcluster")]
-    words = f"article 2: {shared.counted(used.seed.nunique(), 'draw')}" if rows else ""
+    words = f"article 2: n = {used.seed.nunique()} draws" if rows else ""
     return rows, words, list({record["name"]: record for record in used.record}.values())
 
 

@@ -114,13 +114,13 @@ def test_the_summary_has_the_articles_numbers_beside_ours():
     ],
 )
 def test_a_number_is_reproduced_within_two_standard_deviations_or_if_ours_is_better(values, article, better, holds):
-    assert article1.number_holds(values, article, 2, better) is holds
+    assert tables.number_holds(values, article, 2, better) is holds
 
 
 def test_verdicts():
-    assert article1.difference_holds(np.array([1.0, 2.0, 3.0, 2.0])) and article1.difference_holds(np.ones(1)) is None
-    assert not article1.difference_holds(np.array([-1.0, 2.0, 3.0, 2.0])), "the interval has 0 in it"
-    words = [article1.verdict(tests) for tests in [[True, True], [True, False], [False], [True, None]]]
+    assert tables.difference_holds(np.array([1.0, 2.0, 3.0, 2.0])) and tables.difference_holds(np.ones(1)) is None
+    assert not tables.difference_holds(np.array([-1.0, 2.0, 3.0, 2.0])), "the interval has 0 in it"
+    words = [tables.verdict(tests) for tests in [[True, True], [True, False], [False], [True, None]]]
     assert words == ["reproduced", "in part", "not reproduced", ""]
 
 
