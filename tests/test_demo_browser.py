@@ -91,15 +91,16 @@ def settle(page):
     page.wait_for_selector("#answer[aria-busy=false]")
 
 
+def verdict(page):
+    """The answer to the newest change, once it is there."""
+    settle(page)
+    return page.inner_text("#verdict")
+
+
 def choose(page, path, content):
-    """Choose a file, and wait for its answer."""
+    """Choose a file."""
     path.write_bytes(content)
     page.set_input_files("#file", path)
-    settle(page)
-
-
-def verdict(page):
-    return page.inner_text("#verdict")
 
 
 DRAWINGS = STROKES["digits"] | {"Not a digit": STROKES["others"].values()}
@@ -111,7 +112,6 @@ def test_drawn_digits_are_named_shapes_and_letters_rejected(word, page):
         draw(page, strokes)
         assert verdict(page) == word
         page.keyboard.press("c")
-        settle(page)
         assert verdict(page) == "Nothing drawn yet"
 
 
@@ -140,7 +140,6 @@ def test_a_chosen_a_dropped_and_a_pasted_file(page, tmp_path):
         (one, "paste", "ClipboardEvent", "clipboardData", "1"),
     ]:
         page.eval_on_selector("#pad", hand_over, [*event, list(saved(picture))])
-        settle(page)
         assert verdict(page) == digit
 
 
@@ -226,7 +225,6 @@ def test_the_empty_page_says_what_it_is_for_and_has_drawings_to_try(page):
     assert "digit, or anything else" in page.inner_text("#reason") and page.is_visible("#ghost")
     for name, word in [("a seven", "7"), ("a heart", "Not a digit"), ("a cat", "Not a digit")]:
         page.click(f"[aria-label='{name}']")
-        settle(page)
         assert verdict(page) == word and not page.is_visible("#ghost")
     page.click("#clear")
     settle(page)
@@ -273,33 +271,28 @@ def test_the_arrow_keys_draw(page):
     for key, times in [("ArrowUp", 8), (" ", 1), ("ArrowDown", 16), (" ", 1), ("ArrowRight", 3)]:
         for _ in range(times):
             page.keyboard.press(key)
-    settle(page)
     assert verdict(page) == "1"
     assert page.evaluate("window.scrollY") == 0
     page.keyboard.press("z")
-    settle(page)
     assert verdict(page) == "Nothing drawn yet"
 
 
 def test_a_stroke_a_clearing_and_a_picture_can_be_undone_wherever_the_focus_is(page, tmp_path):
     choose(page, tmp_path / "seven.png", saved(DIGITS[0]))
+    settle(page)
     draw(page, STROKES["digits"]["3"][0])
     three = page.inner_text("#p-value")
     draw(page, STROKES["others"]["letter H"][:1])
     assert page.inner_text("#p-value") != three
     page.click("#undo")
-    settle(page)
     assert verdict(page) == "3" and page.inner_text("#p-value") == three
     page.focus("#detect")
     page.keyboard.press("Control+z")
-    settle(page)
     assert verdict(page) == "7"
     page.click("#clear")
-    settle(page)
     assert verdict(page) == "Nothing drawn yet"
     page.focus("#choose")
     page.keyboard.press("z")
-    settle(page)
     assert verdict(page) == "7"
 
 
@@ -351,7 +344,6 @@ def test_three_drawings_teach_a_sign_that_lives_in_the_browser(page, visit):
     draw(other, SIGNS["W"][8])
     assert verdict(other) != "zigzag W"
     page.click("#chips button")
-    settle(page)
     assert verdict(page) != "zigzag W" and page.locator("#chips button").count() == 0
 
 
@@ -378,7 +370,6 @@ def test_while_the_detector_is_fitted_the_page_says_so_and_asks_again(visit):
     sync_api.expect(page.locator("#verdict")).to_have_text("One moment")
     assert page.inner_text("#reason") == "Wait."
     page.unroute("**/api/predict*")
-    settle(page)
     assert verdict(page) == "7"
 
 
@@ -404,7 +395,6 @@ def test_touch_draws(visit):
         for point in stroke[1:]:
             touch("touchMove", point)
         touch("touchEnd")
-    settle(page)
     assert verdict(page) == "4"
 
 
