@@ -1,5 +1,6 @@
 """The trained networks and their calibrated detector, ready to judge one image at a time."""
 
+import atexit
 import hashlib
 import json
 import subprocess
@@ -113,6 +114,7 @@ class Predictor:
             made = Path(temporary) / path.name
             command = [sys.executable, "-c", FIT, made, self.folder.resolve()]
             with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, cwd=cli.PROJECT) as process:
+                atexit.register(process.kill)  # sooner than by its input: this process takes seconds to end
                 if process.wait():
                     print(f"The process that fits the detector ended with code {process.returncode}", flush=True)
                     sys.exit(2)  # no traceback where this is a thread
