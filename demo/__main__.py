@@ -5,8 +5,7 @@ python -m demo --host 0.0.0.0 --port 8080     # for other machines of a network 
 """
 
 from common import cli
-from demo.app import create_app
-from demo.server import listen, serve
+from demo.app import create_app, listen, serve
 
 parser = cli.Parser(__doc__)
 parser.add_argument("--host", default="127.0.0.1", help="address to listen on, %(default)s: this machine alone")

@@ -1,46 +1,33 @@
-"""The application: the page and its HTTP interface, around a `Predictor`.
-
-python -m demo                           # http://127.0.0.1:8000
-python -m flask --app demo.app run       # http://127.0.0.1:5000, by Flask's own server
-"""
+"""The application, the page and its HTTP interface around a `Predictor`, and how waitress serves it."""
 
 import base64
-import contextlib
-import ipaddress
 import json
+import logging
+import re
 import socket
 import threading
 import time
 
+import waitress
 from flask import Flask, abort, jsonify, make_response, render_template, request
 from werkzeug.exceptions import BadRequest, HTTPException, ServiceUnavailable
 
 from demo import images
 from demo.predictor import Predictor
 from demo.signs import read_signs
+from hypersphere.errors import InputError
 from hypersphere.pictures import PictureError, UnknownFormat, read_image
 
 MAX_BODY = 10**6  # bytes
-TOO_LARGE = f"more than {MAX_BODY // 10**6} MB; send a smaller picture"
-HEADERS = {
+MAX_MEMORY = 2**22  # bytes of a request that waitress holds; a longer one is refused before the application sees it
+HEADERS = {  # so that a browser loads nothing from elsewhere
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-
-
-def is_served(host, named=()):
-    """Whether a request's Host header, (name or address)[:port], is one that this server is meant to answer to.
-
-    A web page elsewhere can make its own name resolve to this machine, but not an address: addresses are fine, and of
-    names localhost, this machine's and those in `named`.
-    """
-    name = host.rsplit(":", 1)[0] if host.rpartition(":")[2].isdecimal() else host
-    with contextlib.suppress(ValueError):
-        return bool(ipaddress.ip_address(name.strip("[]")))
-    return name.lower().rstrip(".") in {"localhost", socket.gethostname().lower(), *named}
 
 
 def create_app(predictor=None, seconds=5, hosts=()):
@@ -55,10 +42,14 @@ def create_app(predictor=None, seconds=5, hosts=()):
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.json.sort_keys = False
     app.before_request(lambda: refuse_strangers(hosts))
-    app.after_request(protect)
-    for kind in [HTTPException, images.BadImage, PictureError]:
+    for kind in [HTTPException, InputError, PictureError]:
         app.register_error_handler(kind, error_in_json)
     app.add_url_rule("/healthz", "health", lambda: {"status": "ok"})
+
+    @app.after_request
+    def protect(response):
+        response.headers.update(HEADERS)
+        return response
 
     @app.get("/")
     def page():
@@ -67,7 +58,7 @@ def create_app(predictor=None, seconds=5, hosts=()):
     @app.get("/api/model")
     def model():
         require_ready(predictor)
-        return jsonify(predictor.about())
+        return predictor.about()
 
     @app.get("/api/map")
     def points():
@@ -79,13 +70,12 @@ def create_app(predictor=None, seconds=5, hosts=()):
         content, signs = sent_content()  # a slow sender keeps nobody else waiting
         if signs is not None:
             signs = read_signs(signs, predictor.sign_namer.width)
-        wanted = ["explain" in request.args, "features" in request.args]
         if not lock.acquire(timeout=seconds):
             raise ServiceUnavailable(f"no answer within {seconds} seconds; try again", retry_after=1)
         try:
             started = time.perf_counter()
             image = images.read_array(content) if isinstance(content, list) else images.prepare(read_image(content))
-            answer = {"empty": True} if image is None else predictor.predict(image, *wanted, signs)
+            answer = {"empty": True} if image is None else predictor.predict(image, request.args, signs)
             milliseconds = 1000 * (time.perf_counter() - started)
         finally:
             lock.release()
@@ -95,8 +85,14 @@ def create_app(predictor=None, seconds=5, hosts=()):
 
 
 def refuse_strangers(hosts):
-    """403 for requests to a host name that is not this server's, and for pages elsewhere that use the interface."""
-    if not is_served(request.host, hosts):
+    """403 for requests to a host name that is not this server's, and for pages elsewhere that use the interface.
+
+    A web page elsewhere can make its own name resolve to this machine, but not an address: addresses are fine, and of
+    names localhost, this machine's and those in `hosts`.
+    """
+    name = re.sub(r":\d*$", "", request.host).lower().rstrip(".")
+    is_address = re.fullmatch(r"[\d.]+|\[.*\]", name)
+    if not is_address and name not in {"localhost", socket.gethostname().lower(), *hosts}:
         abort(403, "this server does not answer to that host name; open it by its address")
     is_elsewhere = request.headers.get("Sec-Fetch-Site", "none") not in ["none", "same-origin"]
     origin = request.headers.get("Origin", request.host_url.rstrip("/")).partition("://")[2]
@@ -104,19 +100,13 @@ def refuse_strangers(hosts):
         abort(403, "a page elsewhere may not use this server; open its own page")
 
 
-def protect(response):
-    """The response with headers that keep a browser from loading anything from elsewhere."""
-    caching = "no-store" if request.path.startswith("/api") else "no-cache"
-    response.headers.update(HEADERS | {"Cache-Control": caching})
-    return response
-
-
 def error_in_json(error):
     """The response to an error, {"error": a sentence}."""
     if not isinstance(error, HTTPException):
         return jsonify(error=str(error)), 415 if isinstance(error, UnknownFormat) else 400
     response = error.get_response()
-    response.data = json.dumps({"error": TOO_LARGE if error.code == 413 else error.description})
+    sentence = "more than 1 MB; send a smaller picture" if error.code == 413 else error.description
+    response.data = json.dumps({"error": sentence})
     response.content_type = "application/json"
     return response
 
@@ -146,3 +136,23 @@ def sent_content():
         abort(400, 'send a picture file as the body, or the JSON {"pixels": [[...], ...]}')
     except ValueError:
         abort(400, "picture is not base64")
+
+
+def listen(host, port):
+    """A socket on the address; raises InputError if it cannot be had."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        raise InputError(f"{host}:{port}: cannot listen there ({error}); choose another --port") from None
+
+
+def serve(app, listener):
+    """Serve on a socket until Ctrl-C or SIGTERM; requests that run then have five seconds to finish."""
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # that requests wait is no news
+    limits = {"max_request_body_size": MAX_MEMORY, "inbuf_overflow": MAX_MEMORY, "connection_limit": 200}
+    server = waitress.create_server(app, sockets=[listener], threads=16, channel_timeout=20, ident=None, **limits)
+    host, port = listener.getsockname()[:2]
+    host = "localhost" if host in ["0.0.0.0", "::"] else f"[{host}]" if ":" in host else host
+    print(f"Open http://{host}:{port} in a browser; Ctrl-C ends the demo", flush=True)
+    server.run()

@@ -2,16 +2,15 @@
 
 import numpy as np
 from PIL import Image
+from scipy.ndimage import center_of_mass
+
+from hypersphere.errors import InputError
 
 LEAST_CONTRAST = 0.1  # of black to white: below it nothing is drawn
 LEAST_INK = 0.3  # of the darkest ink: what is fainter is background, or the blur of an enlarged picture
 LEAST_SHARE = 1 / 7  # of the picture's longer side: what is smaller, as a dot, does not fill the box
 BOX, SIZE, CENTER = 20, 28, 14  # pixels: the digit's box, the image, the row and column of its centre of mass
 NEARLY_ONE = 1.05  # up to which values count as 0 to 1: arithmetic, as resizing, overshoots
-
-
-class BadImage(ValueError):
-    """What was sent cannot be used; the message says why."""
 
 
 def prepare(brightness):
@@ -31,19 +30,16 @@ def prepare(brightness):
     ink = ink / contrast
     uneven = np.quantile(np.abs(border - background), 0.9) / contrast  # paper is not as even as a canvas
     ink[ink < np.clip(1.5 * uneven, LEAST_INK, 0.7)] = 0
-    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in [1, 0])
-    cropped = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    scale = BOX / max(*cropped.shape, LEAST_SHARE * max(brightness.shape))
-    height, width = (max(1, round(side * scale)) for side in cropped.shape)
-    small = np.asarray(Image.fromarray(cropped).resize((width, height), Image.Resampling.LANCZOS)).clip(0, 1)
-    small = small / small.max()
-    corner = [
-        int(np.clip(round(CENTER - np.average(np.arange(side), weights=small.sum(axis=axis))), 0, SIZE - side))
-        for side, axis in [(height, 1), (width, 0)]
-    ]
-    field = np.zeros((SIZE, SIZE), np.float32)
-    field[corner[0] : corner[0] + height, corner[1] : corner[1] + width] = small
-    return field
+    picture = Image.fromarray(ink)
+    picture = picture.crop(picture.getbbox())
+    scale = BOX / max(*picture.size, LEAST_SHARE * max(brightness.shape))
+    size = [max(1, round(side * scale)) for side in picture.size]
+    small = np.asarray(picture.resize(size, Image.Resampling.LANCZOS)).clip(0, 1)
+    margins = []
+    for center, side in zip(center_of_mass(small), small.shape, strict=True):
+        before = int(np.clip(round(CENTER - center), 0, SIZE - side))
+        margins.append((before, SIZE - side - before))
+    return np.pad(small / small.max(), margins)
 
 
 def are_rows(values, width, least, most):
@@ -55,10 +51,10 @@ def are_rows(values, width, least, most):
 def read_array(values):
     """A 28x28 list of MNIST's pixel values, 0 to 255 or 0 to 1, light on dark, to (28, 28) float32; None if all dark.
 
-    Raises BadImage if it is none.
+    Raises InputError if it is none.
     """
     if len(values) != SIZE or not are_rows(values, SIZE, 0, 255):
-        raise BadImage("pixels is not 28 rows of 28 numbers from 0 to 255")
+        raise InputError("pixels is not 28 rows of 28 numbers from 0 to 255")
     array = np.array(values, np.float32)
     array = array / 255 if array.max() > NEARLY_ONE else array.clip(max=1)
     return array if array.max() >= LEAST_CONTRAST else None

@@ -13,6 +13,7 @@ import numpy as np
 import sklearn
 import tensorflow as tf
 from scipy.special import softmax
+from sklearn.neighbors import KNeighborsRegressor
 
 from common import cli, records
 from demo.signs import LAYER, SignNamer
@@ -25,7 +26,6 @@ FOLDER = cli.PROJECT / "models" / "demo"
 NETWORKS = ["network.keras", "rotation1.keras", "rotation2.keras"]  # the classifier, the rotation-prediction networks
 REMEDY = "take the committed one, or run python -m demo.build again"
 BATCH = 250  # images at a time
-N_NEAREST, N_PLACES = 5, 10  # training digits shown, and points of the map that a drawing's place is made of
 # Of the code that fits the detector: raise it with a change of that code which changes the detector. A test says when.
 # Detectors that were kept, and the signs that visitors have taught, are given up with it.
 VERSION = 1
@@ -68,13 +68,12 @@ def fit_detector(path, folder):
 class Predictor:
     """Names a digit, and says whether it is one.
 
-    folder : has what `demo.build` writes; the detector is fitted once and kept there. smoke : fit it to a small slice
-    of the data, and keep nothing. wait : else the detector is fitted in a thread, and nothing can be predicted until
-    `state`, at first "fitting", is "ready"; it is "failed" if that could not be done. Raises InputError if one of the
-    files is missing or damaged.
+    folder : has what `demo.build` writes; the detector is fitted once and kept there. wait : else the detector is
+    fitted in a thread, and nothing can be predicted until `state`, at first "fitting", is "ready"; it is "failed" if
+    that could not be done. Raises InputError if one of the files is missing or damaged.
     """
 
-    def __init__(self, folder=FOLDER, smoke=False, wait=True):
+    def __init__(self, folder=FOLDER, wait=True):
         self.folder, self.state = folder, "fitting"
         self.model = load_model(folder)
         self.record = records.read_record(folder / "network.json", REMEDY)
@@ -83,27 +82,28 @@ class Predictor:
         self.key = detector_key(self.sha256)
         x, y = datasets.read_labelled("mnist", "train")  # as bytes, a quarter of the memory
         self.train_images, self.train_labels = x[: datasets.N_TRAIN, ..., 0], y[: datasets.N_TRAIN]
-        arguments = [datasets.to_float(x[datasets.N_TRAIN :, ..., 0]), y[datasets.N_TRAIN :], smoke]
+        mapped = slice(datasets.N_TRAIN, datasets.N_TRAIN + len(self.map["place"]))
+        arguments = [datasets.to_float(x[mapped, ..., 0]), y[mapped]]
         if wait:
             self._prepare(*arguments)
         else:
             threading.Thread(target=self._prepare, args=arguments, daemon=True).start()
 
-    def _prepare(self, x_val, y_val, smoke):
+    def _prepare(self, x_mapped, y_mapped):
         try:
-            self.detector = fitted(self.model, smoke=True) if smoke else self._kept_detector()
-            mapped = self.extract(x_val[: len(self.map["place"])])
-            self.map_embedding = mapped["embedding"]
-            self.sign_namer = SignNamer(self.detector.transforms_[LAYER], mapped[LAYER], y_val[: len(mapped[LAYER])])
+            self.detector = self.kept_detector()
+            found = self.extract(x_mapped)
+            self.sign_namer = SignNamer(self.detector.transforms_[LAYER], found[LAYER], y_mapped)
+            self.placer = KNeighborsRegressor(10, weights="distance").fit(found["embedding"], self.map["place"])
             # One traced function for one image: `predict`, and calling the model, prepare anew at each call.
             self._extract = tf.function(self.model, input_signature=[tf.TensorSpec((1, 28, 28, 1), tf.float32)])
-            self.predict(x_val[0], explain=True)  # traced and warm before the first request
+            self.predict(x_mapped[0], ["explain"])  # traced and warm before the first request
             self.state = "ready"
         except BaseException:
             self.state = "failed"
             raise
 
-    def _kept_detector(self):
+    def kept_detector(self):
         """The detector of these networks: the one that was kept, or fitted anew, by another process."""
         path = self.folder / f"detector-{self.key}.skops"
         try:
@@ -132,11 +132,12 @@ class Predictor:
         """What `rotation.feature_model` gives for images, (n, 28, 28), with all networks."""
         return self.model.predict(x[..., np.newaxis], BATCH, verbose=0)
 
-    def predict(self, image, explain=False, with_features=False, signs=None):
+    def predict(self, image, wanted=(), signs=None):
         """What a prepared image, (28, 28), 0 to 1, light on dark, is taken for: a dictionary for JSON.
 
-        explain : with the image, the nearest training digits and the place on the map; with_features : with what an
-        example of a sign is remembered by; signs : {name: [features, ...]}, with the "sign" that it is, or None.
+        wanted : "features" for what an example of a sign is remembered by; "explain" for the image's pixels, the five
+        nearest training digits, and the place on the map, which is the mean of the ten nearest points', the nearer the
+        heavier. signs : {name: [features, ...]}, with the "sign" that it is, or None.
         """
         tensors = self._extract(tf.constant(image[None, :, :, None], tf.float32))
         found = {name: tensor.numpy() for name, tensor in tensors.items()}
@@ -151,36 +152,25 @@ class Predictor:
             "is_digit": p_value > self.detector.level,
         }
         direction = self.sign_namer.directions(found[LAYER])[0]
-        if with_features:
+        if "features" in wanted:
             result["features"] = direction.round(4).tolist()
         if signs is not None:
             result["sign"] = self.sign_namer.name(direction, signs, result["is_digit"])
-        return result | self._explanation(image, found["embedding"]) if explain else result
-
-    def _explanation(self, image, embedding):
-        """The image's pixels, the nearest training digits, and the place of an embedding, (1, 64), on the map.
-
-        The place is the mean of the embedding's nearest points, the nearer the heavier.
-        """
-        transform, measure = self.detector.transforms_["embedding"], self.detector.measures_["embedding"]
-        nearest = measure.kneighbors(transform.transform(embedding), N_NEAREST, return_distance=False)[0]
-        digits = zip(self.train_labels[nearest].tolist(), self.train_images[nearest].tolist(), strict=True)
-        distances = np.linalg.norm(self.map_embedding - embedding, axis=1)
-        points = np.argsort(distances)[:N_PLACES]
-        place = np.average(self.map["place"][points], axis=0, weights=1 / (distances[points] + 1e-6))
-        return {
-            "pixels": np.round(image * 255).astype(int).tolist(),
-            "nearest": [{"label": label, "pixels": pixels} for label, pixels in digits],
-            "place": place.round(4).tolist(),
-        }
+        if "explain" in wanted:
+            embedding = found["embedding"]
+            transform, measure = self.detector.transforms_["embedding"], self.detector.measures_["embedding"]
+            nearest = measure.kneighbors(transform.transform(embedding), 5, return_distance=False)[0]
+            digits = zip(self.train_labels[nearest].tolist(), self.train_images[nearest].tolist(), strict=True)
+            result["pixels"] = np.round(image * 255).astype(int).tolist()
+            result["nearest"] = [{"label": label, "pixels": pixels} for label, pixels in digits]
+            result["place"] = self.placer.predict(embedding)[0].round(4).tolist()
+        return result
 
     def about(self):
         """Which model this is, how accurate, and how its detector is calibrated: a dictionary for JSON."""
         metrics, curve = self.record["metrics"], self.record["metrics"]["calibration"]
         return {
             "sha256": self.sha256,
-            "parameters": sum(metrics["parameters"]),
-            "seed": self.record["settings"]["seed"],
             "test_accuracy": metrics["accuracy"]["test"],
             "detector": {
                 "layers": list(rotation.LAYERS),

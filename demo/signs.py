@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from demo.images import BadImage, are_rows
+from demo.images import are_rows
 from hypersphere.enrolment import Enrolment
+from hypersphere.errors import InputError
 from hypersphere.scores import directions
 
 LAYER = "turn embeddings"  # the classifier's embedding recognises fewer signs
@@ -29,11 +30,11 @@ class SignNamer:
         rows = self.directions(features)
         self.width = rows.shape[1]
         self.digits = Enrolment().fit(rows, labels)
-        few = np.concatenate([np.flatnonzero(labels == label)[:MAX_EXAMPLES] for label in self.digits.classes_])
+        few = np.concatenate([np.flatnonzero(labels == digit)[:MAX_EXAMPLES] for digit in range(10)])
         others = np.setdiff1d(np.arange(len(rows)), few)
         cosines = Enrolment().fit(rows[few], labels[few]).cosines(rows[others])
-        own = np.searchsorted(self.digits.classes_, labels[others])
-        self.threshold = float(np.quantile(cosines[np.arange(len(others)), own], NEARER_THAN))
+        own = cosines[np.arange(len(others)), labels[others]]
+        self.threshold = float(np.quantile(own, NEARER_THAN))
 
     def directions(self, features):
         """What examples are compared by, (n, d) to (n, width): unit vectors along the transform's components."""
@@ -59,22 +60,22 @@ class SignNamer:
 def read_signs(sent, width):
     """The signs of a request, [{"name": ..., "examples": [[...], ...]}, ...] to {name: (n, width)}.
 
-    width : of an example. Raises BadImage, with a sentence, if they are none.
+    width : of an example. Raises InputError, with a sentence, if they are none.
     """
     if not isinstance(sent, list) or len(sent) > MAX_SIGNS:
-        raise BadImage(f"signs is not a list of at most {MAX_SIGNS}")
+        raise InputError(f"signs is not a list of at most {MAX_SIGNS}")
     signs = {}
     for sign in sent:
         if not isinstance(sign, dict) or set(sign) != {"name", "examples"}:
-            raise BadImage('each sign is {"name": ..., "examples": [...]}')
+            raise InputError('each sign is {"name": ..., "examples": [...]}')
         name, examples = sign["name"], sign["examples"]
         if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME or name in signs:
-            raise BadImage(f"a sign's name has 1 to {MAX_NAME} letters, and no two signs have the same name")
+            raise InputError(f"a sign's name has 1 to {MAX_NAME} letters, and no two signs have the same name")
         if not isinstance(examples, list) or not 0 < len(examples) <= MAX_EXAMPLES:
-            raise BadImage(f"a sign has 1 to {MAX_EXAMPLES} examples")
+            raise InputError(f"a sign has 1 to {MAX_EXAMPLES} examples")
         if not are_rows(examples, width, -1, 1):
-            raise BadImage(f"an example is a list of {width} numbers from -1 to 1")
+            raise InputError(f"an example is a list of {width} numbers from -1 to 1")
         signs[name] = np.array(examples)
         if np.linalg.norm(signs[name], axis=1).min() < LEAST_LENGTH:
-            raise BadImage("an example has no direction: its numbers are all 0, or nearly")
+            raise InputError("an example has no direction: its numbers are all 0, or nearly")
     return signs

@@ -66,26 +66,22 @@ def varied(strokes, rng):
     for stroke in strokes:
         points = dense(stroke)
         bent = points - 0.5 + size * np.sin(rate * points[:, ::-1] + phase)
-        moved.append((bent @ matrix.T + 0.5 + rng.normal(0, 0.015, 2)).clip(0.03, 0.97))
-    return rounded(moved)
+        moved.append((bent @ matrix.T + 0.5 + rng.normal(0, 0.015, 2)).clip(0.03, 0.97).round(3).tolist())
+    return moved
 
 
 def scribbled(rng):
     """One to three random walks."""
     walks = [rng.normal(0, 0.09, (rng.integers(6, 25), 2)).cumsum(axis=0) for _ in range(rng.integers(1, 4))]
-    return rounded([(walk + rng.uniform(0.25, 0.75, 2)).clip(0.04, 0.96) for walk in walks])
-
-
-def rounded(strokes):
-    return [stroke.round(3).tolist() for stroke in strokes]
+    return [(walk + rng.uniform(0.25, 0.75, 2)).clip(0.04, 0.96).round(3).tolist() for walk in walks]
 
 
 if __name__ == "__main__":
     rng = np.random.default_rng(1)
-    drawn = {
-        group: {name: [varied(strokes, rng) for _ in range(VARIANTS)] for name, strokes in signs.items()}
-        for group, signs in SIGNS.items()
-    }
+    drawn = {group: {} for group in SIGNS}
+    for group, signs in SIGNS.items():
+        for name, strokes in signs.items():
+            drawn[group][name] = [varied(strokes, rng) for _ in range(VARIANTS)]
     drawn["scribbles"] = [scribbled(rng) for _ in range(100)]
     path = Path(__file__).with_name("signs.json")
     path.write_text(json.dumps(drawn, separators=(",", ":")) + "\n")

@@ -2,13 +2,13 @@
 
 import base64
 import json
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import sklearn
-from PIL import Image
+from PIL import Image, ImageDraw
 from sklearn.datasets import load_sample_image
 
 from common import records
@@ -25,10 +25,16 @@ from picture_files import enlarged, inverted, saved
 WIDTH = rotation.OPTIONS["n_components"]  # of an example of a sign
 
 
+class SmallPredictor(Predictor):
+    """Its detector is fitted to a small slice of the training images."""
+
+    def kept_detector(self):
+        return predictors.fitted(self.model, smoke=True)
+
+
 @pytest.fixture(scope="module")
 def small_predictor():
-    """The demo's networks with a detector fitted to a small slice of the training images."""
-    return Predictor(smoke=True)
+    return SmallPredictor()
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +50,21 @@ def digit():
     return x[0, ..., 0]
 
 
+def in_base64(digit, separator=""):
+    """A PNG file in lines of 76 letters."""
+    text = base64.b64encode(saved(enlarged(digit))).decode()
+    return separator.join(text[place : place + 76] for place in range(0, len(text), 76))
+
+
 FORM = "application/x-www-form-urlencoded"  # as curl sends it
 WAYS = {
     "body": lambda digit: {"data": saved(enlarged(digit)), "content_type": "image/png"},
     "dark on light": lambda digit: {"data": saved(inverted(enlarged(digit))), "content_type": FORM},
     "JSON array": lambda digit: {"json": {"pixels": np.uint8(255 * digit).tolist()}},
+    "base64": lambda digit: {"json": {"picture": in_base64(digit)}},
+    "base64 in lines": lambda digit: {"json": {"picture": in_base64(digit, "\r\n")}},
+    "data URL": lambda digit: {"json": {"picture": f"data:image/png;base64,{in_base64(digit)}"}},
+    "data URL in lines": lambda digit: {"json": {"picture": f"data:image/png;base64,{in_base64(digit, chr(10))}\n"}},
 }
 
 
@@ -58,9 +74,8 @@ def test_a_digit_is_named(way, client, digit):
     assert response.status_code == 200, response.json
     answer = response.json
     assert answer["digit"] == 7 and answer["is_digit"] is True and answer["empty"] is False
-    assert answer["p_value"] > answer["level"] == 0.01
+    assert answer["p_value"] > answer["level"] == 0.01 and np.argmax(answer["probabilities"]) == 7
     assert len(answer["probabilities"]) == 10 and sum(answer["probabilities"]) == pytest.approx(1, abs=1e-4)
-    assert np.argmax(answer["probabilities"]) == 7
     assert set(answer) == {"empty", "digit", "probabilities", "p_value", "level", "is_digit"}
 
 
@@ -74,88 +89,63 @@ def test_the_answer_says_why(client, digit):
     assert np.linalg.norm(np.median(places, axis=0) - answer["place"]) < 0.2
 
 
-@pytest.mark.parametrize("picture", [Image.new("L", (280, 280)), Image.new("RGB", (40, 90), "white")])
-def test_nothing_drawn(picture, client):
-    answer = client.post("/api/predict", data=saved(picture)).json
-    assert answer == {"empty": True}
+def test_nothing_drawn(client):
+    picture = Image.new("RGB", (40, 90), "white")
+    assert client.post("/api/predict", data=saved(picture)).json == {"empty": True}
 
 
 def test_a_dot_and_a_photograph_are_rejected(client):
-    dot = np.zeros((280, 280), np.uint8)
-    rows, columns = np.indices(dot.shape) - 140
-    dot[np.hypot(rows, columns) < 11] = 255
-    photograph = Image.fromarray(load_sample_image("china.jpg"))
-    for picture in [Image.fromarray(dot), photograph]:
+    dot = Image.new("L", (280, 280))
+    ImageDraw.Draw(dot).circle((140, 140), 11, fill=255)
+    for picture in [dot, Image.fromarray(load_sample_image("china.jpg"))]:
         answer = client.post("/api/predict", data=saved(picture)).json
         assert answer["is_digit"] is False and answer["p_value"] <= 0.01
 
 
-BAD = {
-    "no picture": ({"data": b"seven"}, 415, "not a picture"),
-    "nothing": ({}, 415, "not a picture"),
-    "truncated": ({"data": saved(Image.effect_noise((99, 99), 90))[:2000]}, 400, "damaged"),
-    "too long": ({"data": b"x" * (MAX_BODY + 1)}, 413, "more than 1 MB"),
-    "no JSON": ({"data": "{", "content_type": "application/json"}, 400, "JSON is damaged"),
-    "other JSON": ({"json": [1, 2]}, 400, "pixels"),
-    "deep JSON": ({"data": "[" * 100_000, "content_type": "application/json"}, 400, "JSON is damaged"),
-    "form": ({"data": {"image": "data:"}, "content_type": "multipart/form-data"}, 415, "not a picture"),
-    "another key": ({"json": {"image": 7}}, 400, "pixels"),
-}
+HEADERS = [
+    ({"Host": "127.0.0.1:8000"}, 200),
+    ({"Host": "[::1]:8000"}, 200),
+    ({"Host": "named.example"}, 200),
+    ({"Host": "192.168.1.7"}, 200),
+    ({"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}, 200),
+    ({"Origin": "https://localhost"}, 200),  # behind a proxy
+    ({"Host": "evil.example"}, 403),
+    ({"Host": "localhost.evil.example:8000"}, 403),
+    ({"Host": "1.evil.example"}, 403),
+    ({"Origin": "http://evil.example"}, 403),
+    ({"Origin": "null"}, 403),
+    ({"Origin": "http://["}, 403),
+    ({"Sec-Fetch-Site": "cross-site"}, 403),
+    ({"Sec-Fetch-Site": "same-site"}, 403),
+]
 
 
-@pytest.mark.parametrize(
-    ("headers", "code"),
-    [
-        ({"Host": "127.0.0.1:8000"}, 200),
-        ({"Host": "[::1]:8000"}, 200),
-        ({"Host": "named.example"}, 200),
-        ({"Host": "192.168.1.7"}, 200),
-        ({"Host": "localhost", "Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}, 200),
-        ({"Host": "evil.example"}, 403),
-        ({"Host": "localhost.evil.example:8000"}, 403),
-        ({"Host": "localhost", "Origin": "http://evil.example"}, 403),
-        ({"Host": "localhost", "Origin": "https://localhost"}, 200),  # behind a proxy
-        ({"Host": "localhost", "Origin": "null"}, 403),
-        ({"Host": "localhost", "Origin": "http://["}, 403),
-        ({"Host": "localhost", "Sec-Fetch-Site": "cross-site"}, 403),
-        ({"Host": "localhost", "Sec-Fetch-Site": "same-site"}, 403),
-    ],
-)
-def test_pages_elsewhere_and_names_that_lead_here_are_refused(headers, code, small_predictor, digit):
+@pytest.mark.parametrize(("headers", "code"), HEADERS)
+def test_pages_elsewhere_and_names_that_lead_here_are_refused(headers, code, small_predictor):
     client = create_app(small_predictor, hosts=["named.example"]).test_client()
-    response = client.post("/api/predict", json={"pixels": digit.tolist()}, headers=headers)
+    response = client.get("/api/map", headers={"Host": "localhost"} | headers)
     assert response.status_code == code and ("error" in response.json) == (code == 403)
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_gets_a_sentence(case, client):
-    sent, code, words = BAD[case]
-    response = client.post("/api/predict", **sent)
-    assert response.status_code == code, response.data
-    assert words in response.json["error"]
-    assert "Traceback" not in response.text
-
-
-@pytest.mark.parametrize(("method", "path", "code"), [("get", "/api/predict", 405), ("get", "/nothing", 404)])
-def test_other_addresses_answer_in_json(method, path, code, client):
-    response = getattr(client, method)(path)
-    assert response.status_code == code and response.json["error"]
-    assert code != 405 or "POST" in response.headers["Allow"]
-
-
-def test_a_link_opens_the_page_and_programs_learn_which_model_it_is(client, small_predictor):
-    page = client.get("/", headers={"Sec-Fetch-Site": "cross-site"})
-    assert page.status_code == 200 and f'data-detector="{small_predictor.key}"' in page.text
-    assert client.get("/healthz").json == {"status": "ok"}
-    about = client.get("/api/model").json
-    assert about["test_accuracy"] >= 0.99 and len(about["sha256"]) == 64
-    assert 0 < about["detector"]["test_rejection_rate"] < 0.02 and about["detector"]["level"] == 0.01
 
 
 def sign(**changes):
     return {"name": "heart", "examples": [[0.5] * WIDTH] * 3} | changes
 
 
+JSON = "application/json"
+BAD = {
+    "no picture": ({"data": b"seven"}, 415, "not a picture"),
+    "nothing": ({}, 415, "not a picture"),
+    "truncated": ({"data": saved(Image.effect_noise((99, 99), 90))[:2000]}, 400, "damaged"),
+    "too long": ({"data": b"x" * (MAX_BODY + 1)}, 413, "more than 1 MB"),
+    "no JSON": ({"data": "{", "content_type": JSON}, 400, "JSON is damaged"),
+    "other JSON": ({"json": [1, 2]}, 400, "pixels"),
+    "deep JSON": ({"data": "[" * 100_000, "content_type": JSON}, 400, "JSON is damaged"),
+    "form": ({"data": {"image": "data:"}, "content_type": "multipart/form-data"}, 415, "not a picture"),
+    "another key": ({"json": {"image": 7}}, 400, "pixels"),
+    "no base64": ({"json": {"picture": "seven!"}}, 400, "base64"),
+    "GET": ({"method": "GET"}, 405, "method"),
+    "nowhere": ({"path": "/nothing"}, 404, "not found"),
+}
 BAD_SIGNS = {
     "no list": ("heart", "not a list"),
     "too many": ([sign(name=str(number)) for number in range(11)], "at most 10"),
@@ -168,30 +158,31 @@ BAD_SIGNS = {
     "no examples": ([sign(examples=[])], "1 to 5 examples"),
     "six examples": ([sign(examples=[[0.5] * WIDTH] * 6)], "1 to 5 examples"),
     "short example": ([sign(examples=[[0.5] * (WIDTH - 1)])], "from -1 to 1"),
-    "word as number": ([sign(examples=[["1"] * WIDTH])], "from -1 to 1"),
-    "bool as number": ([sign(examples=[[True] * WIDTH])], "from -1 to 1"),
     "NaN": ([sign(examples=[[float("nan")] * WIDTH])], "from -1 to 1"),
     "large": ([sign(examples=[[10**400] * WIDTH])], "from -1 to 1"),
     "zeros": ([sign(examples=[[0.5] * WIDTH, [0] * WIDTH])], "no direction"),
 }
+for case, (signs, words) in BAD_SIGNS.items():
+    body = json.dumps({"pixels": [[0] * 28] * 28, "signs": signs})
+    BAD[f"signs: {case}"] = ({"data": body, "content_type": JSON}, 400, words)
 
 
-@pytest.mark.parametrize("case", BAD_SIGNS)
-def test_bad_signs_get_a_sentence(case, client, digit):
-    sent, words = BAD_SIGNS[case]
-    body = json.dumps({"pixels": digit.tolist(), "signs": sent})
-    response = client.post("/api/predict", data=body, content_type="application/json")
-    assert response.status_code == 400 and words in response.json["error"] and "\n" not in response.json["error"]
+@pytest.mark.parametrize("case", BAD)
+def test_what_cannot_be_used_is_answered_with_a_sentence(case, client):
+    sent, code, words = BAD[case]
+    response = client.open(**{"path": "/api/predict", "method": "POST"} | sent)
+    assert response.status_code == code, response.data
+    assert words in response.json["error"] and "\n" not in response.json["error"]
+    assert code != 405 or "POST" in response.headers["Allow"]
 
 
-def test_a_picture_in_json(client, digit):
-    picture = base64.b64encode(saved(enlarged(digit))).decode()
-    assert client.post("/api/predict", json={"picture": picture}).json["digit"] == 7
-    lines = "\r\n".join(picture[place : place + 76] for place in range(0, len(picture), 76))
-    for sent in [f"data:image/png;base64,{picture}", lines, f"data:image/png;base64,{lines}\n"]:
-        assert client.post("/api/predict", json={"picture": sent}).json["digit"] == 7
-    response = client.post("/api/predict", json={"picture": "seven!"})
-    assert response.status_code == 400 and "base64" in response.json["error"]
+def test_a_link_opens_the_page_and_programs_learn_which_model_it_is(client, small_predictor):
+    page = client.get("/", headers={"Sec-Fetch-Site": "cross-site"})
+    assert page.status_code == 200 and f'data-detector="{small_predictor.key}"' in page.text
+    assert client.get("/healthz").json == {"status": "ok"}
+    about = client.get("/api/model").json
+    assert about["test_accuracy"] >= 0.99 and len(about["sha256"]) == 64
+    assert 0 < about["detector"]["test_rejection_rate"] < 0.02 and about["detector"]["level"] == 0.01
 
 
 def test_a_taught_sign_is_named_and_nothing_is_kept(client, digit):
@@ -199,7 +190,7 @@ def test_a_taught_sign_is_named_and_nothing_is_kept(client, digit):
     frame[[5, 14, 22], 5:23] = frame[5:23, 5] = 1  # an E
     moved = [np.roll(frame, step, axis=1) for step in [-1, 0, 1]]
     examples = [client.post("/api/predict?features", json={"pixels": x.tolist()}).json["features"] for x in moved]
-    signs = [{"name": "E", "examples": examples}]
+    signs = [sign(name="E", examples=examples)]
     ask = [client.post("/api/predict", json={"pixels": x.tolist(), "signs": signs}).json for x in [frame, digit]]
     assert [answer["sign"] for answer in ask] == ["E", None] and ask[1]["digit"] == 7
     later = client.post("/api/predict", json={"pixels": frame.tolist(), "signs": []}).json
@@ -223,21 +214,14 @@ def test_a_fit_that_fails_is_told(monkeypatch, capsys):
     assert "ended with code 3" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("place", "name", "value"),
-    [
-        (rotation, "LAYERS", {"embedding": ("distance", 1.0)}),
-        (rotation, "OPTIONS", {"n_components": 16}),
-        (datasets, "N_TRAIN", 40_000),
-        (sklearn, "__version__", "0.1"),
-        (predictors, "VERSION", 0),
-    ],
-)
-def test_the_key_is_another_when_what_decides_the_detector_changes(place, name, value, monkeypatch):
-    before = detector_key("networks")
-    assert before == detector_key("networks") != detector_key("other networks")
-    monkeypatch.setattr(place, name, value)
-    assert detector_key("networks") != before
+def test_the_key_is_another_when_what_decides_the_detector_changes():
+    keys = {detector_key("networks"), detector_key("networks"), detector_key("other networks")}
+    changes = [(rotation, "LAYERS", {}), (rotation, "OPTIONS", {}), (datasets, "N_TRAIN", 40_000)]
+    for change in [*changes, (sklearn, "__version__", "0.1"), (predictors, "VERSION", 0)]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(*change)
+            keys.add(detector_key("networks"))
+    assert len(keys) == 7
 
 
 # p-values of the first eight test images: of a detector fitted to little data, by the `VERSION` of the code that fits.
@@ -271,23 +255,18 @@ def test_build_makes_the_demos_files_from_a_run_of_the_scoreboard(tmp_path, monk
         networks.save_network(network, trial.with_name(f"{trial.name}-{name}.keras"))
     monkeypatch.setattr(build, "N_MAPPED", 200)
     run("demo.build", "--run", run_folder, "--models", built)
-    predictor = Predictor(built, smoke=True)
+    predictor = SmallPredictor(built)
     assert records.read_record(built / "network.json", "") == record and predictor.map["place"].shape == (200, 2)
     assert np.abs(predictor.map["place"]).max() == 1
-    assert "digit" in predictor.predict(np.eye(28, dtype=np.float32), explain=True)
+    assert "digit" in predictor.predict(np.eye(28, dtype=np.float32), ["explain"])
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/static/demo.js", "/static/demo.css", "/static/icon.svg", "/api/map", "/nothing"]
-)
+@pytest.mark.parametrize("path", ["/", "/static/demo.js", "/static/demo.css", "/static/icon.svg", "/api/map", "/no"])
 def test_every_answer_is_protected(path, client):
     response = client.get(path)
     policy = response.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
     assert response.headers["X-Content-Type-Options"] == "nosniff"
-    page = response.data.replace(b"http://www.w3.org/2000/svg", b"").replace(b'content="http://localhost/static/', b"")
-    page = page.replace(b'<a href="https://qiita.com/jw-automation/', b"")  # a link, which loads nothing
-    assert b"http://" not in page and b"https://" not in page
 
 
 def test_the_pages_own_address_is_escaped(client):
@@ -310,19 +289,14 @@ class Slow:
 
 @pytest.mark.parametrize(("seconds", "answered"), [(10, 4), (0.05, 1)])
 def test_one_request_at_a_time_and_who_waits_too_long_is_told_so(digit, seconds, answered):
-    slow, responses = Slow(), []
+    slow = Slow()
     app, content = create_app(slow, seconds), saved(enlarged(digit))
 
-    def post():
-        responses.append(app.test_client().post("/api/predict", data=content))
+    def post(_=None):
+        return app.test_client().post("/api/predict", data=content)
 
-    threads = [threading.Thread(target=post) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    refused = [response for response in responses if response.status_code == 503]
+    with ThreadPoolExecutor(4) as pool:
+        refused = [response for response in pool.map(post, range(4)) if response.status_code == 503]
     assert slow.most == 1 and len(refused) == 4 - answered
     assert all(response.headers["Retry-After"] and "try again" in response.json["error"] for response in refused)
-    post()
-    assert responses[-1].status_code == 200  # the place is given back
+    assert post().status_code == 200  # the place is given back

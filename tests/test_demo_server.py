@@ -1,22 +1,25 @@
 """The demo as a process of its own: start, limits, end."""
 
+import contextlib
 import http.client
+import json
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 import pytest
 
 from conftest import PROJECT, assert_one_line_error, run_script
+from demo.app import listen
 
 pytestmark = pytest.mark.slow
 SLOW = """
-import sys, time
-from demo.app import create_app
-from demo.server import listen, serve
+import time
+from demo.app import create_app, listen, serve
 from common import cli
 
 class Slow:
@@ -28,53 +31,40 @@ class Slow:
         return {"digit": 7}
 
 cli.install_error_hook()
-serve(create_app(Slow()), listen("127.0.0.1", int(sys.argv[1])))
+serve(create_app(Slow()), listen("127.0.0.1", 0))
 """
 
 FITTING = """
 from common import cli
-from demo import app, predictor, server
+from demo import app, predictor
 
 cli.install_error_hook()
 predictor.VERSION = 0  # of which no detector is kept
 predictor.FIT = "print('fitting', flush=True)" + predictor.FIT
-server.serve(app.create_app(), server.listen("127.0.0.1", 0))
+app.serve(app.create_app(), app.listen("127.0.0.1", 0))
 """
 
 
-def start(*command, **options):
+def start(*command):
     """Start Python in a process of its own that Ctrl-C ends, also where the tests run in the background."""
-    return subprocess.Popen(
-        [sys.executable, *map(str, command)],
-        cwd=PROJECT,
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        **options,
-    )
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    command = [sys.executable, *map(str, command)]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": PROJECT}
+    return subprocess.Popen(command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **options)
 
 
 @pytest.fixture
 def slow_server():
     """A server whose predictions take a second: its process and its port."""
-    port = free_port()
-    with start("-c", SLOW, port, stderr=subprocess.PIPE) as process:
-        while "Open http" not in process.stdout.readline():
-            assert process.poll() is None
-        yield process, port
+    with start("-c", SLOW) as process:
+        _, address, *_ = process.stdout.readline().split()  # Open http://127.0.0.1:PORT in a browser
+        yield process, int(address.rpartition(":")[2])
         process.kill()
 
 
 def post_pixels(port):
     """Post a drawing; returns the status and the body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    body = '{"pixels": [' + ",".join("[" + ",".join(["200"] * 28) + "]" for _ in range(28)) + "]}"
+    body = json.dumps({"pixels": [[200] * 28] * 28})
     connection.request("POST", "/api/predict", body, {"Content-Type": "application/json"})
     response = connection.getresponse()
     return response.status, response.read()
@@ -98,7 +88,7 @@ def test_a_running_request_is_finished(slow_server, kind):
 
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_the_process_that_fits_ends_with_the_server(kind):
-    with start("-c", FITTING, stderr=subprocess.PIPE) as process:
+    with start("-c", FITTING) as process:
         while process.stdout.readline() != "fitting\n":
             assert process.poll() is None
         process.send_signal(kind)
@@ -119,9 +109,7 @@ def test_a_request_beyond_the_limits_is_refused(slow_server):
 
 
 def test_an_address_that_cannot_be_had_is_named():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+    with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         assert_one_line_error(run_script("demo", "--port", port), port, "--port")
     for flags in [["--host", "nosuch.invalid"], ["--port", 99999], ["--port", "x"]]:
@@ -130,23 +118,19 @@ def test_an_address_that_cannot_be_had_is_named():
 
 def test_the_commands_serve_the_page(predictor):
     """`python -m demo`, and Flask's own server."""
-    port = free_port()
+    with listen("127.0.0.1", 0) as probe:
+        port = probe.getsockname()[1]
     for command in [["demo", "--port", port], ["flask", "--app", "demo.app", "run", "--port", port]]:
         process = start("-m", *command)
         try:
-            for _ in range(240):
-                try:
-                    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-                    connection.request("GET", "/")
-                    response = connection.getresponse()
-                    break
-                except ConnectionRefusedError:
-                    assert process.poll() is None
-                    time.sleep(0.5)
-            assert response.status == 200 and b"A digit, or none?" in response.read()
-            while (answer := post_pixels(port))[0] == 503:
+            status = 503
+            while status == 503:
+                assert process.poll() is None
                 time.sleep(0.5)
-            assert answer[0] == 200
+                with contextlib.suppress(ConnectionRefusedError):
+                    status, _ = post_pixels(port)
+            page = urllib.request.urlopen(f"http://127.0.0.1:{port}/").read()
+            assert status == 200 and b"A digit, or none?" in page
         finally:
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=20)

@@ -4,7 +4,6 @@ import ast
 import difflib
 import functools
 import json
-import os
 import re
 import resource
 import shutil
@@ -16,7 +15,7 @@ import pytest
 from PIL import Image
 from sklearn.neighbors import LocalOutlierFactor
 
-from conftest import PROJECT, assert_one_line_error, run, run_script
+from conftest import PROJECT, assert_one_line_error, run, run_python, run_script
 from experiments import article1, building
 from hypersphere import datasets, detectors, features, files, networks
 from hypersphere.errors import InputError
@@ -57,23 +56,18 @@ def test_the_twin_scripts_differ_in_the_l2_layer_and_in_words():
 
 
 def test_figures_are_pictures(smoke_run):
-    assert {path.stem for path in (smoke_run / "figures").iterdir()} == set(article1.FIGURES)
-    for path in (smoke_run / "figures").iterdir():
-        with Image.open(path) as image:
-            assert len(set(image.convert("L").resize((64, 64)).tobytes())) > 10
+    paths = list((smoke_run / "figures").iterdir())
+    assert {path.stem for path in paths} == set(article1.FIGURES)
+    assert all(len(set(Image.open(path).convert("L").resize((64, 64)).tobytes())) > 10 for path in paths)
 
 
-def test_tsne_record_and_points(smoke_run):
-    arrays = files.load_arrays(smoke_run / "models" / "tsne.npz", "run again")
-    assert {arrays[name].shape for name in ["input", "cnn", "l2softmax"]} == {(500, 2)}
-    metrics = record(smoke_run, "tsne")["metrics"]
+def test_tsne_maps_norms_and_cosines_of_the_features(smoke_run):
+    maps = files.load_arrays(smoke_run / "models" / "tsne.npz", "run again")
+    assert {maps[name].shape for name in ["input", "cnn", "l2softmax"]} == {(500, 2)}
+    metrics, arrays = record(smoke_run, "tsne")["metrics"], files.load_arrays(smoke_run / "models" / "cnn.npz", "")
     for numbers in metrics.values():
         assert 0.5 < numbers["knn_accuracy_map"] <= 1 and 0.5 < numbers["knn_accuracy_space"] <= 1
         assert 0.8 < numbers["trustworthiness"] <= 1 and numbers["kl_divergence"] > 0
-
-
-def test_norms_and_cosines_of_the_features(smoke_run):
-    metrics, arrays = record(smoke_run, "tsne")["metrics"], files.load_arrays(smoke_run / "models" / "cnn.npz", "")
     norm, loss = np.linalg.norm(arrays["embedding_test"], axis=1), arrays["loss_test"]
     assert metrics["cnn"]["norm_by_loss"][0] == pytest.approx(norm[np.argsort(loss)[:50]].mean(), rel=1e-4)
     is_wrong = arrays["prediction_test"] != arrays["label_test"]
@@ -234,9 +228,7 @@ def test_scripts_start_whatever_keras_is_set_to(tmp_path):
 
 def test_no_standard_error_is_needed():
     code = "from common import cli; from hypersphere import ArcFace; cli.start(); print(ArcFace(3).num_classes)"
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, stdout=subprocess.PIPE, preexec_fn=lambda: os.close(2), text=True)
-    assert (done.returncode, done.stdout) == (0, "3\n")
+    assert run_python(f"import os; os.close(2); {code}") == "3"
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 // Asking the server what is drawn: one question at a time, and another as long as the drawing changes.
 
-import { drawing, isEmpty, isPenDown, onChange, paint } from "./drawing.js";
+import { drawing, isEmpty, isPenDown, paint } from "./drawing.js";
 import { announce, isNews, show, shown, wordOf } from "./show.js";
 import { taught } from "./signs.js";
 
@@ -17,14 +17,14 @@ let announcement = null; // its timer
 let asking = false;
 
 // Ask what is drawn, anew.
-export function askAnew() {
+function askAnew() {
   changes += 1;
   answer.setAttribute("aria-busy", "true");
   clearTimeout(announcement);
   timer ??= setTimeout(ask, PAUSE);
 }
 
-onChange(askAnew);
+addEventListener("changed", askAnew);
 
 // What is drawn, as a data URL.
 function content() {
@@ -42,8 +42,7 @@ async function fetchAnswer() {
   try {
     const headers = { "Content-Type": "application/json" };
     const response = await fetch("api/predict?explain&features", { method: "POST", body, headers });
-    if (response.status === 503) return { ...(await response.json()), retry: 500 };
-    return { ...(await response.json()), isPicture };
+    return { ...(await response.json()), isPicture, retry: response.status === 503 ? 500 : 0 };
   } catch {
     return { unreachable: true, retry: 2000 };
   }

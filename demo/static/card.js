@@ -5,7 +5,7 @@ import { aDigit, isRejected, shown } from "./show.js";
 
 const [WIDTH, HEIGHT, EDGE] = [1000, 560, 40];
 
-function makeCard() {
+export function save() {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [WIDTH, HEIGHT];
   const context = canvas.getContext("2d");
@@ -27,19 +27,14 @@ function makeCard() {
   write(`p = ${p.toPrecision(2)}`, 220, "24px", "#5c5c63");
   write("The nearest training digits", 350, "24px", "#5c5c63");
   const step = room / nearest.length;
-  nearest.forEach(({ label }, i) => {
-    const near = document.querySelectorAll("#nearest canvas")[i];
-    context.imageSmoothingEnabled = false;
+  context.imageSmoothingEnabled = false;
+  document.querySelectorAll("#nearest canvas").forEach((near, i) => {
     context.drawImage(near, left + i * step, 370, step - 8, step - 8);
-    context.fillText(label, left + (i + 0.4) * step, 370 + step + 20);
+    context.fillText(nearest[i].label, left + (i + 0.4) * step, 370 + step + 20);
   });
   write(document.title, HEIGHT - EDGE, "20px", "#5c5c63");
-  return canvas;
-}
-
-export function save() {
   const link = document.createElement("a");
-  link.href = makeCard().toDataURL();
+  link.href = canvas.toDataURL();
   link.download = "digit-or-none.png";
   link.click();
 }

@@ -1,4 +1,4 @@
-// What is drawn: strokes, or a picture; and what undo brings back.
+// What is drawn: strokes, or a picture; and what undo brings back. Each change is an event, "changed", of the window.
 
 const BRUSH = 22 / 280; // of the side: about MNIST's stroke on a digit that fills the square
 const KEPT = 50; // steps that can be undone
@@ -11,14 +11,9 @@ export const drawing = {
   number: 0, // of drawings so far: what belongs to an earlier one is not shown
 };
 const past = [];
-const listeners = [];
-
-export function onChange(listener) {
-  listeners.push(listener);
-}
 
 function changed() {
-  for (const listener of listeners) listener();
+  dispatchEvent(new Event("changed"));
 }
 
 function remember() {
@@ -28,6 +23,7 @@ function remember() {
 
 function replace(strokes, picture) {
   Object.assign(drawing, { strokes: [...strokes], picture, stroke: null, number: drawing.number + 1 });
+  changed();
 }
 
 export function isEmpty() {
@@ -41,7 +37,6 @@ export function isPenDown() {
 export function put(strokes, picture = null) {
   remember();
   replace(strokes, picture);
-  changed();
 }
 
 export function startStroke(point) {
@@ -63,9 +58,7 @@ export function clear() {
 
 export function undo() {
   const last = past.pop();
-  if (!last) return;
-  replace(last.strokes, last.picture);
-  changed();
+  if (last) replace(last.strokes, last.picture);
 }
 
 // As it is sent and saved: light on dark, unless a picture has other colours.
@@ -74,12 +67,12 @@ export function paint(canvas, side, { strokes, picture } = drawing) {
   const context = canvas.getContext("2d");
   context.fillStyle = "#000";
   context.fillRect(0, 0, side, side);
-  if (picture && picture.canvas) {
-    const { width, height } = picture.canvas;
+  if (picture?.canvas) {
     context.fillStyle = "#808080"; // both inks are seen on it, where a picture is transparent
     context.fillRect(0, 0, side, side);
-    const scale = side / Math.max(width, height);
-    context.drawImage(picture.canvas, (side - width * scale) / 2, (side - height * scale) / 2, width * scale, height * scale);
+    const longer = Math.max(picture.canvas.width, picture.canvas.height);
+    const [width, height] = [picture.canvas.width, picture.canvas.height].map((length) => (length * side) / longer);
+    context.drawImage(picture.canvas, (side - width) / 2, (side - height) / 2, width, height);
   }
   context.strokeStyle = "#fff";
   context.lineWidth = BRUSH * side;

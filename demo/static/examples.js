@@ -10,7 +10,8 @@ const heart = Array.from({ length: 41 }, (_, i) => {
 });
 
 // Half a circle.
-const chin = Array.from({ length: 25 }, (_, i) => (Math.PI * i) / 24).map((t) => [0.5 + 0.3 * Math.cos(t), 0.55 + 0.3 * Math.sin(t)]);
+const angles = Array.from({ length: 25 }, (_, i) => (Math.PI * i) / 24);
+const chin = angles.map((t) => [0.5 + 0.3 * Math.cos(t), 0.55 + 0.3 * Math.sin(t)]);
 
 const EXAMPLES = {
   "a seven": [[[0.28, 0.2], [0.5, 0.19], [0.72, 0.2], [0.6, 0.42], [0.5, 0.62], [0.43, 0.84]]],
@@ -25,14 +26,11 @@ const EXAMPLES = {
   ],
 };
 
-export function showExamples(place) {
-  for (const [name, strokes] of Object.entries(EXAMPLES)) {
-    const button = document.createElement("button");
-    const canvas = paint(document.createElement("canvas"), 88, { strokes });
-    button.type = "button";
-    button.setAttribute("aria-label", name);
-    button.append(canvas);
-    button.addEventListener("click", () => put(strokes));
-    place.append(button);
-  }
+for (const [name, strokes] of Object.entries(EXAMPLES)) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.setAttribute("aria-label", name);
+  button.append(paint(document.createElement("canvas"), 88, { strokes }));
+  button.addEventListener("click", () => put(strokes));
+  document.getElementById("examples").append(button);
 }

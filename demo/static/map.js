@@ -1,39 +1,34 @@
 // The t-SNE map of the sphere, and where a drawing falls on it.
 
 // Told apart from each other, and from a light and a dark background at a contrast of 3 and more.
-export const COLORS = ["#1c85ed", "#cf7900", "#e11212", "#09a26f", "#9f46de", "#ad6b55", "#ea1390", "#769a08", "#7c818b", "#0a98b5"];
+const COLORS = ["#1c85ed", "#cf7900", "#e11212", "#09a26f", "#9f46de", "#ad6b55", "#ea1390", "#769a08", "#7c818b", "#0a98b5"];
 const RING = 0.07; // radius, of the map from -1 to 1
 const CELLS = 40; // a side, of the grid in which an empty place is looked for
 
 const map = document.getElementById("map");
 const title = document.getElementById("map-title");
 let points = null; // {place, label}
-const middles = []; // of each digit's points
+let middles = []; // of each digit's points
 let free = []; // places whose ring would hold no point
 
 export async function loadMap() {
   points = await (await fetch("api/map")).json();
-  for (let digit = 0; digit < 10; digit++) middles.push(middle(points.place.filter((_, i) => points.label[i] === digit)));
-  free = freePlaces();
+  middles = COLORS.map((_, digit) => middle(points.place.filter((_, i) => points.label[i] === digit)));
+  const steps = Array.from({ length: CELLS + 1 }, (_, i) => (2 * i) / CELLS - 1);
+  const grid = steps.flatMap((x) => steps.map((y) => [x, y]));
+  free = grid.filter((cell) => points.place.every((point) => distance(cell, point) > RING));
 }
 
 function middle(list) {
-  const median = (axis) => list.map((point) => point[axis]).sort((a, b) => a - b)[list.length >> 1];
-  return [median(0), median(1)];
+  return [0, 1].map((axis) => list.map((point) => point[axis]).sort((a, b) => a - b)[list.length >> 1]);
 }
 
 function distance([x, y], [u, v]) {
   return Math.hypot(x - u, y - v);
 }
 
-function freePlaces() {
-  const steps = Array.from({ length: CELLS + 1 }, (_, i) => (2 * i) / CELLS - 1);
-  const grid = steps.flatMap((x) => steps.map((y) => [x, y]));
-  return grid.filter((cell) => points.place.every((point) => distance(cell, point) > RING));
-}
-
 // What is rejected lies in no cluster: the nearest place outside them, for a ring.
-export function outside(place) {
+function outside(place) {
   return free.reduce((best, cell) => (distance(cell, place) < distance(best, place) ? cell : best), free[0]);
 }
 
@@ -50,8 +45,8 @@ export function drawMap(drawn) {
     const [x, y] = at(point);
     context.fillRect(x, y, side / 200, side / 200);
   });
-  if (drawn) drawRing(context, at(drawn.isRejected ? outside(drawn.place) : drawn.place), side, drawn.isRejected, text, background);
-  context.setLineDash([]);
+  if (drawn?.isRejected) drawRing(context, at(outside(drawn.place)), side, [side / 60, side / 80], text, background);
+  else if (drawn) drawRing(context, at(drawn.place), side, [], text, background);
   context.font = `bold ${side / 18}px system-ui, sans-serif`;
   context.textAlign = "center";
   context.textBaseline = "middle";
@@ -62,23 +57,20 @@ export function drawMap(drawn) {
     context.strokeText(digit, ...at(place));
     context.fillText(digit, ...at(place));
   });
-  describe(drawn);
+  title.textContent = drawn?.isRejected ? "In no cluster of the map (t-SNE)" : "Where it falls on the map (t-SNE)";
+  const where = drawn?.isRejected ? "in no cluster" : "on it";
+  const falls = drawn ? `; the drawing falls ${where}; the nearest training digit: ${drawn.label}` : "";
+  map.setAttribute("aria-label", `Map of ${points.place.length} digits on the sphere${falls}`);
 }
 
-function drawRing(context, [x, y], side, isDashed, text, background) {
-  context.setLineDash([]);
+function drawRing(context, [x, y], side, dashes, text, background) {
   for (const [color, width] of [[background, side / 60], [text, side / 120]]) {
     context.strokeStyle = color;
     context.lineWidth = width;
     context.beginPath();
     context.arc(x, y, 0.44 * RING * side, 0, 2 * Math.PI);
     context.stroke();
-    if (isDashed) context.setLineDash([side / 60, side / 80]);
+    context.setLineDash(dashes);
   }
-}
-
-function describe(drawn) {
-  title.textContent = drawn?.isRejected ? "In no cluster of the map (t-SNE)" : "Where it falls on the map (t-SNE)";
-  const falls = drawn ? `; the drawing falls ${drawn.isRejected ? "in no cluster" : "on it"}; the nearest training digit: ${drawn.label}` : "";
-  map.setAttribute("aria-label", `Map of ${points.place.length} digits on the sphere${falls}`);
+  context.setLineDash([]);
 }

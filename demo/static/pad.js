@@ -1,6 +1,6 @@
 // The pad: drawing with mouse, pen or finger, and with the arrow keys.
 
-import { drawing, extendStroke, isEmpty, onChange, paint, startStroke } from "./drawing.js";
+import { drawing, extendStroke, isEmpty, paint, startStroke } from "./drawing.js";
 
 const STEP = 0.04; // of the side, that an arrow key moves the pen
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -47,8 +47,7 @@ pad.addEventListener("pointerdown", (event) => {
 
 pad.addEventListener("pointermove", (event) => {
   if (event.pointerId !== pointer || !drawing.stroke) return;
-  const events = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
-  extendStroke((events.length ? events : [event]).map(place));
+  extendStroke((event.getCoalescedEvents?.() ?? [event]).map(place));
 });
 
 for (const kind of ["pointerup", "pointercancel"]) {
@@ -57,13 +56,6 @@ for (const kind of ["pointerup", "pointercancel"]) {
     pointer = drawing.stroke = null;
     drawing.touched = false;
   });
-}
-
-// Keys
-
-function toggle() {
-  if (drawing.stroke) drawing.stroke = null;
-  else startStroke([...cursor]);
 }
 
 function move() {
@@ -79,9 +71,9 @@ pad.addEventListener("keydown", (event) => {
   if (event.key in ARROWS) {
     held.add(event.key);
     move();
-  } else if (event.key === " ") {
-    if (!event.repeat) toggle();
-  } else return;
+  } else if (event.key !== " ") return;
+  else if (drawing.stroke && !event.repeat) drawing.stroke = null;
+  else if (!event.repeat) startStroke([...cursor]);
   event.preventDefault(); // the page does not scroll
   cursorShown = true;
   paintPad();
@@ -94,5 +86,5 @@ pad.addEventListener("blur", () => {
   paintPad();
 });
 
-onChange(paintPad);
+addEventListener("changed", paintPad);
 new ResizeObserver(paintPad).observe(pad);

@@ -103,21 +103,18 @@ function showBars(answer) {
   byId("bars").replaceChildren(...shares.map((share, digit) => bar(share, digit, digit === answer.digit)));
 }
 
-function element(name, className, text = "") {
+function element(name, className, ...content) {
   const made = document.createElement(name);
   made.className = className;
-  made.textContent = text;
+  made.append(...content);
   return made;
 }
 
 function bar(share, digit, isFirst) {
-  const row = element("li", isFirst ? "first" : "");
-  const whole = element("div", "bar");
   const fill = element("div", "fill");
   fill.style.width = `${100 * share}%`;
-  whole.append(fill);
-  row.append(element("span", "", digit), whole, element("span", "share", share === null ? "" : percent(share)));
-  return row;
+  const text = element("span", "share", share === null ? "" : percent(share));
+  return element("li", isFirst ? "first" : "", element("span", "", digit), element("div", "bar", fill), text);
 }
 
 // Gray values, rows of 0 to 255; null empties the canvas.
@@ -131,13 +128,11 @@ function showPixels(canvas, rows) {
 }
 
 function neighbor(near) {
-  const made = element("div", "");
   const canvas = document.createElement("canvas");
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", near ? `a training digit, ${near.label}` : "none yet");
   showPixels(canvas, near && near.pixels);
-  made.append(canvas, near ? String(near.label) : "\u00a0");
-  return made;
+  return element("div", "", canvas, near ? near.label : "\u00a0");
 }
 
 export function showMap() {
