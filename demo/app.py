@@ -25,7 +25,7 @@ HEADERS = {  # so that a browser loads nothing from elsewhere
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
+    "Cache-Control": "no-store",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
