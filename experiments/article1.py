@@ -302,7 +302,7 @@ def run_beside_seeds(run, seeds):
     seeds, values = measured(seeds)
     theirs = {tuple(row[:2]): row[3] for row in claims(values)}
     rows = [[*row[:4], theirs.get(tuple(row[:2]), "")] for row in claims(measured(run)[1])]
-    header = ["claim", "measured as", "article", "this run", f"{len(seeds)} seeds"]
+    header = ["claim", "measured as", "article", "this run", f"{len(seeds)} seeds: mean ± sd"]
     return shared.below(shared.markdown(header, rows), "This run is one draw of what other seeds give.")
 
 
