@@ -211,17 +211,23 @@ def interval(values, digits, factor=1):
     return f" [{mean - half:.{digits}f} to {mean + half:.{digits}f}]"
 
 
-def claims(values):
+def mean_and_range(values, digits, factor=1):
+    """ "mean (lowest to highest)", or the value that all have in common."""
+    low, mean, high = (f"{factor * value:.{digits}f}" for value in [min(values), np.mean(values), max(values)])
+    return f"{mean} ({low} to {high})" if np.ptp(values) else mean
+
+
+def claims(values, show=spread):
     """The article's claims: rows [claim, how it is measured, the article's numbers, ours, verdict].
 
-    values : as `measured` gives them; what was not measured is left out. The verdict is "" for a single seed, and for
-    what needs CIFAR-10 where that is missing.
+    values : as `measured` gives them; show : the text of the numbers of several seeds. What was not measured is left
+    out. The verdict is "" for a single seed, and for what needs CIFAR-10 where that is missing.
     """
     rows = []
     for claim, measure, article, path, digits, factor, sign in COMPARISONS:
         plain, constrained = (np.array(values[(space, *path)], dtype=float) for space in NETWORKS)
         if len(plain) and len(constrained):
-            ours = f"{spread(plain, digits, factor)} to {spread(constrained, digits, factor)}"
+            ours = f"{show(plain, digits, factor)} to {show(constrained, digits, factor)}"
             ours += interval(constrained - plain, digits, factor)
             rows.append(
                 [claim, measure, article, ours, shared.verdict([shared.difference_holds(sign * (constrained - plain))])]
@@ -231,21 +237,21 @@ def claims(values):
             "It leaves 69 of 10,000 test images wrong",
             shared.verdict([shared.number_holds(wrong, published.WRONG, 0, -1)]),
         )
-        rows.append([claim, "misclassified", f"{published.WRONG}", spread(wrong, 1), word])
+        rows.append([claim, "misclassified", f"{published.WRONG}", show(wrong, 1), word])
     if norm := values["cnn", "norm_auroc"]:
         claim, measure = "Without it, hard images get a small norm", "AUROC of a small norm, misclassified images"
         word = shared.verdict([shared.difference_holds(np.array(norm) - 0.5)])
-        rows.append([claim, measure, "in words", spread(norm, 2) + interval(norm, 2), word])
-    return rows + (lof_claims(values) if values["l2softmax", "auroc", "Fashion-MNIST"] else [])
+        rows.append([claim, measure, "in words", show(norm, 2) + interval(norm, 2), word])
+    return rows + (lof_claims(values, show) if values["l2softmax", "auroc", "Fashion-MNIST"] else [])
 
 
-def lof_claims(values):
+def lof_claims(values, show):
     """The claims on novelty detection, as rows of `claims`."""
     names = [name for name in SETS if values["input", AT_CONTAMINATION, "0.01", name]]
     missing, rows = [None] * (names != SETS), []
 
     def joined(shares):
-        return " / ".join(spread(numbers, 3) for numbers in shares) + " (CIFAR-10 is missing)" * len(missing)
+        return " / ".join(show(numbers, 3) for numbers in shares) + " (CIFAR-10 is missing)" * len(missing)
 
     def stated(space, level, sets):
         return " / ".join(f"{published.ACCEPTED[space, level][name]:.2f}" for name in sets)
@@ -271,7 +277,7 @@ def lof_claims(values):
     articles = [1 - published.ACCEPTED["l2softmax", level]["MNIST test"] for level in levels]
     tests = [shared.number_holds(shares, article, 2) for shares, article in zip(rejected, articles, strict=True)]
     claim, measure = "LOF rejects 1 % and 4 % of new digits", "at contamination 0.001 and 0.01"
-    theirs, ours = " / ".join(f"{article:.2f}" for article in articles), " / ".join(spread(x, 3) for x in rejected)
+    theirs, ours = " / ".join(f"{article:.2f}" for article in articles), " / ".join(show(x, 3) for x in rejected)
     return [*rows, [claim, measure, theirs, ours, shared.verdict(tests)]]
 
 
@@ -300,9 +306,9 @@ def tables(records):
 def run_beside_seeds(run, seeds):
     """The article's claims, the numbers of one run, and those of several seeds: Markdown. Both are lists of records."""
     seeds, values = measured(seeds)
-    theirs = {tuple(row[:2]): row[3] for row in claims(values)}
-    rows = [[*row[:4], theirs.get(tuple(row[:2]), "")] for row in claims(measured(run)[1])]
-    header = ["claim", "measured as", "article", "this run", f"{len(seeds)} seeds: mean ± sd"]
+    theirs = {tuple(row[:2]): row[3] for row in claims(values, mean_and_range)}
+    rows = [[*row[:4], theirs.get(tuple(row[:2]), "")] for row in claims(measured(run)[1], mean_and_range)]
+    header = ["claim", "measured as", "article", "this run", f"{len(seeds)} seeds: mean (lowest to highest)"]
     return shared.below(shared.markdown(header, rows), "This run is one draw of what other seeds give.")
 
 

@@ -7,7 +7,8 @@
     python -m experiments.unseen --smoke          # a try on small slices, a minute
 
 A network learns the classes 0 to 4; the test images of 5 to 9 are embedded. *Retrieval*: is the nearest other image of
-the same class? *Enrolment*: the mean direction of 1, 5 or 20 examples of each new class names the others.
+the same class? *Enrolment*: the mean direction of 1, 5 or 20 examples of each new class names the others. *Rejection*:
+are new classes farther from the training images, by the largest cosine, than new images of the known ones?
 
 Reads   data/mnist, data/fashion-mnist
 Writes  runs/results/unseen.jsonl     a line a trial, as it ends
@@ -28,7 +29,7 @@ from sklearn.decomposition import PCA
 from common import cli, records
 from experiments import building, pseudo, sweep
 from experiments.tables import below, caption, cell, contrasts_table, markdown, note, one_difference, require_alike
-from hypersphere import datasets, features, heads, outliers
+from hypersphere import datasets, features, heads, outliers, scores
 from hypersphere.enrolment import few_shot, retrieval
 
 HEADS = {  # title, layer, its arguments; the first two are spaces without a network
@@ -133,6 +134,9 @@ def run_trial(name, settings, data, models):
         keras.backend.clear_session()
     parts = {part: (points[part], y) for part, (_, y) in images.items()}
     metrics |= retrieval(*parts["new"])
+    directions = {part: scores.directions(x) for part, x in points.items()}
+    novelty = [scores.cosine_score(directions["train"], directions[part]) for part in ["known", "new"]]
+    metrics["rejection_auroc"] = scores.auroc(*novelty)
     metrics["enrolment"] = few_shot(**parts, n_examples=EXAMPLES, choices=CHOICES, seed=seed)
     return records.new_record(name, settings, metrics, started, loss=loss)
 

@@ -27,7 +27,7 @@ def test_detectors_from_the_literature():
         return {"embedding": embedding, "logits": embedding @ centers.T}
 
     train, new = features_of(centers[labels]), features_of(centers[labels[:100]])
-    found = {title: fit(train, labels) for title, fit in scoreboard.DETECTORS.items()}
+    found = {title: fit(train, labels) for title, (_, fit) in scoreboard.DETECTORS.items()}
     outliers = features_of(0.3 * centers[labels[:80]])
     assert all(scores.auroc(score(new), score(outliers)) > 0.7 for score in found.values())
     np.testing.assert_array_equal(found["largest logit"](new), -new["logits"].max(axis=1))
@@ -113,7 +113,9 @@ def test_a_trial_judges_every_detector_and_keeps_what_the_pages_show(tmp_path, d
     assert whole["accuracy"]["test"] > 0.5 and min(whole["calibration"]["rejected"]) >= 0
     for name in plan():
         assert (tmp_path / f"{name}-classifier.keras").is_file() and (tmp_path / f"{name}-accepted.png").is_file()
-    assert "scoreboard_parts" in scoreboard.tables(made) and scoreboard.figures(made)
+    table = scoreboard.tables(made)["scoreboard"]
+    assert all(f"| {title} " in table for title in [*scoreboard.DETECTORS, scoreboard.OURS, scoreboard.ENSEMBLE])
+    assert set(scoreboard.figures(made)) == {"scoreboard.png", "scoreboard_reliability.png"}
 
 
 def test_digits_left_out_are_the_outliers_of_a_choice(monkeypatch, tmp_path):
