@@ -297,7 +297,7 @@ def accepted_figure(frame):
     for number, (detector, marker) in enumerate(zip(detectors, "osD^v<>P", strict=True)):
         shares = frame[frame.detector == detector].groupby("set").accepted.agg(["min", "mean", "max"]).clip(smallest)
         y = [SETS.index(name) + 0.8 * (number + 0.5) / len(detectors) for name in shares.index]
-        color = plots.DIGIT_COLORS[number]
+        color = plots.DIGIT_COLORS[-1 - number]
         ax.hlines(y, shares["min"], shares["max"], color=color)
         ax.plot(shares["mean"], y, marker, color=color, label=detector)
     ax.set(xscale="log", xlabel="share accepted where 1 % of the test digits are rejected (left edge: 0.0001 or less)")
@@ -306,7 +306,7 @@ def accepted_figure(frame):
     ax.tick_params(axis="y", which="both", length=0)
     ax.grid(axis="x", alpha=0.3)
     ax.grid(axis="y", which="minor")
-    ax.invert_yaxis()
+    ax.set_ylim(len(SETS) - 0.1, -0.1)
     figure.legend(loc="outside lower center", ncols=4)
     return figure
 
