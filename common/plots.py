@@ -59,10 +59,13 @@ def learning_curves(histories, article=()):
     return figure
 
 
-def draw_image(ax, image, caption):
-    """A grey image, (28, 28, 1), under its caption."""
-    ax.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
-    ax.set_title(caption, fontsize=8, pad=2)
+def draw_images(axes, images):
+    """Grey images, (28, 28, 1), each under its caption, in the first of the axes; images : [(image, caption), ...]."""
+    for ax in axes:
+        ax.axis("off")
+    for ax, (image, caption) in zip(axes, images, strict=False):
+        ax.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
+        ax.set_title(caption, fontsize=8, pad=2)
 
 
 def rows_of_images(rows, title):
@@ -75,10 +78,7 @@ def rows_of_images(rows, title):
         row_axes[0].text(-0.15, 0.5, name.replace(": ", ":\n"), ha="right", **place)
         if not images:
             row_axes[0].text(0, 0.5, "none", **place)
-        for ax in row_axes:
-            ax.axis("off")
-        for ax, (image, caption) in zip(row_axes, images, strict=False):
-            draw_image(ax, image, caption)
+        draw_images(row_axes, images)
     figure.suptitle(title)
     return figure
 
@@ -91,10 +91,7 @@ def misclassified(x, label, prediction, title):
     wrong = np.flatnonzero(label != prediction)[:120]
     rows = max(1, math.ceil(len(wrong) / 12))
     figure, axes = plt.subplots(rows, 12, figsize=(10.8, rows * 1.22 + 0.6), squeeze=False, layout="constrained")
-    for ax in axes.flat:
-        ax.axis("off")
-    for ax, i in zip(axes.flat, wrong, strict=False):
-        draw_image(ax, x[i], f"predicted {prediction[i]}\ntrue {label[i]}")
+    draw_images(axes.ravel(), [(x[i], f"predicted {prediction[i]}\ntrue {label[i]}") for i in wrong])
     figure.suptitle(title if len(wrong) else f"{title}: none")
     return figure
 

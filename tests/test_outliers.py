@@ -85,7 +85,8 @@ def test_far_sets_are_whole_or_their_first_images(data_folder, tmp_path):
 
 def test_a_damaged_cifar10_is_an_error_and_not_left_out(tmp_path):
     (tmp_path / datasets.CIFAR10_FOLDER).mkdir()
-    (tmp_path / datasets.CIFAR10_FOLDER / "data_batch_2.bin").write_bytes(b"short")
+    for name in datasets.CIFAR10_FILES:
+        (tmp_path / datasets.CIFAR10_FOLDER / name).write_bytes(b"short")
     with pytest.raises(InputError, match="bytes instead of"):
         outliers.load_far(tmp_path)
 
