@@ -84,10 +84,7 @@ def rows_of_images(rows, title):
 
 
 def misclassified(x, label, prediction, title):
-    """The wrong answers, at most 120, each with both digits; x : (n, 28, 28, 1); label, prediction : (n,).
-
-    Says so if there is none.
-    """
+    """The wrong answers, at most 120, each with both digits; x : (n, 28, 28, 1); label, prediction : (n,)."""
     wrong = np.flatnonzero(label != prediction)[:120]
     rows = max(1, math.ceil(len(wrong) / 12))
     figure, axes = plt.subplots(rows, 12, figsize=(10.8, rows * 1.22 + 0.6), squeeze=False, layout="constrained")
@@ -114,9 +111,7 @@ def score_histograms(ax, scores, thresholds, title):
     bins = np.geomspace(low, high, 80)
     for (name, values), color in zip(scores.items(), ["black", *DIGIT_COLORS[4:]], strict=False):
         weights = np.full(len(values), 100 / len(values))
-        ax.hist(
-            values.clip(low, high), bins=bins, weights=weights, histtype="step", linewidth=1.6, color=color, label=name
-        )
+        ax.hist(values.clip(low, high), bins, weights=weights, histtype="step", linewidth=1.6, color=color, label=name)
     for (name, value), style in zip(thresholds.items(), ["--", ":", "-."], strict=False):
         ax.axvline(value, color="black", linestyle=style, linewidth=1, label=name)
     ax.set(xscale="log", xlabel="LOF (higher = more anomalous)", ylabel="% of the images", title=title)

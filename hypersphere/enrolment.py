@@ -27,8 +27,7 @@ class Enrolment(ClassifierMixin, BaseEstimator):
 
     def fit(self, X, y):
         """Enrol the classes of y, (n,), by their examples, X : (n, d); returns self."""
-        for name in ["classes_", "sums_", "counts_"]:
-            vars(self).pop(name, None)
+        vars(self).pop("classes_", None)
         return self.partial_fit(X, y)
 
     def partial_fit(self, X, y, classes=None):
