@@ -151,23 +151,19 @@ def install_error_hook(debug=False):
     """
 
     def hook(kind, error, traceback):
+        message, code = None, 2
         if issubclass(kind, BrokenPipeError):
             os._exit(1)  # the reader of our output has gone: nobody is left to tell
-        if debug:
-            sys.__excepthook__(kind, error, traceback)
         if issubclass(kind, InputError) or (issubclass(kind, OSError) and error.errno in MENDABLE):
-            _end(f"error: {' '.join(str(error).split())}", 2)
+            message = f"error: {' '.join(str(error).split())}"
         if issubclass(kind, KeyboardInterrupt):
-            _end("\ninterrupted: run the command again", 130)
-        if not debug:
+            message, code = "\ninterrupted: run the command again", 130
+        if debug or not message:
             sys.__excepthook__(kind, error, traceback)
+        if message:
+            print(message, file=sys.stderr, flush=True)
+            sys.stdout.flush()
+            os._exit(code)  # not sys.exit: after a failed write, HDF5 crashes when Python closes its files
 
     sys.excepthook = hook
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-def _end(message, code):
-    print(message, file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # not sys.exit: after a failed write, HDF5 crashes when Python closes its files

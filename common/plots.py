@@ -59,10 +59,13 @@ def learning_curves(histories, article=()):
     return figure
 
 
-def draw_image(ax, image, caption):
-    """A grey image, (28, 28, 1), under its caption."""
-    ax.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
-    ax.set_title(caption, fontsize=8, pad=2)
+def draw_images(axes, images):
+    """Grey images, (28, 28, 1), each under its caption, in the first of the axes; images : [(image, caption), ...]."""
+    for ax in axes:
+        ax.axis("off")
+    for ax, (image, caption) in zip(axes, images, strict=False):
+        ax.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
+        ax.set_title(caption, fontsize=8, pad=2)
 
 
 def rows_of_images(rows, title):
@@ -75,26 +78,17 @@ def rows_of_images(rows, title):
         row_axes[0].text(-0.15, 0.5, name.replace(": ", ":\n"), ha="right", **place)
         if not images:
             row_axes[0].text(0, 0.5, "none", **place)
-        for ax in row_axes:
-            ax.axis("off")
-        for ax, (image, caption) in zip(row_axes, images, strict=False):
-            draw_image(ax, image, caption)
+        draw_images(row_axes, images)
     figure.suptitle(title)
     return figure
 
 
 def misclassified(x, label, prediction, title):
-    """The wrong answers, at most 120, each with both digits; x : (n, 28, 28, 1); label, prediction : (n,).
-
-    Says so if there is none.
-    """
+    """The wrong answers, at most 120, each with both digits; x : (n, 28, 28, 1); label, prediction : (n,)."""
     wrong = np.flatnonzero(label != prediction)[:120]
     rows = max(1, math.ceil(len(wrong) / 12))
     figure, axes = plt.subplots(rows, 12, figsize=(10.8, rows * 1.22 + 0.6), squeeze=False, layout="constrained")
-    for ax in axes.flat:
-        ax.axis("off")
-    for ax, i in zip(axes.flat, wrong, strict=False):
-        draw_image(ax, x[i], f"predicted {prediction[i]}\ntrue {label[i]}")
+    draw_images(axes.ravel(), [(x[i], f"predicted {prediction[i]}\ntrue {label[i]}") for i in wrong])
     figure.suptitle(title if len(wrong) else f"{title}: none")
     return figure
 
@@ -117,9 +111,7 @@ def score_histograms(ax, scores, thresholds, title):
     bins = np.geomspace(low, high, 80)
     for (name, values), color in zip(scores.items(), ["black", *DIGIT_COLORS[4:]], strict=False):
         weights = np.full(len(values), 100 / len(values))
-        ax.hist(
-            values.clip(low, high), bins=bins, weights=weights, histtype="step", linewidth=1.6, color=color, label=name
-        )
+        ax.hist(values.clip(low, high), bins, weights=weights, histtype="step", linewidth=1.6, color=color, label=name)
     for (name, value), style in zip(thresholds.items(), ["--", ":", "-."], strict=False):
         ax.axvline(value, color="black", linestyle=style, linewidth=1, label=name)
     ax.set(xscale="log", xlabel="LOF (higher = more anomalous)", ylabel="% of the images", title=title)

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import time
 
 import keras
 import tensorflow as tf
@@ -44,25 +43,6 @@ def shuffled_batches(x, y, batch_size, seed, epoch):
     return batches.with_options(options).apply(tf.data.experimental.assert_cardinality(steps))
 
 
-class EpochClock(keras.callbacks.Callback):
-    """Counts epochs in a variable, before their batches are drawn, keeps what each came to, and moves a line."""
-
-    def __init__(self, epoch, line):
-        super().__init__()
-        self.epoch, self.line, self.rows = epoch, line, []
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch.assign(epoch)
-        self.started = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        seconds = time.perf_counter() - self.started
-        self.rows.append({name: float(value) for name, value in logs.items()} | {"seconds": seconds})
-        if "val_accuracy" in logs:
-            self.line.set_postfix_str(f"val {logs['val_accuracy']:.2%}", refresh=False)
-        self.line.update()
-
-
 def compile_for_logits(network, optimizer):
     """Compile a network whose outputs are logits for the cross-entropy of labels, (n,).
 
@@ -70,12 +50,11 @@ def compile_for_logits(network, optimizer):
     raises no error.
     """
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    options = {"steps_per_execution": STEPS_PER_EXECUTION, "jit_compile": False}
-    network.compile(optimizer, loss=loss, metrics=["accuracy"], **options)
+    network.compile(optimizer, loss, metrics=["accuracy"], steps_per_execution=STEPS_PER_EXECUTION, jit_compile=False)
 
 
 def fit(network, training_data, validation_data=None, *, epochs, batch_size, seed, show=None):
-    """Train a compiled network; returns a list of one dictionary of metrics and seconds an epoch.
+    """Train a compiled network; returns a list of one dictionary of metrics an epoch.
 
     training_data, validation_data : (x, y), x : (n, ...) float32 or bytes, y : (n,) int64.
     show : None for silence, "line" for a progress line, "bars" for Keras's progress bars.
@@ -85,9 +64,15 @@ def fit(network, training_data, validation_data=None, *, epochs, batch_size, see
     options = {"epochs": epochs, "validation_data": validation_data, "validation_batch_size": 1000}
     options |= {"shuffle": False, "verbose": 1 if show == "bars" else 0}  # the batches are shuffled already
     with cli.progress(epochs, "epoch", shown=show == "line") as line:
-        clock = EpochClock(epoch, line)
-        network.fit(batches, callbacks=[clock], **options)
-    return clock.rows
+
+        def count(number, logs):
+            if "val_accuracy" in logs:
+                line.set_postfix_str(f"val {logs['val_accuracy']:.2%}", refresh=False)
+            line.update()
+
+        start = keras.callbacks.LambdaCallback(lambda number, logs: epoch.assign(number), count)
+        metrics = network.fit(batches, callbacks=[start], **options).history
+    return [dict(zip(metrics, values, strict=True)) for values in zip(*metrics.values(), strict=True)]
 
 
 def in_float32(network):

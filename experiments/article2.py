@@ -171,7 +171,7 @@ def plan(args):
         recipe = settings["recipe"] | ({"mirror": False} if args.references == "none" else {})  # they are classes
         settings["recipe"] = recipe | {"epochs": args.epochs or (2 if args.smoke else recipe["epochs"])}
         if dataset == "cifar10":
-            datasets.complete_cifar10(args.data)
+            datasets.find_cifar10(args.data)
             key = "cifar10_train_sha256" if args.split == "train" else "cifar10_sha256"
             settings[key] = datasets.cifar10_sha256(args.data, sweep.CIFAR10_SPLITS[key])
         classes = [datasets.CLASS_NAMES[dataset][number] for number in [normal, anomaly]]

@@ -79,7 +79,7 @@ def finished(path, trials):
 def cifar10_setting(data):
     """SHA-256 of CIFAR-10's training files, downloaded if need be; None, with a sentence, if they cannot be."""
     try:
-        datasets.complete_cifar10(data)
+        datasets.find_cifar10(data)
     except datasets.DownloadError as error:
         print(f"{error}; CIFAR-10 is left out")
         return None

@@ -57,17 +57,15 @@ def data_folders(folder=None):
 
     Raises InputError if the named folder is missing or holds none of the data sets, or if there is no folder at all.
     """
-    own = [CLONE_DATA] if CLONE_DATA.is_dir() else []
-    folder = folder or os.environ.get("HYPERSPHERE_DATA")
-    if not folder:
-        if not own:
-            raise InputError("no folder of data sets; name one in the variable HYPERSPHERE_DATA")
-        return own
-    folder = Path(folder).expanduser()
+    named = folder or os.environ.get("HYPERSPHERE_DATA")
+    folders = [Path(named).expanduser()] if named else []
     names = ["mnist", "fashion-mnist", CIFAR10_FOLDER]
-    if not any((folder / name).is_dir() for name in names):
-        raise InputError(f"{folder}: no data set in this folder (looked for {', '.join(names)}); name another one")
-    return [folder, *own]
+    if named and not any((folders[0] / name).is_dir() for name in names):
+        raise InputError(f"{folders[0]}: no data set in this folder (looked for {', '.join(names)}); name another one")
+    folders += [CLONE_DATA] if CLONE_DATA.is_dir() else []
+    if not folders:
+        raise InputError("no folder of data sets; name one in the variable HYPERSPHERE_DATA")
+    return folders
 
 
 def read_idx(path):
@@ -100,7 +98,7 @@ def read_labelled(dataset, split, folder=None):
     Returns x : (n, height, width, channels) uint8 and y : (n,) int64; see `to_float`.
     """
     if dataset == "cifar10":
-        home = complete_cifar10(folder)
+        home = find_cifar10(folder)
         images, labels = zip(*(read_cifar10(home / name) for name in CIFAR10_SPLITS[split]), strict=True)
         return np.concatenate(images), np.concatenate(labels)
     folders = data_folders(folder)
@@ -135,10 +133,9 @@ def to_float(images):
 def read_cifar10(path):
     """Read one file of CIFAR-10's binary version: x : (n, 32, 32, 3) uint8, y : (n,) int64.
 
-    Raises InputError if the file is missing or is not 10,000 records with labels 0 to 9.
+    Raises InputError if the file is not 10,000 records with labels 0 to 9.
     Source of the format: https://www.cs.toronto.edu/~kriz/cifar.html
     """
-    _require_cifar10(path)
     content = np.fromfile(path, dtype=np.uint8)
     if content.size != CIFAR10_RECORDS * CIFAR10_RECORD:
         raise InputError(f"{path}: {content.size} bytes instead of {CIFAR10_RECORDS * CIFAR10_RECORD}; restore it")
@@ -152,18 +149,14 @@ def read_cifar10(path):
 def find_cifar10(folder=None):
     """The folder of CIFAR-10's binary version, downloaded (170 MB) if it is nowhere.
 
-    Raises DownloadError if it is absent and cannot be downloaded.
+    Raises DownloadError if it cannot be downloaded, InputError, which names the first, if files are missing there.
     """
     folders = data_folders(folder)
     found = [candidate / CIFAR10_FOLDER for candidate in folders if (candidate / CIFAR10_FOLDER).is_dir()]
-    return found[0] if found else download_cifar10(folders[0])
-
-
-def complete_cifar10(folder=None):
-    """As `find_cifar10`, but all its files must be there: InputError names the first that is missing."""
-    home = find_cifar10(folder)
+    home = found[0] if found else download_cifar10(folders[0])
     for name in CIFAR10_FILES:
-        _require_cifar10(home / name)
+        if not (home / name).is_file():
+            raise InputError(f"{home / name}: missing; delete its folder to download CIFAR-10 again")
     return home
 
 
@@ -174,11 +167,6 @@ def cifar10_sha256(folder=None, split="test"):
         if all(path.is_file() for path in paths):
             return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
     return None
-
-
-def _require_cifar10(path):
-    if not path.is_file():
-        raise InputError(f"{path}: missing; delete its folder to download CIFAR-10 again")
 
 
 def download_cifar10(folder):

@@ -82,15 +82,21 @@ class LayeredDetector(OutlierMixin, BaseEstimator):
         self.layers_ = [("all columns", slice(None), "lof", 1.0)] if self.layers is None else list(self.layers)
         widths = _checked_widths(self.layers_, X.shape[1])
         self.transforms_, self.measures_ = {}, {}
-        for (name, columns, measure, _), width in zip(self.layers_, widths, strict=True):
-            self.transforms_[name] = _transform(self.n_components, width, len(X), name)
+        for (name, columns, kind, _), width in zip(self.layers_, widths, strict=True):
+            steps = [StandardScaler()]
+            if self.n_components is not None and self.n_components < width:
+                kept = _below(len(X), self.n_components, "components", name)
+                steps.append(PCA(kept, svd_solver="covariance_eigh"))  # the fastest for many rows
+            self.transforms_[name] = make_pipeline(*steps)
             transformed = self.transforms_[name].fit_transform(X[:, columns])
-            self.measures_[name] = _measure(measure, self.n_neighbors, transformed, name)
-        self._calibrate(X_calibration)
-        return self
-
-    def _calibrate(self, X):
-        scores = self._layer_scores(X)
+            self.measures_[name] = None
+            if kind != "score":
+                k = _below(len(X), self.n_neighbors, "neighbours each", name)
+                # "brute" is what scikit-learn picks by itself above 15 dimensions; trees are slower there.
+                lof = LocalOutlierFactor(k, algorithm="brute", novelty=True)
+                measure = lof if kind == "lof" else NearestNeighbors(n_neighbors=k, algorithm="brute")
+                self.measures_[name] = measure.fit(transformed)
+        scores = self._layer_scores(X_calibration)
         is_reference = np.arange(len(scores)) % 5 == 0
         self.reference_scores_ = scores[is_reference]
         self.calibration_scores_ = self.evidence(self._log_p_values(scores[~is_reference]))
@@ -99,9 +105,10 @@ class LayeredDetector(OutlierMixin, BaseEstimator):
         self.offset_ = ordered[n_rejected - 1] if n_rejected else np.finfo(float).min  # no row scores less
         if not n_rejected:
             needed = math.ceil(5 / 4 * (math.ceil(1 / self.level) - 1))
-            problem = f"nothing can be rejected at level {self.level} with {len(X)} calibration rows"
+            problem = f"nothing can be rejected at level {self.level} with {len(scores)} calibration rows"
             remedy = f"give at least {needed} as X_calibration, or without it at least {5 * needed} rows to fit"
-            warnings.warn(f"{problem}: {remedy}", stacklevel=3)
+            warnings.warn(f"{problem}: {remedy}", stacklevel=2)
+        return self
 
     def layer_scores(self, X):
         """Each layer's novelty score of new rows, (n, d) to (n, number of layers)."""
@@ -165,25 +172,11 @@ def _checked_widths(layers, n_columns):
     return list(widths.values())
 
 
-def _transform(n_components, width, n_rows, name):
-    if n_components is None or n_components >= width:
-        return make_pipeline(StandardScaler())
-    kept = min(n_components, n_rows - 1)
-    if kept < n_components:
-        warnings.warn(f"layer {name!r}: {n_rows} rows have {kept} components, not {n_components}", stacklevel=3)
-    return make_pipeline(StandardScaler(), PCA(kept, svd_solver="covariance_eigh"))  # the fastest for many rows
-
-
-def _measure(kind, n_neighbors, x, name):
-    if kind == "score":
-        return None
-    k = min(n_neighbors, len(x) - 1)
-    if k < n_neighbors:
-        warnings.warn(f"layer {name!r}: {len(x)} rows have {k} neighbours each, not {n_neighbors}", stacklevel=3)
-    # "brute" is what scikit-learn picks by itself above 15 dimensions; trees are slower there.
-    if kind == "lof":
-        return LocalOutlierFactor(k, algorithm="brute", novelty=True).fit(x)
-    return NearestNeighbors(n_neighbors=k, algorithm="brute").fit(x)
+def _below(n_rows, wanted, what, name):
+    """As many as wanted, but fewer than the rows; warns if they are too few."""
+    if wanted >= n_rows:
+        warnings.warn(f"layer {name!r}: {n_rows} rows have {n_rows - 1} {what}, not {wanted}", stacklevel=3)
+    return min(wanted, n_rows - 1)
 
 
 def _score(measure, x):

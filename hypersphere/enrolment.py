@@ -1,5 +1,7 @@
 """Classes learned from a few examples, without training, and how well embeddings find classes again."""
 
+import copy
+
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
@@ -25,8 +27,7 @@ class Enrolment(ClassifierMixin, BaseEstimator):
 
     def fit(self, X, y):
         """Enrol the classes of y, (n,), by their examples, X : (n, d); returns self."""
-        for name in ["classes_", "sums_", "counts_"]:
-            vars(self).pop(name, None)
+        vars(self).pop("classes_", None)
         return self.partial_fit(X, y)
 
     def partial_fit(self, X, y, classes=None):
@@ -41,12 +42,10 @@ class Enrolment(ClassifierMixin, BaseEstimator):
         old, new = ("numbers" if labels.dtype.kind in "biuf" else "strings" for labels in [known, y])
         if len(known) and old != new:
             raise ValueError(f"labels {y.tolist()[:3]} are {new}, the enrolled {known.tolist()[:3]} are {old}")
-        self.classes_ = np.unique(np.concatenate([known, y]))
+        self.classes_, places = np.unique(np.concatenate([known, y]), return_inverse=True)
         self.sums_, self.counts_ = np.zeros((len(self.classes_), X.shape[1])), np.zeros(len(self.classes_), int)
-        for labels, rows, numbers in [(known, sums, counts), (y, directions(X), np.ones(len(y), int))]:
-            places = np.searchsorted(self.classes_, labels)
-            np.add.at(self.sums_, places, rows)
-            np.add.at(self.counts_, places, numbers)
+        np.add.at(self.sums_, places, np.concatenate([sums, directions(X)]))
+        np.add.at(self.counts_, places, np.concatenate([counts, np.ones(len(y), int)]))
         return self
 
     def forget(self, label):
@@ -117,20 +116,16 @@ def few_shot(train, known, new, n_examples, choices, seed):
     """
     rng, accuracy = np.random.default_rng(seed), {}
     enrolled = Enrolment().fit(*train)
-    known_to_known, new_to_known = (enrolled.cosines(x).max(axis=1) for x in [known[0], new[0]])
-    known_right = enrolled.predict(known[0]) == known[1]
     members = [np.flatnonzero(new[1] == label) for label in np.unique(new[1])]
     for count in n_examples:
         found = []
         for _ in range(choices):
             rows = np.concatenate([rng.choice(rows_of_class, count, replace=False) for rows_of_class in members])
-            others = np.setdiff1d(np.arange(len(new[1])), rows)
-            enrolled = Enrolment().fit(new[0][rows], new[1][rows])
-            right = enrolled.predict(new[0]) == new[1]
-            known_to_new, new_to_new = (enrolled.cosines(x).max(axis=1) for x in [known[0], new[0]])
-            still_right = known_right & ~(known_to_new > known_to_known)
-            both = np.concatenate([still_right, (right & (new_to_new > new_to_known))[others]])
-            found.append([right[others].mean(), both.mean()])
+            examples, others = (new[0][rows], new[1][rows]), np.delete(np.arange(len(new[1])), rows)
+            among_new = Enrolment().fit(*examples).predict(new[0][others]) == new[1][others]
+            both = copy.deepcopy(enrolled).partial_fit(*examples)
+            among_all = [both.predict(x) == y for x, y in [known, (new[0][others], new[1][others])]]
+            found.append([among_new.mean(), np.concatenate(among_all).mean()])
         among_new, among_all = (float(np.mean(shares)) for shares in zip(*found, strict=True))
         accuracy[str(count)] = {"new": among_new, "all": among_all}
     return accuracy

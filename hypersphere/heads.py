@@ -25,6 +25,9 @@ class Head(keras.layers.Layer):
     no digits left in bfloat16.
     """
 
+    arguments = ("num_classes",)  # besides the kernel's, kept as attributes and saved
+    num_centers = 1  # of each class: so many columns of the kernel, side by side
+
     def __init__(
         self, num_classes, kernel_initializer="glorot_uniform", kernel_regularizer=None, dtype="float32", **kwargs
     ):
@@ -35,21 +38,18 @@ class Head(keras.layers.Layer):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
     def get_config(self):
-        initializer = keras.initializers.serialize(self.kernel_initializer)
-        regularizer = keras.regularizers.serialize(self.kernel_regularizer)
-        own = {"num_classes": self.num_classes, "kernel_initializer": initializer, "kernel_regularizer": regularizer}
+        own = {name: getattr(self, name) for name in self.arguments}
+        own["kernel_initializer"] = keras.initializers.serialize(self.kernel_initializer)
+        own["kernel_regularizer"] = keras.regularizers.serialize(self.kernel_regularizer)
         return super().get_config() | own
 
     def build(self, input_shape):
-        self.add_kernel(input_shape[-1], self.num_classes)
+        options = {"initializer": self.kernel_initializer, "regularizer": self.kernel_regularizer}
+        shape = (input_shape[-1], self.num_classes * self.num_centers)
+        self.kernel = self.add_weight(name="kernel", shape=shape, **options)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.num_classes)
-
-    def add_kernel(self, width, columns):
-        """Add the kernel, (width, columns)."""
-        options = {"initializer": self.kernel_initializer, "regularizer": self.kernel_regularizer}
-        self.kernel = self.add_weight(name="kernel", shape=(width, columns), **options)
 
     def cosines(self, embedding):
         """Cosines between embeddings, (n, d), and the columns of the kernel, (n, columns)."""
@@ -70,13 +70,12 @@ class L2Softmax(Head):
     Source: Ranjan, Castillo, Chellappa 2017, https://arxiv.org/abs/1703.09507
     """
 
+    arguments = ("num_classes", "alpha")
+
     def __init__(self, num_classes, alpha=16.0, **kwargs):
         super().__init__(num_classes, **kwargs)
         require(self, alpha=alpha)
         self.alpha = alpha
-
-    def get_config(self):
-        return super().get_config() | {"alpha": self.alpha}
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -89,15 +88,14 @@ class L2Softmax(Head):
 class MarginHead(Head):
     """Cosines times a scale; in training, the right class's cosine is made smaller by a margin, which may be 0."""
 
-    def __init__(self, num_classes, scale, margin, **kwargs):
+    arguments = ("num_classes", "scale", "margin")
+
+    def __init__(self, num_classes, scale=30.0, margin=0.35, **kwargs):
         super().__init__(num_classes, **kwargs)
         require(self, scale=scale)
         if not 0 <= margin < math.inf:
             raise ValueError(f"{type(self).__name__}: margin is {margin}; it must be a number of at least 0")
         self.scale, self.margin = scale, margin
-
-    def get_config(self):
-        return super().get_config() | {"scale": self.scale, "margin": self.margin}
 
     def call(self, embedding):
         return self.scale * self.cosines(embedding)
@@ -112,9 +110,6 @@ class CosFace(MarginHead):
 
     Source: Wang et al. 2018, https://arxiv.org/abs/1801.09414
     """
-
-    def __init__(self, num_classes, scale=30.0, margin=0.35, **kwargs):
-        super().__init__(num_classes, scale, margin, **kwargs)
 
     def with_margin(self, cosine):
         return cosine - self.margin
@@ -155,14 +150,13 @@ class AdaCos(Head):
     Source: Zhang et al. 2019, https://arxiv.org/abs/1905.00292
     """
 
+    arguments = ("num_classes", "dynamic")
+
     def __init__(self, num_classes, dynamic=False, **kwargs):
         super().__init__(num_classes, **kwargs)
         require(self, num_classes=num_classes, at_least=3)  # of two, the scale would be ln(1) = 0
         self.dynamic = dynamic
         self.scale = self.fixed_scale = math.sqrt(2) * math.log(num_classes - 1)
-
-    def get_config(self):
-        return super().get_config() | {"dynamic": self.dynamic}
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -199,9 +193,11 @@ class SubClusterAdaCos(Head):
     """AdaCos's fixed scale with several centres a class: the logarithm of the sum of exp(s cos theta) over them.
 
     s = sqrt(2) ln(num_classes num_centers - 1). The softmax of these logits gives a class the probabilities of its
-    centres, added. The kernel has the centres of a class side by side.
+    centres, added.
     Source: Wilkinghoff 2021, https://doi.org/10.1109/IJCNN52387.2021.9534290
     """
+
+    arguments = ("num_classes", "num_centers")
 
     def __init__(self, num_classes, num_centers=16, **kwargs):
         super().__init__(num_classes, **kwargs)
@@ -209,12 +205,6 @@ class SubClusterAdaCos(Head):
         require(self, **{"num_classes * num_centers": num_classes * num_centers}, at_least=3)
         self.num_centers = num_centers
         self.scale = math.sqrt(2) * math.log(num_classes * num_centers - 1)
-
-    def get_config(self):
-        return super().get_config() | {"num_centers": self.num_centers}
-
-    def build(self, input_shape):
-        self.add_kernel(input_shape[-1], self.num_classes * self.num_centers)
 
     def call(self, embedding):
         cosine = ops.reshape(self.cosines(embedding), (-1, self.num_classes, self.num_centers))

@@ -16,14 +16,13 @@ MAX_PIXELS = 5 * 10**7  # of an image in a folder of one's own
 CIFAR10_OOD_FILES = {"train": "data_batch_2.bin", "test": "test_batch.bin"}  # by split
 
 
-def to_grey_digit_size(image):
-    """A PIL image to (28, 28, 1) bytes: ITU-R 601 luma, antialiased bilinear resize, as MNIST's size."""
-    return np.asarray(image.convert("L").resize((28, 28), Image.Resampling.BILINEAR))[..., np.newaxis]
-
-
 def to_grey_digit_sizes(images):
-    """Colour images as bytes, (n, h, w, 3), each as `to_grey_digit_size`: (n, 28, 28, 1) float32 in [0, 1]."""
-    return datasets.to_float(np.stack([to_grey_digit_size(Image.fromarray(image)) for image in images]))
+    """Colour images as bytes, (n, h, w, 3), in grey and MNIST's size: (n, 28, 28, 1) float32 in [0, 1].
+
+    ITU-R 601 luma; antialiased bilinear resize.
+    """
+    small = [Image.fromarray(image).convert("L").resize((28, 28), Image.Resampling.BILINEAR) for image in images]
+    return datasets.to_float(np.stack(small)[..., np.newaxis])
 
 
 def load_photograph_patches():
@@ -35,10 +34,8 @@ def load_photograph_patches():
 
     patches = []
     for photograph in load_sample_images().images:
-        grey = np.asarray(Image.fromarray(photograph).convert("L"))  # (427, 640)
-        rows, columns = grey.shape[0] // 28, grey.shape[1] // 28
-        tiles = grey[: rows * 28, : columns * 28].reshape(rows, 28, columns, 28)
-        patches.append(tiles.swapaxes(1, 2).reshape(-1, 28, 28, 1))
+        grey = np.asarray(Image.fromarray(photograph).convert("L"))[: 15 * 28, : 22 * 28]
+        patches.append(grey.reshape(15, 28, 22, 28).swapaxes(1, 2).reshape(-1, 28, 28, 1))
     return datasets.to_float(np.concatenate(patches))
 
 
@@ -58,12 +55,13 @@ def load_image_folder(folder):
             continue
         try:
             grey = Image.fromarray(np.uint8(255 * pictures.read_image(path.read_bytes(), MAX_PIXELS) + 0.5))
-            images.append(to_grey_digit_size(ImageOps.fit(grey, (min(grey.size),) * 2)))
+            square = ImageOps.fit(grey, (min(grey.size),) * 2)
+            images.append(square.resize((28, 28), Image.Resampling.BILINEAR))
         except (OSError, pictures.PictureError) as error:
             print(f"skipped {path}: not a readable image ({error})", file=sys.stderr)
     if not images:
         raise InputError(f"{folder}: no readable PNG, JPEG or WebP image; put some there or name another folder")
-    return datasets.to_float(np.stack(images))
+    return datasets.to_float(np.stack(images)[..., np.newaxis])
 
 
 def load_class_folders(folder, n_classes, n_images):
@@ -71,7 +69,7 @@ def load_class_folders(folder, n_classes, n_images):
 
     Raises InputError if there are fewer than so many classes, or images of one.
     """
-    folders = sorted(path for path in Path(folder).iterdir() if path.is_dir()) if Path(folder).is_dir() else []
+    folders = [path for path in sorted(Path(folder).glob("*")) if path.is_dir()]
     if len(folders) < n_classes:
         remedy = f"give a folder of at least {n_classes} folders, a class each"
         raise InputError(f"{folder}: {len(folders)} classes; {remedy}")

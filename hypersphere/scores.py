@@ -52,11 +52,6 @@ def auroc(normal_scores, anomaly_scores):
     return float(roc_auc_score(*_labelled(normal_scores, anomaly_scores)))
 
 
-def fpr95(normal_scores, anomaly_scores):
-    """The share of anomalies accepted at the threshold that keeps 95 % of the normal data."""
-    return share_accepted(anomaly_scores, rejection_threshold(normal_scores, 0.05))
-
-
 def roc_points(normal_scores, anomaly_scores):
     """The ROC curve: share of normal data rejected, share of anomalies rejected."""
     return roc_curve(*_labelled(normal_scores, anomaly_scores))[:2]
@@ -67,19 +62,18 @@ def separation(normal_scores, scores):
 
     AUROC, FPR at 95 % TPR and the share accepted where 1 % of the normal data are rejected, each by set.
     """
-    found = {"auroc": {}, "fpr95": {}, "accepted": {}}
-    for name, values in scores.items():
-        found["auroc"][name], found["fpr95"][name] = auroc(normal_scores, values), fpr95(normal_scores, values)
-        found["accepted"][name] = share_accepted(values, rejection_threshold(normal_scores, 0.01))
-    return found
+    rejected = {"fpr95": 0.05, "accepted": 0.01}
+    thresholds = {measure: rejection_threshold(normal_scores, share) for measure, share in rejected.items()}
+    found = {"auroc": {name: auroc(normal_scores, values) for name, values in scores.items()}}
+    return found | accepted_shares(scores, thresholds)
 
 
 def accepted_shares(scores, thresholds):
     """The share of each set, {name: (n,)}, accepted at thresholds, {level: threshold}: {str(level): {name: share}}."""
-    shares = {}
-    for level, threshold in thresholds.items():
-        shares[str(level)] = {name: share_accepted(values, threshold) for name, values in scores.items()}
-    return shares
+    return {
+        str(level): {name: share_accepted(values, threshold) for name, values in scores.items()}
+        for level, threshold in thresholds.items()
+    }
 
 
 def conformal_p_values(calibration_scores, scores):

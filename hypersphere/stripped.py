@@ -124,8 +124,8 @@ def _strip_webp(content):
     kept, canvas, corner = {}, None, (0, 0)
     for name, body in _riff_chunks(content, 12):
         if name == b"ANMF" and canvas is None:
-            canvas = tuple(1 + _number_of_24_bits(kept[b"VP8X"], place) for place in [4, 7])
-            corner = tuple(2 * _number_of_24_bits(body, place) for place in [0, 3])
+            canvas = tuple(1 + int.from_bytes(kept[b"VP8X"][place : place + 3], "little") for place in [4, 7])
+            corner = tuple(2 * int.from_bytes(body[place : place + 3], "little") for place in [0, 3])
             kept.update(_riff_chunks(body, 16))
         else:
             kept.setdefault(name, body)
@@ -142,10 +142,6 @@ def _strip_webp(content):
     written = b"WEBP" + b"".join(parts)
     written = b"RIFF" + struct.pack("<I", len(written)) + written
     return Stripped("WEBP", written, size, _orientation(kept.get(b"EXIF", b"")), canvas, corner, codes)
-
-
-def _number_of_24_bits(content, place):
-    return int.from_bytes(content[place : place + 3], "little")
 
 
 def _riff_chunks(content, place):

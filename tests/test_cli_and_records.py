@@ -87,8 +87,6 @@ print("at work")
 exec(code)
 """
 INPUT = 'raise InputError("x.npz: missing;\\n run train_x.py first")'
-
-
 DISK_ERRORS = [f"raise OSError(errno.{name}, 'what', 'x.npz')" for name in ["ENOSPC", "EROFS", "EDQUOT", "EACCES"]]
 TRACEBACK = "Traceback (most recent call last)"
 

@@ -90,7 +90,7 @@ def test_all_files_of_cifar10_are_read_and_must_be_there(tmp_path, monkeypatch):
     home.mkdir()
     for name in datasets.CIFAR10_FILES:
         with pytest.raises(InputError, match=f"{home / name}: missing"):
-            datasets.complete_cifar10(tmp_path)
+            datasets.find_cifar10(tmp_path)
         write_cifar10(tmp_path / name, rng)
         (tmp_path / name / "test_batch.bin").rename(home / name)
     for split, names in [("train", datasets.CIFAR10_FILES[:5]), ("test", ["test_batch.bin"])]:

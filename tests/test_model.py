@@ -173,7 +173,7 @@ def test_a_functional_model_and_a_loop_of_ones_own():
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.distribute is TensorFlow's")
-def test_two_devices_keep_one_scale():
+def test_two_devices_keep_one_scale(monkeypatch):
     code = """
 import tensorflow as tf
 cpu, = tf.config.list_physical_devices("CPU")
@@ -185,11 +185,8 @@ with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
 scales = [float(copy) for copy in model.head.scale.value.values]
 print(len(scales), scales[0] == scales[1], scales[0], model.evaluate(test_model.X, test_model.Y, verbose=0)[1])
 """
-    os.environ["PYTHONPATH"] = f"{PROJECT}{os.pathsep}{PROJECT / 'tests'}"
-    try:
-        count, same, scale, accuracy = run_python(code).split()
-    finally:
-        os.environ["PYTHONPATH"] = str(PROJECT)
+    monkeypatch.setenv("PYTHONPATH", f"{PROJECT}{os.pathsep}{PROJECT / 'tests'}")
+    count, same, scale, accuracy = run_python(code).split()
     assert (count, same) == ("2", "True") and float(accuracy) > 0.8
     assert 0 < float(scale) < AdaCos(CLASSES).fixed_scale
 
@@ -202,7 +199,6 @@ def test_heads_and_models_on_other_backends(backend):
     files = [str(PROJECT / "tests" / name) for name in ["test_heads.py", "test_model.py"]]
     chosen = "test_heads or fit_learns or step or finite or loud or xla or loop"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", "-k", chosen, *files]
-    done = subprocess.run(
-        command, env=os.environ | {"KERAS_BACKEND": backend}, capture_output=True, text=True, cwd=PROJECT
-    )
+    options = {"env": os.environ | {"KERAS_BACKEND": backend}, "cwd": PROJECT}
+    done = subprocess.run(command, capture_output=True, text=True, **options)
     assert done.returncode == 0, done.stdout[-4000:]

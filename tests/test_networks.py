@@ -1,4 +1,4 @@
-"""Networks against a computation in NumPy, and the files that they are saved in."""
+"""Networks and what detectors look at in them against NumPy, and the files that networks are saved in."""
 
 import random
 import re
@@ -15,15 +15,15 @@ from hypersphere import features, heads, layers, networks
 from hypersphere.errors import InputError
 
 
-def small_network(alpha=16.0, size=16, **options):
+def small_network(**options):
     """The network of the scripts, small, with AdaCos as its head."""
-    image = keras.Input((size, size, 1))
+    image = keras.Input((16, 16, 1))
     options = {"filters": [2, 3, 4], "units": 5, "name": "linear"} | options
     x = building.convolutional_embedding(image, building.layer_seeds(0), **options)
-    embedding = keras.layers.Lambda(layers.l2_constrain, arguments={"alpha": alpha}, name="embedding")(x)
-    return keras.Model(
-        image, heads.AdaCos(10, kernel_initializer=keras.initializers.GlorotUniform(1))(embedding), name="small"
-    )
+    arguments = {"arguments": {"alpha": 16.0}, "dtype": "float32", "name": "embedding"}
+    embedding = keras.layers.Lambda(layers.l2_constrain, **arguments)(x)
+    head = heads.AdaCos(10, kernel_initializer=keras.initializers.GlorotUniform(1))
+    return keras.Model(image, head(embedding), name="small")
 
 
 @pytest.fixture
@@ -72,13 +72,29 @@ def test_a_penalty_is_on_every_kernel():
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
-def test_mixed_precision_ends_at_the_blocks(batch_norm):
+def test_mixed_precision_ends_at_the_blocks(batch_norm, images):
     with dtype_policy(training.POLICIES["bfloat16"]):
         network = small_network(batch_norm=batch_norm)
     assert network.get_layer("block3").output.dtype == "bfloat16"
     last_block = network.layers.index(network.get_layer("block3"))
     computing = [layer for layer in network.layers[last_block + 1 :] if layer.weights]
     assert len(computing) == 2 + batch_norm and {layer.compute_dtype for layer in computing} == {"float32"}
+    assert {values.dtype.name for values in features.extract(network, images).values()} == {"float32"}
+
+
+def test_features_and_embeddings_are_those_of_the_layers(images):
+    network = small_network()
+    found = features.extract(network, images, batch_size=20)
+    assert list(found) == ["block1", "block3", "embedding", "logits"]
+    for name, values in found.items():
+        output = network.output if name == "logits" else network.get_layer(name).output
+        expected = keras.ops.convert_to_numpy(keras.Model(network.input, output)(images))
+        if name in features.BLOCKS:
+            parts = [expected.mean(axis=(1, 2)), expected.std(axis=(1, 2)), expected.max(axis=(1, 2))]
+            expected = np.concatenate(parts, axis=1)
+        np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
+    for values, name in zip(features.embed(network, images, batch_size=20), ["embedding", "logits"], strict=True):
+        np.testing.assert_allclose(values, found[name], rtol=1e-4, atol=1e-5)
 
 
 def test_seeds_are_those_of_their_number_whatever_else_draws():

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from common import training
+from conftest import dtype_policy
 from hypersphere import CosFace, MetricModel
 
 EPOCHS = 4
@@ -110,14 +111,10 @@ def test_bytes_become_floats_from_0_to_1():
 
 
 def test_in_float32_has_the_same_weights_and_computes_in_float32(images):
-    policy = keras.config.dtype_policy()
-    try:
-        keras.config.set_dtype_policy(training.POLICIES["bfloat16"])
+    with dtype_policy(training.POLICIES["bfloat16"]):
         mixed = small_network()
         network = training.in_float32(mixed)
         assert keras.config.dtype_policy().name == "float32"
-    finally:
-        keras.config.set_dtype_policy(policy)
     native = small_network()
     native.set_weights(mixed.get_weights())
     assert mixed.output.dtype == "bfloat16" and network.output.dtype == "float32"
