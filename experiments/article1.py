@@ -291,7 +291,8 @@ def tables(records):
     parts = {"claims": (header, claims(values)), "tsne": tsne(values, n)}
     if values["l2softmax", "auroc", "Fashion-MNIST"]:
         sets = [path[3] for path in values if path[:3] == ("l2softmax", AT_CONTAMINATION, "0.001")]
-        parts |= {part.__name__: part(values, n, sets) for part in [lof, separation, calibrated]}
+        shown = [lof, separation] + [calibrated] * bool(values["layered", "accepted_at_level", "0.01", "MNIST test"])
+        parts |= {part.__name__: part(values, n, sets) for part in shown}
     made = {}
     for name, (header, rows) in parts.items():
         if rows:
