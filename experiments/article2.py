@@ -415,6 +415,11 @@ def without_grid(frame):
     return frame[(frame["head"] != "arcface") | ~(other[0] | other[1])]
 
 
+def fine_tuned(frame):
+    """The rows of fine-tuned networks: of one network, that of most trials, if there are several."""
+    return frame[frame.network.isin(frame.network[frame.use == "fine-tuned"].mode()[:1])]
+
+
 def caption_of(frame, n):
     """The caption of a table of these rows."""
     used = {record["name"]: record for record in frame.record.dropna()}
@@ -470,8 +475,7 @@ def grid_differences(frame):
 
 def claims(frame):
     """The article's claims that were run: rows [claim, how it is measured, the article's number, ours, verdict]."""
-    rows, usual = [], without_grid(frame)
-    tuned = usual[usual.use == "fine-tuned"]
+    rows, tuned = [], fine_tuned(without_grid(frame))
     scorers = " / ".join(f"{NAMES[head]} ({MEASURES[scorer]})" for head, scorer in ARTICLE_SCORERS.items())
     for pair, group in tuned[tuned.faults == ""].groupby("pair", sort=False):
         ours = [auroc(group, head, scorer).to_numpy() for head, scorer in ARTICLE_SCORERS.items()]
@@ -488,12 +492,9 @@ def claims(frame):
             theirs = " to ".join(f"{np.median(ARTICLE_AUROC[pair, head]):.3f}" for head in ["arcface", "adacos"])
             ours = " to ".join(f"{values[difference.index].median():.3f}" for values in [arcface, adacos])
             word = shared.verdict([lower > -ABOUT, upper > 0 or lower > -ABOUT])
-            measure = f"median AUROC, ArcFace's to AdaCos's, {pair}" + (
-                ", with the published code's faults" if faults else ""
-            )
-            rows.append(
-                ["AdaCos is as good as ArcFace", measure, theirs, f"{ours} [{lower:+.3f} to {upper:+.3f}]", word]
-            )
+            measure = f"median AUROC, ArcFace's to AdaCos's, {pair}{', with the published faults' * bool(faults)}"
+            ours += f" [{lower:+.3f} to {upper:+.3f}]"
+            rows.append(["AdaCos is as good as ArcFace", measure, theirs, ours, word])
     differences = grid_differences(frame)
     if differences is not None:
         means = differences.mean()
@@ -504,10 +505,8 @@ def claims(frame):
     if rows:
         scales = [math.sqrt(2) * math.log(n - 1) for n in [2, 3]]
         measure = "its scale, √2 ln(C - 1), for C = 2 and C = 3 classes"
-        ours = " and ".join(f"{scale:.2f}" for scale in scales)
-        rows.append(
-            ["AdaCos needs at least three classes", measure, "in words", ours, shared.verdict([scales[0] == 0])]
-        )
+        ours, word = " and ".join(f"{scale:.2f}" for scale in scales), shared.verdict([scales[0] == 0])
+        rows.append(["AdaCos needs at least three classes", measure, "in words", ours, word])
     return rows
 
 
@@ -515,7 +514,7 @@ def tables(records):
     """Every table that the records of article 2 allow, {marker: Markdown}."""
     frame = frame_of(records)
     usual, rows = without_grid(frame), claims(frame)
-    scratch, tuned = usual[usual.network == "from scratch"], usual[usual.use == "fine-tuned"]
+    scratch, tuned = usual[usual.network == "from scratch"], fine_tuned(usual)
     made = {"contrasts_scratch": contrasts(scratch, PLANNED["from scratch"])}
     made["contrasts_fine_tuned"] = contrasts(tuned, PLANNED["fine-tuned"])
     if rows:
@@ -538,7 +537,7 @@ def summary_rows(records):
     """The article's claims beside ours, as rows of a table; a part of its caption; the records behind them."""
     frame = frame_of(records)
     rows = [[f"{claim}: {measure}", *rest] for claim, measure, *rest in claims(frame)]
-    used = frame[(frame.use == "fine-tuned") & (frame["head"] != "subcluster")]
+    used = fine_tuned(frame)
     words = f"article 2: n = {used.seed.nunique()} draws" if rows else ""
     return rows, words, list({record["name"]: record for record in used.record}.values())
 
@@ -584,7 +583,7 @@ def grid_figure(differences):
 def figures(records):
     """The figures that the records allow, {file name: figure}."""
     frame, made = frame_of(records), {}
-    tuned = without_grid(frame[frame.use == "fine-tuned"])
+    tuned = fine_tuned(without_grid(frame))
     if len(tuned):
         made["article2.png"] = boxes_figure(pd.concat([article_frame(), tuned]))
     differences = grid_differences(frame)
