@@ -53,7 +53,7 @@ def all_tables(records):
             found = STUDIES[study].summary_rows(records[study])
             rows, captions, used = rows + found[0], [*captions, found[1]], used + found[2]
     if rows:
-        caption = tables.caption(used, "; ".join(captions), cifar10=True)
+        caption = tables.caption(used, "; ".join(filter(None, captions)), cifar10=True)
         made["summary"] = tables.below(tables.markdown(["claim", "article", "ours", "verdict"], rows), caption)
     return made | made_by_studies("tables", records)
 

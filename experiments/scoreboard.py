@@ -283,6 +283,18 @@ def accepted_text(group, n):
     return shared.cell(group.accepted, n, 3)
 
 
+def digits_table(trials):
+    """What becomes of test digits: how many are named right, and how many are rejected at a nominal 1 %."""
+    rows, n, level = [], len({record["settings"]["seed"] for record in trials}), LEVELS.tolist().index(0.01)
+    for classes, title in {10: "all ten digits", 5: "digits 0-4"}.items():
+        metrics = [record["metrics"] for record in trials if record["settings"]["classes"] == classes]
+        accuracies = [[found[name]["test"] for found in metrics] for name in ["accuracy", "classifier_accuracy"]]
+        rejected = [found["calibration"]["rejected"][level] for found in metrics]
+        rows.append([title, *(shared.cell(values, n, 2, 100) for values in [*accuracies, rejected])])
+    header = ["networks that learned", "accuracy, % (ensemble)", "classifier alone", "rejected at a nominal 1 %, %"]
+    return shared.below(shared.markdown(header, rows), shared.caption(trials, n))
+
+
 def tables(records):
     """Every table that the records allow, {marker: Markdown}."""
     trials = trials_of(records)
@@ -290,6 +302,7 @@ def tables(records):
         return {}
     return {
         "scoreboard": detector_table(trials, [*DETECTORS, OURS, ENSEMBLE], separation_text, PUBLISHED),
+        "scoreboard_digits": digits_table(trials),
         "scoreboard_parts": detector_table(trials, [*PARTS, ENSEMBLE], accepted_text),
     }
 

@@ -95,17 +95,17 @@ def test_the_workflow_runs_the_readmes_commands():
 
 
 def test_decimal_numbers_in_prose_come_from_records_or_are_marked():
-    """Each is in a table (or rounds a number there), in a CSV that the page links, or listed in the page's comment."""
+    """Each is (rounded) in a table, in a CSV that the page links, or in the page's comment, which says where from."""
     texts = {
         path: path.read_text(encoding="utf-8") for path in [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")]
     }
     tables = "".join(block[0] for text in texts.values() for block in report.MARKERS.finditer(text))
     for path, text in texts.items():
         linked = [(PROJECT / "results" / name).read_text() for name in re.findall(r"results/(\w+\.csv)", text)]
-        marked = re.findall(r"<!-- not from records: (.*?) -->", text, re.DOTALL)
+        marked = re.findall(r"<!-- not in a table: (.*?) -->", text, re.DOTALL)
         known = np.array(re.findall(r"\d+\.?\d*", " ".join([tables, *linked, *marked])), dtype=float)
         prose = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)|<!--.*?-->", "", report.MARKERS.sub("", text), flags=re.DOTALL)
         for number in re.findall(r"(?<![\w.])\d+\.\d+(?![\w.]*\d)", prose):
             rounding = 0.501 * 10.0 ** -len(number.partition(".")[2])
             is_same = [np.abs(known * factor - float(number)) <= rounding for factor in [1, 100, 0.01]]
-            assert np.any(is_same), f"{path.name}: {number}: in no table; correct it, or list it as not from records"
+            assert np.any(is_same), f"{path.name}: {number}: correct it, or list it in <!-- not in a table: -->"
