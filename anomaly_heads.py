@@ -33,15 +33,18 @@ import tensorflow as tf
 from common import plots, records
 from experiments import article2
 from hypersphere import scores, tsne
+from hypersphere.errors import InputError
 
 parser = cli.Parser(__doc__)
 parser.add_argument("--pair", choices=list(article2.PAIRS), default="sneaker", help="%(default)s")
 heads = list(article2.ARTICLE_SCORERS)
 parser.add_argument("--heads", nargs="+", choices=list(article2.HEADS), default=heads, help="the article's three")
-parser.add_argument("--draw", type=cli.whole_number, default=0, help="of images, its seed, %(default)s")
+parser.add_argument("--draw", type=cli.seed_number, default=0, help="of images, its seed, %(default)s")
 article2.add_backbone_flags(parser)
 parser.set_defaults(references="eight", split="train", faults=None, precision="float32", draws=1, grid=False)
 args = parser.parse()
+if args.use == "features":
+    raise InputError("--use features: trains no head; give --use upper-blocks or fine-tuned")
 
 started = time.perf_counter()
 args.dataset, args.normal, args.anomaly = article2.PAIRS[args.pair]
@@ -114,5 +117,6 @@ axes[0, 0].legend(markerscale=3)
 plots.save(figure, args.out / "figures" / "heads_maps.png", args.changed)
 
 # %% Save
+settings = {name: value for name, value in settings.items() if name not in ("head", "head_arguments")}
 record = records.new_record("anomaly_heads", settings | {"heads": arguments}, metrics, started)
 records.write_record(args.out / "results" / "anomaly_heads.json", record)

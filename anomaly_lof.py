@@ -31,7 +31,6 @@ from common import cli
 
 cli.start()  # before Keras is imported
 
-import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
@@ -109,11 +108,10 @@ train_points |= {name: arrays[name]["embedding_train"] for name in SCRIPTS}  # (
 new_points = {"input": {name: x.reshape(len(x), -1) for name, x in images.items()}}
 new_points |= {name: {"MNIST test": arrays[name]["embedding_test"]} for name in SCRIPTS}
 line = cli.progress(len(train_points) + 1 + args.calibrated, "step")
-feature_models = {name: features.feature_model(network) for name, network in trained.items()}
 extracted, prediction = {}, {}
 for name, x in ood.items():
-    new_points["cnn"][name] = feature_models["cnn"].predict(x, batch_size=250, verbose=0)["embedding"]
-    extracted[name] = feature_models["l2softmax"].predict(x, batch_size=250, verbose=0)
+    new_points["cnn"][name], _ = features.embed(trained["cnn"], x)
+    extracted[name] = features.extract(trained["l2softmax"], x)
     new_points["l2softmax"][name] = extracted[name]["embedding"]
     prediction[name] = extracted[name]["logits"].argmax(axis=1)
 line.update()
@@ -155,11 +153,8 @@ for space, x in train_points.items():
 # %% The calibrated detector: three layers of the same network, and a threshold set by digits that trained nothing
 if args.calibrated:
     fit_started = time.perf_counter()
-    statistics = {name: features.statistics(trained["l2softmax"], name) for name in features.BLOCKS}
-    blocks = keras.Model(trained["l2softmax"].input, statistics)
     for name, x in {"train": x_train, "val": x_val, "test": x_test}.items():
-        embedding = {"embedding": arrays["l2softmax"][f"embedding_{name}"]}
-        extracted[name] = blocks.predict(x, batch_size=250, verbose=0) | embedding
+        extracted[name] = features.extract(trained["l2softmax"], x)
     layer_rows = {name: detectors.side_by_side(outputs, features.LAYERS) for name, outputs in extracted.items()}
     layered = detectors.LayeredDetector(detectors.layers_of(extracted["train"], features.LAYERS))
     layered.fit(layer_rows["train"], X_calibration=layer_rows["val"])
@@ -215,8 +210,9 @@ detectors.save_detector(lofs["l2softmax"], models / "lof.skops")
 if args.calibrated:
     detectors.save_detector(layered, models / "layered_detector.skops")
 settings = cli.settings_of(args) | {"seed": int(arrays["l2softmax"]["seed"])}
-key = {"train": "cifar10_train_sha256", "test": "cifar10_sha256"}[args.split]
-settings[key] = datasets.cifar10_sha256(args.data, args.split) if "CIFAR-10" in ood else None
+settings[records.CIFAR10_SETTINGS[args.split]] = (
+    datasets.cifar10_sha256(args.data, args.split) if "CIFAR-10" in ood else None
+)
 record = records.new_record("lof", settings, metrics, started, missing=missing, networks=keys)
 records.write_record(args.out / "results" / "lof.json", record)
 for space in lofs:

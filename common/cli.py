@@ -96,8 +96,8 @@ class Parser(argparse.ArgumentParser):
         if not in_notebook():
             install_error_hook(args.debug)
         changed = {name: value for name, value in settings_of(args).items() if value != self.get_default(name)}
-        words = [f"--{name} {value}".removesuffix(" True") for name, value in changed.items()]
-        args.changed = " ".join(words).replace("_", "-")
+        words = [f"--{name.replace('_', '-')} {value}".removesuffix(" True") for name, value in changed.items()]
+        args.changed = " ".join(words)
         args.out = args.out or (PROJECT / "runs" / "smoke" if args.smoke else self.out)
         for name in ["models", "figures", "results"]:
             make_writable(args.out / name)

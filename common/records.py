@@ -21,6 +21,7 @@ from hypersphere.errors import InputError
 from hypersphere.files import cannot_write, replacing
 
 # Every package that decides a number: networks, neighbours, maps, outlier images.
+CIFAR10_SETTINGS = {"train": "cifar10_train_sha256", "test": "cifar10_sha256"}  # by split: which copy was used
 PACKAGES = ["tensorflow", "tensorflow-cpu", "keras", "scikit-learn", "numpy", "scipy", "pillow", "matplotlib", "skops"]
 
 

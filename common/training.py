@@ -12,9 +12,9 @@ POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}  # Keras's names
 STEPS_PER_EXECUTION = 20  # between two returns to Python
 
 
-def one_cycle(peak, steps, warmup_share=0.3):
+def one_cycle(peak, steps):
     """Learning rate: up from peak / 25 in a line, then down to zero along a cosine, in `steps` steps."""
-    warmup_steps = round(warmup_share * steps)
+    warmup_steps = round(0.3 * steps)
     return keras.optimizers.schedules.CosineDecay(
         peak / 25, decay_steps=steps - warmup_steps, warmup_target=peak, warmup_steps=warmup_steps
     )

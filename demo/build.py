@@ -2,7 +2,7 @@
 
     python -m demo.build --run runs     # the --out of experiments/scoreboard.py
 
-Reads   models/scoreboard/ensemble/10-digits-seed42-*.keras, results/scoreboard.jsonl of that run; data/mnist
+Reads   models/scoreboard/ensemble/10-digits-seed52-*.keras, results/scoreboard.jsonl of that run; data/mnist
 Writes  network.keras, rotation1.keras, rotation2.keras     copies of the classifier and of the others
         network.json                                        a copy of their record
         map.npz                                             t-SNE map of validation images on the sphere
@@ -15,11 +15,12 @@ import numpy as np
 
 from common import cli, records
 from demo.predictor import FOLDER, NETWORKS
+from experiments.scoreboard import SEEDS
 from hypersphere import datasets, features, files, networks, tsne
 from hypersphere.errors import InputError
 
 N_MAPPED = 5000  # validation images on the map, the first ones
-TRIAL = "ensemble/10-digits-seed42"
+TRIAL = f"ensemble/10-digits-seed{SEEDS[0]}"
 REMEDY = "run python -m experiments.scoreboard"
 
 

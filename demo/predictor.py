@@ -56,7 +56,8 @@ def fitted(model, smoke=False):
     (x_train, _), (x_val, _), _ = datasets.load_mnist(smoke=smoke)
     train, calibration = (model.predict(x, BATCH, verbose=0) for x in [x_train, x_val])
     rows, calibration_rows = (detectors.side_by_side(found, rotation.LAYERS) for found in [train, calibration])
-    return rotation.detector_for(train).fit(rows, X_calibration=calibration_rows)
+    detector = detectors.LayeredDetector(detectors.layers_of(train, rotation.LAYERS), **rotation.OPTIONS)
+    return detector.fit(rows, X_calibration=calibration_rows)
 
 
 def fit_detector(path, folder):

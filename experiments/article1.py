@@ -81,11 +81,11 @@ def plan(args, cifar10):
     common, trials = {"precision": args.precision, "smoke": args.smoke, "cifar10_train_sha256": cifar10}, {}
     if args.choose:
         epochs = {"epochs": 1} if args.smoke else {}
-        for seed in range(100, 100 + (args.seeds or 3)):
+        for seed in range(100, 100 + (args.seeds or (1 if args.smoke else 3))):
             for name, recipe in CANDIDATES.items():
                 trials[f"choice/{name}/seed{seed}"] = {"recipe": asdict(recipe) | epochs, "seed": seed} | common
         return trials
-    for number in range(args.seeds or 10):
+    for number in range(args.seeds or (1 if args.smoke else 10)):
         settings = {"seed": args.first_seed + number, "input_space": number == 0}
         trials[f"seed{settings['seed']}"] = settings | common
     return trials
@@ -174,7 +174,7 @@ def load_scripts(folder):
             if network in made and made[network].get("network") != key:
                 words = f"made from another network than {network}.json; run {SCRIPTS[script]} again"
                 raise InputError(f"{paths[script]}: {words}")
-    keys, trained = ["smoke", "cifar10_sha256", "cifar10_train_sha256"], [name for name in NETWORKS if name in made]
+    keys, trained = ["smoke", *records.CIFAR10_SETTINGS.values()], [name for name in NETWORKS if name in made]
     settings = {key: value for of_script in flags.values() for key, value in of_script.items() if key in keys}
     settings["seed"] = next(iter(seeds.values()), None)
     settings["precision"] = " and ".join(dict.fromkeys(flags[network]["precision"] for network in trained))
@@ -426,6 +426,8 @@ def main():
     parser.add_argument("--first-seed", type=cli.seed_number, metavar="N", default=1000, help="%(default)s")
     sweep.add_flags(parser)
     args = parser.parse()
+    if args.choose:
+        datasets.find_cifar10(args.data)
     for record in sweep.run("experiments.article1", plan(args, sweep.cifar10_setting(args.data)), args):
         print(f"{record['name']}: {record['metrics']}")
 

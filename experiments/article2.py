@@ -63,7 +63,7 @@ ARTICLE_RECIPE = {"epochs": 10, "optimizer": "adam", "rate": 1e-4, "weight_decay
 RECIPES = {"mnist": {"mirror": False}, "fashion-mnist": {}, "cifar10": {"epochs": 16, "shift": 2}}  # from scratch
 FIRST_FOR_CHOICES = 100  # draws from this seed on take no part in what is reported
 BATCH = 50  # images at a time through a network, for the memory of large ones
-EPOCHS = {"fine-tuned": 8, "upper-blocks": 2, "features": 15}  # of MobileNetV2; features are not trained
+EPOCHS = {"fine-tuned": 8, "upper-blocks": 2, "features": 0}  # of MobileNetV2
 GRID = [{"scale": scale, "margin": margin} for scale in [8.0, 16.0, 30.0, 64.0] for margin in [0.0, 0.05, 0.2, 0.5]]
 # Planned before the runs: the sum of AUROCs with their signs, (sign, faults of the published code, head, scorer).
 ARCFACE_MINUS_ADACOS = [(1, "", "arcface", "cosine"), (-1, "", "adacos", "cosine")]
@@ -139,8 +139,10 @@ def choose_backbone(args):
                 raise InputError(f"--{flag}: of MobileNetV2; give --backbone mobilenetv2 with it")
         return {"backbone": "cnn"}
     use, width, size, weights = args.use or "fine-tuned", args.width or 0.5, args.size or 96, args.weights or "imagenet"
-    if use != "fine-tuned" and (args.references == "none" or args.faults):
-        raise InputError(f"--use {use}: not with --references none or --faults; give --use fine-tuned")
+    if use != "fine-tuned" and (args.references == "none" or args.faults or args.grid):
+        raise InputError(f"--use {use}: not with --references none, --faults or --grid; give --use fine-tuned")
+    if use == "features" and args.heads:
+        raise InputError("--use features: trains no head; leave --heads out")
     network = mobilenet.mobilenetv2(width, size, weights)
     sha256 = "" if weights == "none" else training.network_key(network)
     recipe = RECIPE | {"width": width, "size": size, "epochs": EPOCHS[use], "rate": 1e-3}
@@ -172,8 +174,7 @@ def plan(args):
         settings["recipe"] = recipe | {"epochs": args.epochs or (2 if args.smoke else recipe["epochs"])}
         if dataset == "cifar10":
             datasets.find_cifar10(args.data)
-            key = "cifar10_train_sha256" if args.split == "train" else "cifar10_sha256"
-            settings[key] = datasets.cifar10_sha256(args.data, sweep.CIFAR10_SPLITS[key])
+            settings[records.CIFAR10_SETTINGS[args.split]] = datasets.cifar10_sha256(args.data, args.split)
         classes = [datasets.CLASS_NAMES[dataset][number] for number in [normal, anomaly]]
         pair = "-".join(re.sub(r"\W+", "_", words.lower()) for words in [dataset, *classes])
         folder = f"{pair}/{re.sub(r'[^0-9a-z.]+', '_', way_of(settings).lower())}"
@@ -369,6 +370,11 @@ def run_trial(name, settings, data, models):
 # %% Tables and figures
 
 
+def metrics_by_head(record):
+    """The metrics of a trial's heads, or of a network's layers, {name: metrics}."""
+    return record["metrics"].get("heads", {record["settings"].get("head"): record["metrics"]})
+
+
 def frame_of(records):
     """The records as a data frame: a row a head, draw and measure. InputError if what is averaged is not alike.
 
@@ -384,7 +390,7 @@ def frame_of(records):
         row |= {"way": way_of(settings), "faults": settings.get("faults") or "", "use": settings.get("use", "")}
         row |= {"network": way_of(settings | {"faults": None}), "seed": settings["seed"], "record": record}
         arguments = settings.get("heads", {settings.get("head"): settings.get("head_arguments")})
-        for head, metrics in record["metrics"].get("heads", {settings.get("head"): record["metrics"]}).items():
+        for head, metrics in metrics_by_head(record).items():
             row |= {"head": head, "scale": None, "margin": None} | arguments.get(head, {})
             measures = metrics["auroc"] | {"accuracy": metrics.get("val_accuracy")}
             rows += [row | {"measure": name, "value": value} for name, value in measures.items()]
@@ -476,13 +482,15 @@ def grid_differences(frame):
 def claims(frame):
     """The article's claims that were run: rows [claim, how it is measured, the article's number, ours, verdict]."""
     rows, tuned = [], fine_tuned(without_grid(frame))
+    n = tuned.seed.nunique()
     scorers = " / ".join(f"{NAMES[head]} ({MEASURES[scorer]})" for head, scorer in ARTICLE_SCORERS.items())
     for pair, group in tuned[tuned.faults == ""].groupby("pair", sort=False):
         ours = [auroc(group, head, scorer).to_numpy() for head, scorer in ARTICLE_SCORERS.items()]
         theirs = [ARTICLE_AUROC.get((pair, head), []) for head in ARTICLE_SCORERS]
         if all(map(len, ours + theirs)):
             tests = [shared.number_holds(a, np.mean(b), 2, 1) for a, b in zip(ours, theirs, strict=True)]
-            texts = [" / ".join(shared.spread(values, 3) for values in numbers) for numbers in [theirs, ours]]
+            texts = [" / ".join(shared.spread(values, 3) for values in theirs)]
+            texts += [" / ".join(shared.cell(values, n, 3) for values in ours)]
             rows.append([f"Heads find the anomaly, {pair}", f"AUROC of {scorers}", *texts, shared.verdict(tests)])
     for (faults, pair), group in tuned.groupby(["faults", "pair"], sort=False):
         adacos, arcface = (auroc(group, head, "cosine") for head in ["adacos", "arcface"])
@@ -493,13 +501,14 @@ def claims(frame):
             ours = " to ".join(f"{values[difference.index].median():.3f}" for values in [arcface, adacos])
             word = shared.verdict([lower > -ABOUT, upper > 0 or lower > -ABOUT])
             measure = f"median AUROC, ArcFace's to AdaCos's, {pair}{', with the published faults' * bool(faults)}"
-            ours += f" [{lower:+.3f} to {upper:+.3f}]"
+            ours += f" [{lower:+.3f} to {upper:+.3f}]{shared.note(difference, n)}"
             rows.append(["AdaCos is as good as ArcFace", measure, theirs, ours, word])
     differences = grid_differences(frame)
     if differences is not None:
         means = differences.mean()
         above = f"above in {(means > 0).sum()} of {len(means)}: {means.min():+.3f} to {means.max():+.3f}"
-        measure = "AUROC of ArcFace with 16 scales and margins minus AdaCos's, sneaker, from scratch"
+        settings = f"16 scales and margins minus AdaCos's, sneaker, from scratch, {len(differences)} draws"
+        measure = f"AUROC of ArcFace with {settings}"
         word = shared.verdict([(means > 0).sum() <= len(means) / 2])
         rows.append(["AdaCos needs no tuning", measure, "in words", above, word])
     if rows:
@@ -519,7 +528,7 @@ def tables(records):
     made["contrasts_fine_tuned"] = contrasts(tuned, PLANNED["fine-tuned"])
     if rows:
         table = shared.markdown(["claim", "measured as", "article", "ours", "verdict"], rows)
-        made["article2_claims"] = shared.below(table, caption_of(tuned, len(tuned.seed.unique())))
+        made["article2_claims"] = shared.below(table, caption_of(tuned, tuned.seed.nunique())) if len(tuned) else table
     with_faults = scratch[scratch.faults != ""]
     same_draws = scratch[scratch.seed.isin(with_faults.seed) & scratch["head"].isin(with_faults["head"])]
     shown = [*ARTICLE_SCORERS, "block_13_expand_relu"]
@@ -594,12 +603,13 @@ def csvs(records):
     """The recipes of fine-tuning that were compared by validation accuracy, {file: CSV}."""
     tried = [record for record in records if record["settings"]["seed"] >= FIRST_FOR_CHOICES]
     rows = [
-        {"classes": classes_of(record["settings"]), "network": way_of(record["settings"])}
+        {"classes": classes_of(record["settings"]), "network": way_of(record["settings"]), "head": head}
         | {name: record["settings"]["recipe"][name] for name in ["optimizer", "rate", "epochs"]}
-        | {"draw": record["settings"]["seed"], "validation accuracy": round(record["metrics"]["val_accuracy"], 4)}
+        | {"draw": record["settings"]["seed"], "validation accuracy": metrics.get("val_accuracy")}
         for record in tried
+        for head, metrics in metrics_by_head(record).items()
     ]
-    return {"article2_choice.csv": pd.DataFrame(rows).to_csv(index=False)} if rows else {}
+    return {"article2_choice.csv": pd.DataFrame(rows).round(4).to_csv(index=False)} if rows else {}
 
 
 def add_backbone_flags(parser):
@@ -621,7 +631,7 @@ def main():
     parser.add_argument("--heads", nargs="+", choices=list(HEADS), help="default: all")
     parser.add_argument("--draws", type=cli.positive_int, metavar="N", help="of images, a head; 10, with --smoke 1")
     words = "seed of the first draw, %(default)s; those from 100 on serve choices alone"
-    parser.add_argument("--first", type=int, default=0, metavar="SEED", help=words)
+    parser.add_argument("--first", type=cli.seed_number, default=0, metavar="SEED", help=words)
     parser.add_argument("--grid", action="store_true", help="ArcFace with 16 scales and margins as well")
     add_backbone_flags(parser)
     parser.add_argument("--references", choices=["eight", "none"], default="eight", help="classes, %(default)s")
@@ -630,9 +640,9 @@ def main():
     sweep.add_flags(parser)
     args = parser.parse()
     for record in sweep.run("experiments.article2", plan(args), args):
-        for head, metrics in record["metrics"].get("heads", {"": record["metrics"]}).items():
+        for head, metrics in metrics_by_head(record).items():
             values = ", ".join(f"{scorer} {value:.3f}" for scorer, value in metrics["auroc"].items())
-            print(f"{' '.join([record['name'], head]).strip()}: AUROC {values}")
+            print(f"{record['name']}, {head}: AUROC {values}")
 
 
 if __name__ == "__main__":

@@ -30,10 +30,10 @@ SIDE, BRUSH = 560, 44  # pixels, twice those of the page
 GROUPS = {"seen while choosing": "ten signs used for tuning", "test": "ten others"}
 
 
-def post(client, images):
+def post(client, x):
     """The answers to images, (n, 28, 28) in [0, 1], posted as PNG files of 280x280, and the milliseconds of each."""
     answers, milliseconds = [], []
-    for image in images:
+    for image in x:
         content, picture = io.BytesIO(), Image.fromarray(np.uint8(255 * image))
         picture.resize((280, 280), Image.Resampling.BICUBIC).save(content, "PNG", compress_level=1)
         response = client.post("/api/predict", data=content.getvalue())
@@ -150,9 +150,10 @@ def signs_table(record):
 
 def main():
     args = cli.Parser(__doc__, out=cli.PROJECT / "runs").parse()
+    predictor = Predictor()
     for name, measure in {"demo": measure_pictures, "signs": measure_signs}.items():
         started = time.perf_counter()
-        metrics = measure(Predictor(), args.data, args.smoke)
+        metrics = measure(predictor, args.data, args.smoke)
         record = records.new_record(name, {"smoke": args.smoke}, metrics, started)
         records.append_record(args.out / "results" / "demo.jsonl", record)
 

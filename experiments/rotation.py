@@ -8,7 +8,6 @@ features, as in records, they are the "turn" networks.
 import keras
 
 from hypersphere import features
-from hypersphere.detectors import LayeredDetector, layers_of
 
 # What the detector looks at: {layer: (measure, the p-value above which the layer has no say)}.
 LAYERS = {
@@ -51,8 +50,3 @@ def feature_model(classifier, rotation_networks):
         "disagreement": -ops.max(log_probabilities, axis=1, keepdims=True),
     }
     return keras.Model(image, outputs)
-
-
-def detector_for(extracted):
-    """The detector, not fitted yet, for the widths of what `feature_model` gives."""
-    return LayeredDetector(layers_of(extracted, LAYERS), **OPTIONS)

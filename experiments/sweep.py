@@ -24,7 +24,6 @@ from hypersphere.files import make_writable
 ATTEMPTS = 3  # at a sweep whose workers die
 # A trial is one core's work, so that its result depends neither on --jobs nor on the machine's number of cores.
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
-CIFAR10_SPLITS = {"cifar10_sha256": "test", "cifar10_train_sha256": "train"}  # settings, and what they are of
 
 
 def add_flags(parser):
@@ -89,7 +88,7 @@ def cifar10_setting(data):
 def run_trial(module, name, settings, data, models):
     """A trial's record, from the function `run_trial` of the study's module."""
     os.environ |= ONE_THREAD
-    for key, split in CIFAR10_SPLITS.items():
+    for split, key in records.CIFAR10_SETTINGS.items():
         if settings.get(key) not in (None, datasets.cifar10_sha256(data, split)):
             raise InputError(f"{name}: this machine has another CIFAR-10 than the one that started the sweep, or none")
     return importlib.import_module(module).run_trial(name, settings, data, models)

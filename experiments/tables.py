@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from common.records import CIFAR10_SETTINGS
 from hypersphere.errors import InputError
 
 CIFAR10 = {  # by SHA-256: a test set that was stored as JPEG in between, and the five official training files
@@ -94,8 +95,12 @@ def caption(records, n, unit="seed", cifar10=False, versions=False):
     parts += [named(record["settings"].get("precision") for record in records)]
     parts += [named("{cpu}, {cores} cores".format(**record["machine"]) for record in records)]
     if cifar10:
-        keys = ["cifar10_sha256", "cifar10_train_sha256"]
-        copies = [record["settings"][key] for record in records for key in keys if key in record["settings"]]
+        copies = [
+            record["settings"][key]
+            for record in records
+            for key in CIFAR10_SETTINGS.values()
+            if key in record["settings"]
+        ]
         words = named(CIFAR10.get(copy, f"not the JPEG copy (SHA-256 {str(copy)[:8]})") for copy in copies)
         parts += [f"CIFAR-10: {words}"] if copies else []
     if versions:

@@ -28,7 +28,7 @@ from sklearn.decomposition import PCA
 
 from common import cli, records
 from experiments import building, pseudo, sweep
-from experiments.tables import below, caption, cell, contrasts_table, markdown, note, one_difference, require_alike
+from experiments.tables import below, caption, cell, contrasts_table, markdown, one_difference, require_alike
 from hypersphere import datasets, features, heads, outliers, scores
 from hypersphere.enrolment import few_shot, retrieval
 
@@ -169,7 +169,7 @@ def tables(records):
             for among in ["new", "all"]:
                 cells += [" / ".join(f"{group[f'enrolment.{k}.{among}'].mean():.2f}" for k in EXAMPLES)]
             cells += [cell(group.get("known_accuracy", pd.Series()).dropna(), n, 1, 100)]
-            rows.append([HEADS[head][0] + note(group, n), *cells])
+            rows.append([HEADS[head][0], *cells])
         header = ["", "Recall@1", "MAP@R", "1 / 5 / 20 examples, among the new", "among all ten", "known classes, %"]
         made[f"unseen_{title.replace('-', '_')}"] = below(markdown(header, rows), caption(chosen, n))
         by_seed = frame.pivot(index="seed", columns="head", values="map_at_r")

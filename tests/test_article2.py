@@ -122,7 +122,9 @@ def test_the_articles_pairs_are_the_default(tmp_path, monkeypatch, capsys):
         ({"dataset": None, "normal": 7, "anomaly": 9}, "give --dataset"),
         ({"normal": 7, "anomaly": 7}, "two of its classes"),
         ({"normal": "Sneaker", "anomaly": "boot"}, "sneaker, bag, ankle boot"),
-        ({"backbone": "mobilenetv2", "use": "features", "weights": "none", "recipe": "article"}, "--recipe"),
+        ({"backbone": "mobilenetv2", "use": "upper-blocks", "weights": "none", "recipe": "article"}, "--recipe"),
+        ({"backbone": "mobilenetv2", "use": "features"}, "leave --heads out"),
+        ({"backbone": "mobilenetv2", "use": "upper-blocks", "grid": True}, "--grid; give --use fine-tuned"),
         ({"use": "features"}, "--backbone mobilenetv2"),
         ({"backbone": "mobilenetv2", "weights": "no.h5"}, r"no\.h5: missing"),
         ({"backbone": "mobilenetv2", "use": "features", "references": "none"}, "give --use fine-tuned"),
@@ -193,9 +195,10 @@ def test_a_trial_repeats_itself(tmp_path):
 
 @pytest.mark.parametrize("use", ["upper-blocks", "features"])
 def test_heads_share_what_a_frozen_part_gives(use, tmp_path):
-    name, settings = only_trial(heads=["arcface", "adacos"], use=use, **MOBILENET)
+    heads = ["arcface", "adacos"] if use == "upper-blocks" else None
+    name, settings = only_trial(heads=heads, use=use, **MOBILENET)
     record = article2.run_trial(name, settings, None, tmp_path)
-    judged = mobilenet.LAYERS if use == "features" else ["arcface", "adacos"]
+    judged = heads or mobilenet.LAYERS
     found = {head: set(metrics["auroc"]) for head, metrics in record["metrics"]["heads"].items()}
     assert found == dict.fromkeys(judged, SCORERS)
 
