@@ -131,25 +131,17 @@ def holm(p_values):
     return np.minimum(1, rising)[np.argsort(order)]
 
 
-def one_difference(difference):
-    """The statistics of one paired difference, (n,)."""
-    return {
-        "mean_difference": difference.mean(),
-        "half_width_95": half_width(difference),
-        "wilcoxon_p": stats.wilcoxon(difference).pvalue if np.any(difference) else 1.0,
-        "seeds_higher": int(np.sum(difference > 0)),
-        "n": len(difference),
-    }
-
-
 def contrasts_table(found, group, measure, repeats):
-    """The Markdown of contrasts, [(title, name of the group, `one_difference`), ...], Holm's correction over all."""
+    """The Markdown of contrasts, [(title, name of the group, paired differences, (n,)), ...].
+
+    Student's intervals; p-values by Wilcoxon's signed-rank test, after Holm's correction over all.
+    """
+    p_values = holm([stats.wilcoxon(values).pvalue if np.any(values) else 1.0 for *_, values in found])
     rows = []
-    corrected = holm([row["wilcoxon_p"] for *_, row in found])
-    for (title, name, row), p_value in zip(found, corrected, strict=True):
-        mean, half = row["mean_difference"], row["half_width_95"]
-        interval = f"{mean - half:+.3f} to {mean + half:+.3f}"
-        rows.append([title, name, f"{mean:+.3f}", interval, f"{row['seeds_higher']} of {row['n']}", f"{p_value:.3f}"])
+    for (title, name, values), p_value in zip(found, p_values, strict=True):
+        mean, half = values.mean(), half_width(values)
+        interval, higher = f"{mean - half:+.3f} to {mean + half:+.3f}", f"{np.sum(values > 0)} of {len(values)}"
+        rows.append([title, name, f"{mean:+.3f}", interval, higher, f"{p_value:.3f}"])
     header = ["planned contrast", group, f"difference of {measure}", "95 % interval", f"{repeats} higher", "p, Holm"]
     return markdown(header, rows)
 

@@ -28,7 +28,7 @@ from sklearn.decomposition import PCA
 
 from common import cli, records
 from experiments import building, pseudo, sweep
-from experiments.tables import below, caption, cell, contrasts_table, markdown, one_difference, require_alike
+from experiments.tables import below, caption, cell, contrasts_table, markdown, require_alike
 from hypersphere import datasets, features, heads, outliers, scores
 from hypersphere.enrolment import few_shot, retrieval
 
@@ -177,10 +177,10 @@ def tables(records):
             difference = (by_seed[pair[0]] - by_seed[pair[1]]).dropna().to_numpy()
             if len(difference) > 1:
                 contrast = " minus ".join(HEADS[head][0] for head in pair)
-                compared.append((contrast, DATASETS.get(title, title), one_difference(difference)))
+                compared.append((contrast, DATASETS.get(title, title), difference))
                 used += [record for record in chosen if record["settings"]["head"] in pair]
     if compared:
-        n = max(difference["n"] for *_, difference in compared)
+        n = max(len(difference) for *_, difference in compared)
         made["unseen_contrasts"] = below(contrasts_table(compared, "data set", "MAP@R", "seeds"), caption(used, n))
     return made
 

@@ -42,11 +42,14 @@ def test_statistics_at_known_values():
     assert tables.cell([1, 2, 3], 5, 1) == "2.0 ± 1.0 (n = 3)"
     np.testing.assert_allclose(tables.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
     difference = np.array([0.01, 0.02, 0.03, 0.04, 0.05, 0.06])
-    row = tables.one_difference(difference)
-    # Student's t for 5 degrees of freedom; the exact Wilcoxon p of six equal signs is 2 / 2**6.
-    assert row["half_width_95"] == pytest.approx(2.570582 * difference.std(ddof=1) / np.sqrt(6), rel=1e-5)
-    assert row["wilcoxon_p"] == pytest.approx(2 / 64) and row["seeds_higher"] == row["n"] == 6
-    assert tables.one_difference(np.zeros(4))["wilcoxon_p"] == 1
+    half = tables.half_width(difference)  # Student's t for 5 degrees of freedom
+    assert half == pytest.approx(2.570582 * difference.std(ddof=1) / np.sqrt(6), rel=1e-5)
+    table = tables.contrasts_table([("A", "a", difference), ("B", "b", np.zeros(4))], "set", "AUROC", "seeds")
+    # The exact Wilcoxon p of six equal signs is 2 / 2**6; Holm's correction doubles it.
+    assert f"| A | a | +0.035 | {0.035 - half:+.3f} to {0.035 + half:+.3f} | 6 of 6 | 0.062 |" in re.sub(
+        " +", " ", table
+    )
+    assert "| B | b | +0.000 | +0.000 to +0.000 | 0 of 4 | 1.000 |" in re.sub(" +", " ", table)
 
 
 def test_only_like_records_are_averaged():
