@@ -120,8 +120,8 @@ def test_mobilenetv2_reads_weights_and_takes_grey_images(tmp_path):
     np.testing.assert_allclose(features / features.max(), expected, atol=1e-3)
     lower = mobilenet.lower_part(image, read, 96, "upper-blocks")
     maps = keras.Input(lower.output.shape[1:])
-    upper = keras.Model(maps, mobilenet.embedding(maps, building.layer_seeds(0), read, 96, "upper-blocks"))
-    whole = keras.Model(image, mobilenet.embedding(image, building.layer_seeds(0), read, 96, "all"))
+    upper = keras.Model(maps, mobilenet.embedding(maps, read, 96, "upper-blocks"))
+    whole = keras.Model(image, mobilenet.embedding(image, read, 96, "all"))
     assert lower.output.dtype == "float16"
     np.testing.assert_array_equal(whole(x), whole(x, training=False), "called alone, it is no training")
     embedding = np.asarray(whole(x))
