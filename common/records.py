@@ -25,6 +25,11 @@ CIFAR10_SETTINGS = {"train": "cifar10_train_sha256", "test": "cifar10_sha256"}  
 PACKAGES = ["tensorflow", "tensorflow-cpu", "keras", "scikit-learn", "numpy", "scipy", "pillow", "matplotlib", "skops"]
 
 
+def portable(settings):
+    """The settings with the name of a weights file in place of its path: where a file lies decides no number."""
+    return settings | {key: Path(settings[key]).name for key in ["weights"] if key in settings}
+
+
 def new_record(name, settings, metrics, started, **more):
     """A record, ready for JSON.
 
@@ -32,7 +37,7 @@ def new_record(name, settings, metrics, started, **more):
     """
     return {
         "name": name,
-        "settings": settings,
+        "settings": portable(settings),
         "metrics": metrics,
         "seconds": round(time.perf_counter() - started, 1),
         "peak_memory_mb": peak_memory_mb(),

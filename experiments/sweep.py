@@ -68,7 +68,7 @@ def finished(path, trials):
     """The records of those trials that have one, {name: record}; InputError if one was made with other settings."""
     done = {record["name"]: record for record in records.read_records(path) if record["name"] in trials}
     for name, record in done.items():
-        expected, found = json.loads(json.dumps(trials[name])), record["settings"]
+        expected, found = json.loads(json.dumps(records.portable(trials[name]))), record["settings"]
         differing = sorted(key for key in expected | found if expected.get(key) != found.get(key))
         if differing:
             raise InputError(f"{path}: {name} was made with another {', '.join(differing)}; give another --out")

@@ -5,6 +5,8 @@ import signal
 import time
 from pathlib import Path
 
+from common import records
+
 
 def run_trial(name, settings, data, models):
     """Write down the process; die as often as the file that is named under "deadly" says."""
@@ -15,4 +17,4 @@ def run_trial(name, settings, data, models):
         os.kill(os.getpid(), signal.SIGKILL)
     models.mkdir(parents=True, exist_ok=True)
     (models / f"{name}.txt").write_text(name)
-    return {"name": name, "settings": settings, "metrics": {"process": os.getpid()}}
+    return records.new_record(name, settings, {"process": os.getpid()}, time.perf_counter())
