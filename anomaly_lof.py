@@ -31,6 +31,7 @@ from common import cli
 
 cli.start()  # before Keras is imported
 
+import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
@@ -153,8 +154,11 @@ for space, x in train_points.items():
 # %% The calibrated detector: three layers of the same network, and a threshold set by digits that trained nothing
 if args.calibrated:
     fit_started = time.perf_counter()
+    statistics = {name: features.statistics(trained["l2softmax"], name) for name in features.BLOCKS}
+    blocks = keras.Model(trained["l2softmax"].input, statistics)
     for name, x in {"train": x_train, "val": x_val, "test": x_test}.items():
-        extracted[name] = features.extract(trained["l2softmax"], x)
+        embedding = {"embedding": arrays["l2softmax"][f"embedding_{name}"]}
+        extracted[name] = blocks.predict(x, batch_size=250, verbose=0) | embedding
     layer_rows = {name: detectors.side_by_side(outputs, features.LAYERS) for name, outputs in extracted.items()}
     layered = detectors.LayeredDetector(detectors.layers_of(extracted["train"], features.LAYERS))
     layered.fit(layer_rows["train"], X_calibration=layer_rows["val"])
@@ -210,9 +214,8 @@ detectors.save_detector(lofs["l2softmax"], models / "lof.skops")
 if args.calibrated:
     detectors.save_detector(layered, models / "layered_detector.skops")
 settings = cli.settings_of(args) | {"seed": int(arrays["l2softmax"]["seed"])}
-settings[records.CIFAR10_SETTINGS[args.split]] = (
-    datasets.cifar10_sha256(args.data, args.split) if "CIFAR-10" in ood else None
-)
+key = records.CIFAR10_SETTINGS[args.split]
+settings[key] = datasets.cifar10_sha256(args.data, args.split) if "CIFAR-10" in ood else None
 record = records.new_record("lof", settings, metrics, started, missing=missing, networks=keys)
 records.write_record(args.out / "results" / "lof.json", record)
 for space in lofs:

@@ -2,7 +2,7 @@
 
     python -m demo.build --run runs     # the --out of experiments/scoreboard.py
 
-Reads   models/scoreboard/ensemble/10-digits-seed52-*.keras, results/scoreboard.jsonl of that run; data/mnist
+Reads   models/scoreboard/TRIAL-*.keras, results/scoreboard.jsonl of that run; data/mnist
 Writes  network.keras, rotation1.keras, rotation2.keras     copies of the classifier and of the others
         network.json                                        a copy of their record
         map.npz                                             t-SNE map of validation images on the sphere

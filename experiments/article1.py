@@ -31,7 +31,7 @@ from common import cli, plots, published, records
 from experiments import building, sweep
 from experiments import tables as shared
 from experiments.building import ARTICLE
-from experiments.tables import cell
+from experiments.tables import cell, difference_holds, number_holds, verdict
 from hypersphere import datasets, features, networks, outliers, scores
 from hypersphere.errors import InputError
 
@@ -229,18 +229,13 @@ def claims(values, show=spread):
         if len(plain) and len(constrained):
             ours = f"{show(plain, digits, factor)} to {show(constrained, digits, factor)}"
             ours += interval(constrained - plain, digits, factor)
-            rows.append(
-                [claim, measure, article, ours, shared.verdict([shared.difference_holds(sign * (constrained - plain))])]
-            )
+            rows.append([claim, measure, article, ours, verdict([difference_holds(sign * (constrained - plain))])])
     if wrong := values["l2softmax", "wrong"]:
-        claim, word = (
-            "It leaves 69 of 10,000 test images wrong",
-            shared.verdict([shared.number_holds(wrong, published.WRONG, 0, -1)]),
-        )
+        claim, word = "It leaves 69 of 10,000 test images wrong", verdict([number_holds(wrong, published.WRONG, 0, -1)])
         rows.append([claim, "misclassified", f"{published.WRONG}", show(wrong, 1), word])
     if norm := values["cnn", "norm_auroc"]:
         claim, measure = "Without it, hard images get a small norm", "AUROC of a small norm, misclassified images"
-        word = shared.verdict([shared.difference_holds(np.array(norm) - 0.5)])
+        word = verdict([difference_holds(np.array(norm) - 0.5)])
         rows.append([claim, measure, "in words", show(norm, 2) + interval(norm, 2), word])
     return rows + (lof_claims(values, show) if values["l2softmax", "auroc", "Fashion-MNIST"] else [])
 
@@ -262,23 +257,23 @@ def lof_claims(values, show):
         shares, tests = [values[space, AT_CONTAMINATION, level, name] for name in names], []
         for name, numbers in zip(names, shares, strict=True):
             better = 0 if name == "MNIST test" else -1
-            tests.append(shared.number_holds(numbers, published.ACCEPTED[space, article][name], 2, better))
+            tests.append(number_holds(numbers, published.ACCEPTED[space, article][name], 2, better))
         measure, theirs = f"{' / '.join(SETS)}, contamination {level} {how}", stated(space, article, SETS)
-        rows.append([claim, measure, theirs, joined(shares), shared.verdict(tests + missing)])
+        rows.append([claim, measure, theirs, joined(shares), verdict(tests + missing)])
     theirs = f"{stated('input', '0.001', SETS[1:])} to {stated('l2softmax', '0.001', SETS[1:])}"
     at = {"contamination 0.001": (AT_CONTAMINATION, "0.001"), "1 % of MNIST test rejected": (AT_REJECTION, "0.01")}
     for words, (key, level) in at.items():
         pixels, sphere = ([values[space, key, level, name] for name in names[1:]] for space in ["input", "l2softmax"])
-        tests = [shared.difference_holds(np.subtract(a, b)) for a, b in zip(pixels, sphere, strict=True)]
+        tests = [difference_holds(np.subtract(a, b)) for a, b in zip(pixels, sphere, strict=True)]
         claim, measure = "LOF accepts less on these features than on the pixels", f"{' / '.join(SETS[1:])}, {words}"
-        rows.append([claim, measure, theirs, f"{joined(pixels)} to {joined(sphere)}", shared.verdict(tests + missing)])
+        rows.append([claim, measure, theirs, f"{joined(pixels)} to {joined(sphere)}", verdict(tests + missing)])
     levels = ["0.001", "0.01"]
     rejected = [1 - np.array(values["l2softmax", AT_CONTAMINATION, level, "MNIST test"]) for level in levels]
     articles = [1 - published.ACCEPTED["l2softmax", level]["MNIST test"] for level in levels]
-    tests = [shared.number_holds(shares, article, 2) for shares, article in zip(rejected, articles, strict=True)]
+    tests = [number_holds(shares, article, 2) for shares, article in zip(rejected, articles, strict=True)]
     claim, measure = "LOF rejects 1 % and 4 % of new digits", "at contamination 0.001 and 0.01"
     theirs, ours = " / ".join(f"{article:.2f}" for article in articles), " / ".join(show(x, 3) for x in rejected)
-    return [*rows, [claim, measure, theirs, ours, shared.verdict(tests)]]
+    return [*rows, [claim, measure, theirs, ours, verdict(tests)]]
 
 
 def tables(records):

@@ -142,7 +142,7 @@ def choose_backbone(args):
     if use != "fine-tuned" and (args.references == "none" or args.faults or args.grid):
         raise InputError(f"--use {use}: not with --references none, --faults or --grid; give --use fine-tuned")
     if use == "features" and args.heads:
-        raise InputError("--use features: trains no head; leave --heads out")
+        raise InputError("--use features: trains no head; leave --heads out, or give another --use")
     network = mobilenet.mobilenetv2(width, size, weights)
     sha256 = "" if weights == "none" else training.network_key(network)
     recipe = RECIPE | {"width": width, "size": size, "epochs": EPOCHS[use], "rate": 1e-3}
@@ -343,6 +343,11 @@ def judge(seen, labels):
     return {"auroc": auroc, "val_accuracy": float((seen["val"][1] == labels["val"]).mean())}
 
 
+def arguments_by_head(settings):
+    """The heads of a trial and their arguments, {name: arguments}."""
+    return settings.get("heads", {settings.get("head"): settings.get("head_arguments")})
+
+
 def run_trial(name, settings, data, models):
     """Train on one draw and score its new images."""
     started = time.perf_counter()
@@ -356,7 +361,7 @@ def run_trial(name, settings, data, models):
         metrics[layer] = {"auroc": auroc_by_scorer(*parts)}
     y = np.tile(labels["train"], len(inputs["train"]))
     x = tf.constant(np.concatenate(inputs.pop("train")))
-    for head, arguments in settings.get("heads", {settings.get("head"): settings.get("head_arguments")}).items():
+    for head, arguments in arguments_by_head(settings).items():
         network, losses[head] = learn(settings, x, y, head, arguments)
         metrics[head] = judge({key: look(network, sides) for key, sides in inputs.items()}, labels)
         if HEADS[head][0] is heads.AdaCos:
@@ -389,7 +394,7 @@ def frame_of(records):
         row = {"pair": next((name for name in PAIRS if PAIRS[name] == classes), "_".join(map(str, classes)))}
         row |= {"way": way_of(settings), "faults": settings.get("faults") or "", "use": settings.get("use", "")}
         row |= {"network": way_of(settings | {"faults": None}), "seed": settings["seed"], "record": record}
-        arguments = settings.get("heads", {settings.get("head"): settings.get("head_arguments")})
+        arguments = arguments_by_head(settings)
         for head, metrics in metrics_by_head(record).items():
             row |= {"head": head, "scale": None, "margin": None} | arguments.get(head, {})
             measures = metrics["auroc"] | {"accuracy": metrics.get("val_accuracy")}

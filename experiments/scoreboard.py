@@ -17,6 +17,7 @@ Writes  runs/results/scoreboard.jsonl              a line a trial, as it ends; w
         runs/models/scoreboard/ensemble/*.png      OOD images that the ensemble's detector accepts, of the first seed
 """
 
+import itertools
 import time
 from dataclasses import asdict, replace
 
@@ -311,10 +312,10 @@ def accepted_figure(frame):
     """Shares accepted where 1 % of the test digits are rejected: a row a set, a marker a detector, lines the range."""
     figure, ax = plt.subplots(figsize=(10, 5.5), layout="constrained")
     detectors, smallest = [*DETECTORS, OURS, ENSEMBLE], 1e-4
-    for number, (detector, marker) in enumerate(zip(detectors, "osD^v<>P", strict=True)):
+    for number, (detector, marker) in enumerate(zip(detectors, itertools.cycle("osD^v<>P"), strict=False)):
         shares = frame[frame.detector == detector].groupby("set").accepted.agg(["min", "mean", "max"]).clip(smallest)
         y = [SETS.index(name) + 0.8 * (number + 0.5) / len(detectors) for name in shares.index]
-        color = plots.DIGIT_COLORS[-1 - number]
+        color = plots.DIGIT_COLORS[::-1][number % 10]
         ax.hlines(y, shares["min"], shares["max"], color=color)
         ax.plot(shares["mean"], y, marker, color=color, label=detector)
     ax.set(xscale="log", xlabel="share accepted where 1 % of the test digits are rejected (left edge: 0.0001 or less)")

@@ -95,12 +95,8 @@ def caption(records, n, unit="seed", cifar10=False, versions=False):
     parts += [named(record["settings"].get("precision") for record in records)]
     parts += [named("{cpu}, {cores} cores".format(**record["machine"]) for record in records)]
     if cifar10:
-        copies = [
-            record["settings"][key]
-            for record in records
-            for key in CIFAR10_SETTINGS.values()
-            if key in record["settings"]
-        ]
+        keys = CIFAR10_SETTINGS.values()
+        copies = [record["settings"][key] for record in records for key in keys if key in record["settings"]]
         words = named(CIFAR10.get(copy, f"not the JPEG copy (SHA-256 {str(copy)[:8]})") for copy in copies)
         parts += [f"CIFAR-10: {words}"] if copies else []
     if versions:
