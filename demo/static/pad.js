@@ -47,7 +47,8 @@ pad.addEventListener("pointerdown", (event) => {
 
 pad.addEventListener("pointermove", (event) => {
   if (event.pointerId !== pointer || !drawing.stroke) return;
-  extendStroke((event.getCoalescedEvents?.() ?? [event]).map(place));
+  const events = event.getCoalescedEvents?.() ?? [];
+  extendStroke((events.length ? events : [event]).map(place)); // some browsers give an empty list
 });
 
 for (const kind of ["pointerup", "pointercancel"]) {
