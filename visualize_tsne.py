@@ -70,7 +70,8 @@ with cli.progress(len(spaces), "map") as line:
 
 figure, axes = plt.subplots(1, 3, figsize=(18, 5.8), layout="constrained")
 for ax, (name, title) in zip(axes, titles.items(), strict=True):
-    plots.digit_map(ax, points[name], y, f"{title}: {metrics[name]['stray']} stray points")
+    is_stray = tsne.stray_points(points[name], y)
+    plots.digit_map(ax, points[name], y, is_stray, f"{title}: {is_stray.sum()} stray points (edged in black)")
 plots.save(figure, args.out / "figures" / f"{NAME}.png", changed)
 
 # %% [markdown]

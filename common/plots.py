@@ -10,8 +10,8 @@ from common import published
 from common.cli import in_notebook
 from hypersphere.files import replacing
 
-# Chosen to be told apart with colour-blindness too; the last, which is pale on white, is darkened.
-DIGIT_COLORS = [*plt.style.library["petroff10"]["axes.prop_cycle"].by_key()["color"][:9], "#45b0b8"]
+# Chosen to be told apart with colour-blindness too; of the last two one is like another grey, one pale on white.
+DIGIT_COLORS = [*plt.style.library["petroff10"]["axes.prop_cycle"].by_key()["color"][:8], "#30343f", "#45b0b8"]
 CURVE = np.geomspace(0.001, 0.5, 25)  # shares of the digits rejected, at which records have ROC curves
 WHITE_OUTLINE = [patheffects.withStroke(linewidth=3, foreground="white")]
 
@@ -93,10 +93,11 @@ def misclassified(x, label, prediction, title):
     return figure
 
 
-def digit_map(ax, points, label, title):
-    """A 2-d map, (n, 2), a colour a digit, each digit named at the median of its points."""
-    size = np.clip(30_000 / len(points), 3, 20)
-    ax.scatter(*points.T, c=[DIGIT_COLORS[digit] for digit in label], s=size, alpha=0.6, linewidths=0)
+def digit_map(ax, points, label, is_stray, title):
+    """A 2-d map, (n, 2), a colour a digit, each digit named at the median of its points; stray points, (n,), on top."""
+    size, colors = np.clip(30_000 / len(points), 3, 20), np.array(DIGIT_COLORS)[label]
+    ax.scatter(*points.T, c=colors, s=size, alpha=0.6, linewidths=0)
+    ax.scatter(*points[is_stray].T, c=colors[is_stray], s=24, edgecolors="black", linewidths=0.8)
     for digit in np.unique(label):
         center = np.median(points[label == digit], axis=0)
         ax.text(*center, str(digit), fontsize=15, weight="bold", ha="center", va="center", path_effects=WHITE_OUTLINE)

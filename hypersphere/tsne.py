@@ -28,20 +28,23 @@ def tsne_map(space, perplexity, seed, verbose=False):
     return points, float(model.kl_divergence_)
 
 
+def stray_points(points, label):
+    """Which points of a map, (n, 2), are stray: most of their 10 nearest neighbours have another label; (n,) bool."""
+    nearest = NearestNeighbors(n_neighbors=N_NEIGHBORS).fit(points).kneighbors(return_distance=False)
+    return np.mean(label[nearest] != label[:, np.newaxis], axis=1) > 0.5
+
+
 def map_quality(space, points, label, n_trust=2000):
     """How well a space and its map keep classes and neighbours apart.
 
-    Accuracies are those of the 10 nearest neighbours, 5-fold cross-validated. "stray" counts the points of the map most
-    of whose 10 nearest neighbours are of another class. Trustworthiness looks at the first `n_trust` points: its cost
-    grows with the square of their number.
+    Accuracies are those of the 10 nearest neighbours, 5-fold cross-validated. "stray" counts the map's stray points.
+    Trustworthiness looks at the first `n_trust` points: its cost grows with the square of their number.
     Source: Venna, Kaski 2001, https://doi.org/10.1007/3-540-44668-0_68
     """
     classifier = KNeighborsClassifier(N_NEIGHBORS)
-    nearest = NearestNeighbors(n_neighbors=N_NEIGHBORS).fit(points).kneighbors(return_distance=False)
-    n_others = np.sum(label[nearest] != label[:, np.newaxis], axis=1)
     return {
         "knn_accuracy_space": float(np.mean(cross_val_score(classifier, space, label))),
         "knn_accuracy_map": float(np.mean(cross_val_score(classifier, points, label))),
-        "stray": int(np.sum(n_others > N_NEIGHBORS / 2)),
+        "stray": int(stray_points(points, label).sum()),
         "trustworthiness": float(trustworthiness(space[:n_trust], points[:n_trust], n_neighbors=N_NEIGHBORS)),
     }
