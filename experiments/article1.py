@@ -212,9 +212,10 @@ def interval(values, digits, factor=1):
 
 
 def mean_and_range(values, digits, factor=1):
-    """ "mean (lowest to highest)", or the value that all have in common."""
-    low, mean, high = (f"{factor * value:.{digits}f}" for value in [min(values), np.mean(values), max(values)])
-    return f"{mean} ({low} to {high})" if np.ptp(values) else mean
+    """ "mean (lowest to highest)", or the value that all have in common; counts are whole numbers, but for a mean."""
+    mean, of_one = f"{factor * np.mean(values):.{digits}f}", 0 if np.asarray(values).dtype.kind == "i" else digits
+    low, high = (f"{factor * value:.{of_one}f}" for value in [min(values), max(values)])
+    return f"{mean} ({low} to {high})" if np.ptp(values) else low
 
 
 def claims(values, show=spread):
@@ -225,7 +226,7 @@ def claims(values, show=spread):
     """
     rows = []
     for claim, measure, article, path, digits, factor, sign in COMPARISONS:
-        plain, constrained = (np.array(values[(space, *path)], dtype=float) for space in NETWORKS)
+        plain, constrained = (np.array(values[(space, *path)]) for space in NETWORKS)
         if len(plain) and len(constrained):
             ours = f"{show(plain, digits, factor)} to {show(constrained, digits, factor)}"
             ours += interval(constrained - plain, digits, factor)
@@ -300,12 +301,14 @@ def tables(records):
 
 
 def run_beside_seeds(run, seeds):
-    """The article's claims, the numbers of one run, and those of several seeds: Markdown. Both are lists of records."""
+    """The article's claims, with its numbers, those of one run and of several seeds. run, seeds : lists of records."""
     seeds, values = measured(seeds)
     theirs = {tuple(row[:2]): row[3] for row in claims(values, mean_and_range)}
-    rows = [[*row[:4], theirs.get(tuple(row[:2]), "")] for row in claims(measured(run)[1], mean_and_range)]
-    header = ["claim", "measured as", "article", "this run", f"{len(seeds)} seeds: mean (lowest to highest)"]
-    return shared.below(shared.markdown(header, rows), "This run is one draw of what other seeds give.")
+    lines = ["This run is one draw of what other seeds give: their mean, and (lowest to highest)."]
+    for claim, measure, article, ours, _ in claims(measured(run)[1], mean_and_range):
+        found = {"article": article, "this run": ours, f"{len(seeds)} seeds": theirs.get((claim, measure), "")}
+        lines += [f"\n{claim}: {measure}", *(f"    {words:<10}{numbers}" for words, numbers in found.items())]
+    return "\n".join(lines)
 
 
 def tsne(values, n):

@@ -35,10 +35,10 @@ def pivot(frame, rows, columns, text):
 
 
 def spread(values, digits, factor=1.0):
-    """ "mean ± standard deviation" of the values, or the value alone if there is one."""
-    values = np.asarray(values, dtype=float) * factor
+    """ "mean ± standard deviation" of the values, or the value alone if there is one; a count as a whole number."""
+    values = np.asarray(values) * factor
     if len(values) == 1:
-        return f"{values[0]:.{digits}f}"
+        return f"{values[0]:.{0 if values.dtype.kind == 'i' else digits}f}"
     return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
 
 
