@@ -20,8 +20,8 @@ from common.cli import PROJECT
 from hypersphere.errors import InputError
 from hypersphere.files import cannot_write, replacing
 
-# Every package that decides a number: networks, neighbours, maps, outlier images.
 CIFAR10_SETTINGS = {"train": "cifar10_train_sha256", "test": "cifar10_sha256"}  # by split: which copy was used
+# Every package that decides a number: networks, neighbours, maps, outlier images.
 PACKAGES = ["tensorflow", "tensorflow-cpu", "keras", "scikit-learn", "numpy", "scipy", "pillow", "matplotlib", "skops"]
 
 
