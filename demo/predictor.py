@@ -9,13 +9,18 @@ import tempfile
 import threading
 from pathlib import Path
 
+from common import cli, records
+
+cli.start()  # before Keras is loaded
+# skops walks through scikit-learn, and this module of it would load PyTorch where that is installed: 180 MB.
+sys.modules["sklearn.externals.array_api_compat.torch"] = None
+
 import numpy as np
 import sklearn
 import tensorflow as tf
 from scipy.special import softmax
 from sklearn.neighbors import KNeighborsRegressor
 
-from common import cli, records
 from demo.signs import LAYER, SignNamer
 from experiments import rotation
 from hypersphere import datasets, detectors, features, networks

@@ -14,12 +14,13 @@ import urllib.request
 import pytest
 
 from conftest import PROJECT, assert_one_line_error, run_script
-from demo.app import listen
+from demo.server import listen
 
 pytestmark = pytest.mark.slow
 SLOW = """
 import time
-from demo.app import create_app, listen, serve
+from demo.app import create_app
+from demo.server import listen, serve
 from common import cli
 
 class Slow:
@@ -36,12 +37,12 @@ serve(create_app(Slow()), listen("127.0.0.1", 0))
 
 FITTING = """
 from common import cli
-from demo import app, predictor
+from demo import app, predictor, server
 
 cli.install_error_hook()
 predictor.VERSION = 0  # of which no detector is kept
 predictor.FIT = "print('fitting', flush=True)" + predictor.FIT
-app.serve(app.create_app(), app.listen("127.0.0.1", 0))
+server.serve(app.create_app(), server.listen("127.0.0.1", 0))
 """
 
 
