@@ -15,6 +15,8 @@ MAX_READ = 2**25  # bytes of a body that are read, so that who sends it gets an 
 MAX_HEAD = 2**14  # bytes of a request's headers
 MAX_SECONDS = 20  # that a connection may be idle, and a request take to arrive
 MAX_CONNECTIONS = 500  # select takes no more on Windows
+MAX_READS = 10**4  # parts that a request comes in, of which each costs 10 microseconds
+MAX_AT_ONCE = 8  # requests that a connection sends without waiting for answers, which no browser does
 
 
 class BoundedRequest(HTTPRequestParser):
@@ -36,15 +38,22 @@ class BoundedRequest(HTTPRequestParser):
 
 
 class BoundedConnection(HTTPChannel):
-    """A connection that is closed as idle if a request does not arrive in time, however many bytes come meanwhile."""
+    """A connection that is closed if a request does not arrive in time, however many bytes come meanwhile.
+
+    So it is if a request comes byte by byte, and if many come at once: their answers, which nobody may read, would fill
+    the memory.
+    """
 
     parser_class = BoundedRequest
+    n_reads = 0  # of this request
 
     def handle_read(self):
         waiting, before = self.request is not None, self.last_activity
         super().handle_read()
         if waiting and self.request is not None:
             self.last_activity = before
+        self.n_reads = self.n_reads + 1 if waiting else 0
+        self.will_close |= self.n_reads > MAX_READS or len(self.requests) > MAX_AT_ONCE
 
 
 def listen(host, port):
