@@ -13,8 +13,6 @@ from pathlib import Path
 from common import cli, records
 
 cli.start()  # before Keras is loaded
-# skops walks through scikit-learn, and this module of it would load PyTorch where that is installed: 180 MB.
-sys.modules["sklearn.externals.array_api_compat.torch"] = None
 
 import numpy as np
 import sklearn
