@@ -1,25 +1,23 @@
-"""The application, the page and its HTTP interface around a `Predictor`, and how waitress serves it."""
+"""The application: the page and its HTTP interface around a `Predictor`."""
 
 import base64
 import json
-import logging
 import re
 import socket
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 
-import waitress
 from flask import Flask, abort, jsonify, make_response, render_template, request
 from werkzeug.exceptions import BadRequest, HTTPException, ServiceUnavailable
 
 from demo import images
 from demo.predictor import Predictor
+from demo.server import MAX_BODY
 from demo.signs import read_signs
 from hypersphere.errors import InputError
 from hypersphere.pictures import PictureError, UnknownFormat, read_image
 
-MAX_BODY = 10**6  # bytes
-MAX_MEMORY = 2**22  # bytes of a request that waitress holds; a longer one is refused before the application sees it
+MAX_LISTS = 500  # of a request's JSON, and objects; a drawing with ten signs has 101
 HEADERS = {  # so that a browser loads nothing from elsewhere
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -37,7 +35,8 @@ def create_app(predictor=None, seconds=5, hosts=()):
     seconds : that a request waits for others at most, as one is answered at a time; hosts : names, besides this
     machine's, that requests may be sent to.
     """
-    predictor, lock = predictor or Predictor(wait=False), threading.Lock()
+    predictor = predictor or Predictor(wait=False)
+    worker = ThreadPoolExecutor(1)  # one thread, as each that decodes pictures keeps memory of its own
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.json.sort_keys = False
@@ -70,18 +69,22 @@ def create_app(predictor=None, seconds=5, hosts=()):
         content, signs = sent_content()  # a slow sender keeps nobody else waiting
         if signs is not None:
             signs = read_signs(signs, predictor.sign_namer.width)
-        if not lock.acquire(timeout=seconds):
+        job = worker.submit(answer_to, predictor, content, request.args, signs)
+        wait([job], seconds)
+        if job.cancel():  # it has not begun
             raise ServiceUnavailable(f"no answer within {seconds} seconds; try again", retry_after=1)
-        try:
-            started = time.perf_counter()
-            image = images.read_array(content) if isinstance(content, list) else images.prepare(read_image(content))
-            answer = {"empty": True} if image is None else predictor.predict(image, request.args, signs)
-            milliseconds = 1000 * (time.perf_counter() - started)
-        finally:
-            lock.release()
+        answer, milliseconds = job.result()
         return jsonify(answer), {"Server-Timing": f"predict;dur={milliseconds:.2f}"}
 
     return app
+
+
+def answer_to(predictor, content, wanted, signs):
+    """What a picture file or a list of pixels is taken for, and the milliseconds that took."""
+    started = time.perf_counter()
+    image = images.read_array(content) if isinstance(content, list) else images.prepare(read_image(content))
+    answer = {"empty": True} if image is None else predictor.predict(image, wanted, signs)
+    return answer, 1000 * (time.perf_counter() - started)
 
 
 def refuse_strangers(hosts):
@@ -124,35 +127,18 @@ def sent_content():
     """What the request holds: a picture file's bytes, or the list that is the JSON's "pixels"; and signs or None."""
     if not request.is_json:
         return request.get_data(), None
+    content = request.get_data()
+    if content.count(b"[") + content.count(b"{") > MAX_LISTS:
+        abort(400, "the JSON has too many lists")
     try:
         sent = request.get_json()
         if isinstance(sent.get("pixels"), list):
             return sent["pixels"], sent.get("signs")
         text = "".join(sent["picture"].rpartition(";base64,")[2].split())  # some encoders break the lines
         return base64.b64decode(text, validate=True), sent.get("signs")
-    except (BadRequest, RecursionError):
-        abort(400, "the JSON is damaged or nested too deeply")
+    except BadRequest:
+        abort(400, "the JSON is damaged")
     except (AttributeError, KeyError, TypeError):
         abort(400, 'send a picture file as the body, or the JSON {"pixels": [[...], ...]}')
     except ValueError:
         abort(400, "picture is not base64")
-
-
-def listen(host, port):
-    """A socket on the address; raises InputError if it cannot be had."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
-        raise InputError(f"{host}:{port}: cannot listen there ({error}); choose another --port") from None
-
-
-def serve(app, listener):
-    """Serve on a socket until Ctrl-C or SIGTERM; requests that run then have five seconds to finish."""
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # that requests wait is no news
-    limits = {"max_request_body_size": MAX_MEMORY, "inbuf_overflow": MAX_MEMORY, "connection_limit": 200}
-    server = waitress.create_server(app, sockets=[listener], threads=16, channel_timeout=20, ident=None, **limits)
-    host, port = listener.getsockname()[:2]
-    host = "localhost" if host in ["0.0.0.0", "::"] else f"[{host}]" if ":" in host else host
-    print(f"Open http://{host}:{port} in a browser; Ctrl-C ends the demo", flush=True)
-    server.run()

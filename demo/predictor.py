@@ -1,6 +1,7 @@
 """The trained networks and their calibrated detector, ready to judge one image at a time."""
 
 import atexit
+import contextlib
 import hashlib
 import json
 import subprocess
@@ -9,13 +10,16 @@ import tempfile
 import threading
 from pathlib import Path
 
+from common import cli, records
+
+cli.start()  # before Keras is loaded
+
 import numpy as np
 import sklearn
 import tensorflow as tf
 from scipy.special import softmax
 from sklearn.neighbors import KNeighborsRegressor
 
-from common import cli, records
 from demo.signs import LAYER, SignNamer
 from experiments import rotation
 from hypersphere import datasets, detectors, features, networks
@@ -45,10 +49,33 @@ def detector_key(networks_sha256):
 
 
 def load_model(folder):
-    """`rotation.feature_model` of all networks; raises InputError if one is missing or damaged."""
+    """`rotation.feature_model` of all networks; raises InputError if one is missing, damaged or for other images."""
     needed = [*features.BLOCKS, "embedding"]
-    classifier, *others = (networks.load_network(folder / name, REMEDY, needed) for name in NETWORKS)
+    classifier, *others = loaded = [networks.load_network(folder / name, REMEDY, needed) for name in NETWORKS]
+    if {network.input_shape for network in loaded} != {(None, 28, 28, 1)} or classifier.output_shape != (None, 10):
+        raise InputError(f"{folder}: not the networks of a detector of digits; {REMEDY}")
     return rotation.feature_model(classifier, others)
+
+
+def load_record(path):
+    """The networks' record; raises InputError if it is missing or lacks what is shown of it."""
+    record = records.read_record(path, REMEDY)
+    with contextlib.suppress(AttributeError, IndexError, KeyError, TypeError, ValueError):
+        accuracy, curve = record["metrics"]["accuracy"]["test"], record["metrics"]["calibration"]
+        rate = curve["rejected"][curve["levels"].index(detectors.LayeredDetector().level)]
+        if 0 <= accuracy <= 1 and 0 <= rate <= 1:
+            return record
+    raise InputError(f"{path}: damaged; {REMEDY}")
+
+
+def load_map(path):
+    """The map's arrays, "place", (n, 2), and "label", (n,); raises InputError if it is missing or lacks one."""
+    arrays = load_arrays(path, REMEDY)
+    place, label = (arrays.get(name, np.empty(0)) for name in ["place", "label"])
+    is_whole = (place.dtype.kind, label.dtype.kind, place.shape) == ("f", "u", (label.size, 2)) and label.ndim == 1
+    if not is_whole or not np.isfinite(place).all() or not 100 <= label.size <= 60_000 - datasets.N_TRAIN:
+        raise InputError(f"{path}: damaged; {REMEDY}")
+    return arrays
 
 
 def fitted(model, smoke=False):
@@ -76,9 +103,9 @@ class Predictor:
 
     def __init__(self, folder=FOLDER, wait=True):
         self.folder, self.state = folder, "fitting"
+        self.record = load_record(folder / "network.json")
+        self.map = load_map(folder / "map.npz")
         self.model = load_model(folder)
-        self.record = records.read_record(folder / "network.json", REMEDY)
-        self.map = load_arrays(folder / "map.npz", REMEDY)
         self.sha256 = hashlib.sha256(b"".join((folder / name).read_bytes() for name in NETWORKS)).hexdigest()
         self.key = detector_key(self.sha256)
         x, y = datasets.read_labelled("mnist", "train")  # as bytes, a quarter of the memory
@@ -123,10 +150,11 @@ class Predictor:
         print("The detector is fitted", flush=True)
         try:
             detectors.save_detector(detector, path)
-            for stale in set(path.parent.glob("*detector-*.skops")) - {path}:
-                stale.unlink(missing_ok=True)
         except InputError as error:
             print(f"{error}; the next start fits the detector again", flush=True)
+        for stale in set(path.parent.glob("*detector-*.skops")) - {path}:
+            with contextlib.suppress(OSError):
+                stale.unlink()
         return detector
 
     def extract(self, x):

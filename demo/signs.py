@@ -1,5 +1,7 @@
 """Signs that a visitor teaches: the features of a few drawings, which come with each request; nothing is kept here."""
 
+import unicodedata
+
 import numpy as np
 
 from demo.images import are_rows
@@ -11,6 +13,9 @@ LAYER = "turn embeddings"  # the classifier's embedding recognises fewer signs
 MAX_SIGNS, MAX_EXAMPLES, MAX_NAME = 10, 5, 24
 LEAST_LENGTH = 0.1  # of an example, which has 1 if it comes from here
 NEARER_THAN = 0.5  # of the digits: so near must a drawing be to a sign
+BLANK = "\u115f\u1160\u2800"  # letters and symbols that show nothing
+# What the page says itself, without spaces.
+VERDICTS = {"notadigit", "nodigit", "adigit", "cannotreadthis", "nothingdrawnyet", "noanswer", "onemoment"}
 MARGIN = 0.1  # cosine: so much nearer than a digit must a sign be to what the detector accepts as a digit
 
 
@@ -57,6 +62,23 @@ class SignNamer:
         return names[best] if cosines[best] > least else None
 
 
+def read_name(sent):
+    """A sign's name in Unicode's form NFKC; raises InputError if it is none, or shows nothing, or could mislead.
+
+    It misleads if it looks like a digit or a verdict, or turns the text around it from right to left.
+    """
+    name = unicodedata.normalize("NFKC", sent).strip() if isinstance(sent, str) and len(sent) <= MAX_NAME else ""
+    if not 0 < len(name) <= MAX_NAME:
+        raise InputError(f"a sign's name has 1 to {MAX_NAME} letters")
+    is_seen = [unicodedata.category(letter)[0] in "LNPS" and letter not in BLANK for letter in name]
+    if not name.isprintable() or not any(is_seen):
+        raise InputError("a sign's name has characters that show nothing")
+    word = "".join(filter(str.isalnum, name.casefold()))
+    if word in VERDICTS or (len(word) == 1 and word.isdecimal()):
+        raise InputError("a sign's name is not a digit's, nor what the page says itself")
+    return name
+
+
 def read_signs(sent, width):
     """The signs of a request, [{"name": ..., "examples": [[...], ...]}, ...] to {name: (n, width)}.
 
@@ -68,9 +90,9 @@ def read_signs(sent, width):
     for sign in sent:
         if not isinstance(sign, dict) or set(sign) != {"name", "examples"}:
             raise InputError('each sign is {"name": ..., "examples": [...]}')
-        name, examples = sign["name"], sign["examples"]
-        if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME or name in signs:
-            raise InputError(f"a sign's name has 1 to {MAX_NAME} letters, and no two signs have the same name")
+        name, examples = read_name(sign["name"]), sign["examples"]
+        if name in signs:
+            raise InputError("two signs have the same name")
         if not isinstance(examples, list) or not 0 < len(examples) <= MAX_EXAMPLES:
             raise InputError(f"a sign has 1 to {MAX_EXAMPLES} examples")
         if not are_rows(examples, width, -1, 1):

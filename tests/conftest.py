@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import io
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -61,6 +62,24 @@ def assert_one_line_error(done, *words):
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     assert lines[-1].startswith("error:") and not any(line.startswith("error:") for line in lines[:-1]), done.stderr
     assert all(str(word) in lines[-1] for word in words), lines[-1]
+
+
+def megabytes(pid, kind="VmRSS"):
+    """The memory of a process, resident now, or with "VmHWM" at most so far; on Linux."""
+    return int(re.search(kind + r":\s*(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
+
+
+def spent(pid, call):
+    """What a process spends while a function runs: its result, processor seconds, and megabytes at most."""
+
+    def seconds():
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # the largest memory is measured anew
+    before, started = megabytes(pid), seconds()
+    result = call()
+    return result, seconds() - started, megabytes(pid, "VmHWM") - before
 
 
 @contextlib.contextmanager

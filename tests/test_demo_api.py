@@ -2,8 +2,10 @@
 
 import base64
 import json
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,8 +20,9 @@ from demo import predictor as predictors
 from demo.app import MAX_BODY, create_app
 from demo.predictor import FOLDER, Predictor, detector_key
 from experiments import building, rotation
-from hypersphere import datasets, networks
+from hypersphere import datasets, detectors, networks
 from hypersphere.errors import InputError
+from hypersphere.files import load_arrays
 from picture_files import enlarged, inverted, saved
 
 WIDTH = rotation.OPTIONS["n_components"]  # of an example of a sign
@@ -139,7 +142,7 @@ BAD = {
     "too long": ({"data": b"x" * (MAX_BODY + 1)}, 413, "more than 1 MB"),
     "no JSON": ({"data": "{", "content_type": JSON}, 400, "JSON is damaged"),
     "other JSON": ({"json": [1, 2]}, 400, "pixels"),
-    "deep JSON": ({"data": "[" * 100_000, "content_type": JSON}, 400, "JSON is damaged"),
+    "deep JSON": ({"data": "[" * 100_000, "content_type": JSON}, 400, "too many lists"),
     "form": ({"data": {"image": "data:"}, "content_type": "multipart/form-data"}, 415, "not a picture"),
     "another key": ({"json": {"image": 7}}, 400, "pixels"),
     "no base64": ({"json": {"picture": "seven!"}}, 400, "base64"),
@@ -154,7 +157,9 @@ BAD_SIGNS = {
     "number as name": ([sign(name=7)], "name"),
     "empty name": ([sign(name=" ")], "name"),
     "long name": ([sign(name="x" * 25)], "24 letters"),
-    "twice": ([sign(), sign()], "same name"),
+    "name that grows": ([sign(name="\ufdfa" * 2)], "24 letters"),  # 18 letters each
+    "name that would be sorted": ([sign(name="a" + "\u0301\u0323" * 40_000)], "24 letters"),
+    "twice": ([sign(), sign(name=" \uff48eart")], "same name"),
     "no examples": ([sign(examples=[])], "1 to 5 examples"),
     "six examples": ([sign(examples=[[0.5] * WIDTH] * 6)], "1 to 5 examples"),
     "short example": ([sign(examples=[[0.5] * (WIDTH - 1)])], "from -1 to 1"),
@@ -162,6 +167,10 @@ BAD_SIGNS = {
     "large": ([sign(examples=[[10**400] * WIDTH])], "from -1 to 1"),
     "zeros": ([sign(examples=[[0.5] * WIDTH, [0] * WIDTH])], "no direction"),
 }
+for name in [" \u2003", "\u200b", "a\u202eb", "\u200e7", "\u3164", "\u2800", "\u034f", "a\nb", "\ud800"]:
+    BAD_SIGNS[f"name {name!a}"] = [sign(name=name)], "show nothing" if name.strip() else "1 to 24 letters"
+for name in ["7", "\uff17", "(7)", "7\ufe0f\u20e3", "\u0667", "Not a digit", "not  a-digit!"]:
+    BAD_SIGNS[f"name {name!a}"] = [sign(name=name)], "not a digit's"
 for case, (signs, words) in BAD_SIGNS.items():
     body = json.dumps({"pixels": [[0] * 28] * 28, "signs": signs})
     BAD[f"signs: {case}"] = ({"data": body, "content_type": JSON}, 400, words)
@@ -212,6 +221,39 @@ def test_a_fit_that_fails_is_told(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         Predictor()
     assert "ended with code 3" in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_written_keeps_no_detector_and_is_no_error(small_predictor, tmp_path, monkeypatch):
+    """Folders stand where files would be written and deleted, which is an error for root, too."""
+    kept = tmp_path / "kept.skops"
+    detectors.save_detector(small_predictor.detector, kept)
+    monkeypatch.setattr(predictors, "FIT", f"import shutil, sys; shutil.copy({str(kept)!r}, sys.argv[1])")
+    for name in ["detector-old.skops", "detector-new.skops"]:
+        (tmp_path / name).unlink(missing_ok=True)
+        (tmp_path / name).mkdir()
+        assert Predictor.kept_detector(SimpleNamespace(folder=tmp_path, key="new")).level == 0.01
+        assert (tmp_path / "detector-new.skops").exists()
+
+
+DAMAGED = [
+    ("network.json", b"{}"),
+    ("network.json", b'{"settings": {}, "metrics": {"accuracy": 1}}'),
+    ("map.npz", {"place": 0}),
+    ("map.npz", {"label": 0}),
+    ("map.npz", {"place": np.full((5000, 2), np.nan, np.float32)}),
+    ("network.keras", (FOLDER / "rotation1.keras").read_bytes()),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), DAMAGED)
+def test_a_file_that_lacks_something_is_named_at_the_start(name, content, tmp_path):
+    folder = shutil.copytree(FOLDER, tmp_path / "demo", ignore=shutil.ignore_patterns("*.skops"))
+    if isinstance(content, dict):
+        np.savez(folder / name, **(load_arrays(FOLDER / name, "") | content))
+    else:
+        (folder / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"({name}: damaged|networks of a detector of digits); take the committed one"):
+        Predictor(folder)
 
 
 def test_the_key_is_another_when_what_decides_the_detector_changes():

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import resource
 import signal
 import socket
 import subprocess
@@ -10,17 +11,20 @@ import sys
 import threading
 import time
 import urllib.request
+from itertools import chain
 
 import pytest
 
-from conftest import PROJECT, assert_one_line_error, run_script
-from demo.app import listen
+from conftest import PROJECT, assert_one_line_error, megabytes, run_script, spent
+from demo.server import listen
+from picture_files import costly, png, with_metadata
 
 pytestmark = pytest.mark.slow
 SLOW = """
 import time
-from demo.app import create_app, listen, serve
 from common import cli
+from demo import server
+from demo.app import create_app
 
 class Slow:
     state = "ready"
@@ -31,17 +35,18 @@ class Slow:
         return {"digit": 7}
 
 cli.install_error_hook()
-serve(create_app(Slow()), listen("127.0.0.1", 0))
+server.MAX_SECONDS = 3
+server.serve(create_app(Slow()), server.listen("127.0.0.1", 0))
 """
 
 FITTING = """
 from common import cli
-from demo import app, predictor
+from demo import app, predictor, server
 
 cli.install_error_hook()
 predictor.VERSION = 0  # of which no detector is kept
 predictor.FIT = "print('fitting', flush=True)" + predictor.FIT
-app.serve(app.create_app(), app.listen("127.0.0.1", 0))
+server.serve(app.create_app(), server.listen("127.0.0.1", 0))
 """
 
 
@@ -63,7 +68,7 @@ def slow_server():
 
 def post_pixels(port):
     """Post a drawing; returns the status and the body."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=100)
     body = json.dumps({"pixels": [[200] * 28] * 28})
     connection.request("POST", "/api/predict", body, {"Content-Type": "application/json"})
     response = connection.getresponse()
@@ -96,41 +101,110 @@ def test_the_process_that_fits_ends_with_the_server(kind):
         assert "Traceback" not in errors
 
 
-def test_a_request_beyond_the_limits_is_refused(slow_server):
+def test_who_sends_slowly_keeps_nobody_waiting_and_is_shut_out(slow_server):
     _, port = slow_server
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.request("POST", "/api/predict", b"x" * 1_500_000)
-    response = connection.getresponse()
-    assert response.status == 413 and b'"error"' in response.read()
-    with socket.create_connection(("127.0.0.1", port)) as raw:  # the length alone is enough
-        raw.sendall(b"POST /api/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
-        answer = raw.makefile("rb").read()
-        assert answer.startswith(b"HTTP/1.1 413")
+    head = b"POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        senders = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(250)]
+        for sender in senders:
+            sender.sendall(head)
+        assert post_pixels(port)[0] == 200
+        deadline = time.monotonic() + 60
+        while senders and time.monotonic() < deadline:
+            time.sleep(0.5)
+            for sender in senders.copy():
+                try:
+                    sender.send(b"x")
+                except OSError:
+                    senders.remove(sender)
+        assert not senders
+    with socket.create_connection(("127.0.0.1", port)) as greedy, contextlib.suppress(ConnectionResetError):
+        greedy.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 180)
+        assert greedy.makefile("rb").read().count(b"200 OK") < 180
 
 
-def test_an_address_that_cannot_be_had_is_named():
+def test_an_address_that_cannot_be_had_is_named_before_tensorflow_is_loaded():
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
-        assert_one_line_error(run_script("demo", "--port", port), port, "--port")
-    for flags in [["--host", "nosuch.invalid"], ["--port", 99999], ["--port", "x"]]:
+        assert_one_line_error(run_script("demo", "--port", port), port, "another --port")
+    for host in ["nosuch.invalid", "192.0.2.1", "a..b"]:
+        assert_one_line_error(run_script("demo", "--host", host), host, "another --host")
+    for flags in [["--port", 99999], ["--port", "x"]]:
         assert_one_line_error(run_script("demo", *flags), flags[1])
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 6, "seconds, for six processes"
 
 
-def test_the_commands_serve_the_page(predictor):
-    """`python -m demo`, and Flask's own server."""
+@contextlib.contextmanager
+def served(*command):
+    """Serve by a command, until the page is there and questions are answered: the process and its port."""
     with listen("127.0.0.1", 0) as probe:
         port = probe.getsockname()[1]
-    for command in [["demo", "--port", port], ["flask", "--app", "demo.app", "run", "--port", port]]:
-        process = start("-m", *command)
-        try:
-            status = 503
-            while status == 503:
-                assert process.poll() is None
-                time.sleep(0.5)
-                with contextlib.suppress(ConnectionRefusedError):
-                    status, _ = post_pixels(port)
-            page = urllib.request.urlopen(f"http://127.0.0.1:{port}/").read()
-            assert status == 200 and b"A digit, or none?" in page
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.communicate(timeout=20)
+    process = start("-m", *command, "--port", port)
+    try:
+        status = 503
+        while status == 503:
+            assert process.poll() is None
+            time.sleep(0.5)
+            with contextlib.suppress(ConnectionRefusedError):
+                status, _ = post_pixels(port)
+        page = urllib.request.urlopen(f"http://127.0.0.1:{port}/").read()
+        assert status == 200 and b"A digit, or none?" in page
+        yield process, port
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+
+
+def test_flask_serves_the_page_too(predictor):
+    with served("flask", "--app", "demo.app", "run"):
+        pass
+
+
+def request(body, *headers, path="/api/predict"):
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def odd_requests():
+    """Requests made to hold a server, by name, each with the statuses that may answer it."""
+    thin = [("1 x 4,000,000", png((1, 4 * 10**6), 8, 0, bytes(8 * 10**6)))]
+    thin += [("4,000,000 x 1", png((4 * 10**6, 1), 8, 0, bytes(4 * 10**6 + 1)))]
+    for name, content in chain(with_metadata(), costly(), thin):
+        yield name, request(content), [200, 400]
+    inside = {
+        "lists": "[]," * 299_000 + "[]",
+        "nested lists": "[" * 440_000 + "]" * 440_000,
+        "objects": '{"a":0},' * 110_000 + "{}",
+        "numbers": "0.1," * 220_000 + "1",
+        "long numbers": ",".join(["9" * 4000] * 220),
+    }
+    for name, text in inside.items():
+        for start, end in [("[", "]"), ('{"pixels":[', "]}"), ('{"pixels":[],"signs":[', "]}")]:
+            content = (start + text + end).encode()
+            yield f"JSON {start} {name}", request(content, "Content-Type: application/json"), [400]
+    for header in ["Transfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nExpect: 100-continue"]:
+        message = request(b"").replace(b"Content-Length: 0", header.encode()) + b"1\r\nx\r\n" * 690_000
+        yield header, message + b"0\r\n\r\n", [400]
+    yield "another encoding", request(b"", "Transfer-Encoding: gzip"), [400]
+    for name in ["Content-Length: " + "9" * 5000, "Host: [", "a: " + "x" * 300_000, "a:\r\n" * 50_000]:
+        yield name[:20], request(b"").replace(b"Content-Length: 0", name.encode()), [400, 403, 431]
+    yield "1.5 MB", request(bytes(1_500_000)), [413]
+    yield "a length alone", request(b"").replace(b": 0", b": 99999999999"), [413]
+
+
+def answer(port, message):
+    """The status that answers a message."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        with contextlib.suppress(OSError):  # refused before it is sent
+            connection.sendall(message)
+        return int(connection.recv(9999).split()[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measures in /proc")
+def test_no_request_takes_long_or_much_memory(predictor):
+    with served("demo") as (process, port):
+        for name, message, statuses in odd_requests():
+            status, seconds, growth = spent(process.pid, lambda message=message: answer(port, message))
+            assert status in statuses and seconds < 0.3 and growth < 50, (name, status, seconds, growth)
+        assert post_pixels(port)[0] == 200 and megabytes(process.pid) < 1200
