@@ -242,7 +242,7 @@ def test_three_verdicts_stand_side_by_side_and_nothing_contradicts_the_one_chose
         assert ("If it had to be" in words) == ("no cluster" in page.inner_text("#map-title")) == (mode == "calibrated")
     settle(page)
     page.wait_for_timeout(1000)
-    assert "By identify: 8, the article’s LOF: 8, calibrated: Not a digit" in page.text_content("#announced")
+    assert "Identify: 8, LOF: 8, calibrated: Not a digit" in page.text_content("#announced")
 
 
 def test_the_empty_page_says_what_it_is_for_and_has_drawings_to_try(page):

@@ -27,7 +27,7 @@ export function save() {
   write(shown.word, 120, "bold 72px", own);
   write(shown.kind === "digit" ? `Taken for ${aDigit(digit)}` : `The network alone: ${aDigit(digit)}`, 180, "28px", text);
   write(document.getElementById("strange").textContent, 225, "24px", soft);
-  write(comparison(), 265, "24px", soft);
+  write(comparison(), 265, "19px", soft);
   write("The nearest training digits", 350, "24px", soft);
   const step = room / nearest.length;
   context.imageSmoothingEnabled = false;

@@ -2,7 +2,7 @@
 
 import { drawMap } from "./map.js";
 
-const MODES = { identify: "identify", lof: "the article’s LOF", calibrated: "calibrated" };
+const MODES = { identify: "Identify", lof: "LOF", calibrated: "calibrated" };
 const byId = (id) => document.getElementById(id);
 const WELCOME = byId("reason").textContent;
 const percent = (share) => (share >= 0.9995 ? "> 99.9 %" : `${(100 * share).toFixed(1)} %`);
@@ -62,7 +62,7 @@ export function show(answer) {
 // All modes' verdicts side by side.
 export function comparison() {
   const words = Object.entries(MODES).map(([name, title]) => `${title}: ${wordBy(name, shown.answer)[0]}`);
-  return `By ${words.join(", ")}.`;
+  return `${words.join(", ")}.`;
 }
 
 // To screen readers, which hear a change of this text alone.
