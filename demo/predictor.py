@@ -14,20 +14,23 @@ from common import cli, records
 
 cli.start()  # before Keras is loaded
 
+import keras
 import numpy as np
 import sklearn
 import tensorflow as tf
 from scipy.special import softmax
-from sklearn.neighbors import KNeighborsRegressor
+from sklearn.neighbors import KNeighborsRegressor, LocalOutlierFactor
 
 from demo.signs import LAYER, SignNamer
 from experiments import rotation
-from hypersphere import datasets, detectors, features, networks
+from hypersphere import datasets, detectors, features, networks, scores
 from hypersphere.errors import InputError
 from hypersphere.files import load_arrays
 
 FOLDER = cli.PROJECT / "models" / "demo"
 NETWORKS = ["network.keras", "rotation1.keras", "rotation2.keras"]  # the classifier, the rotation-prediction networks
+ARTICLE = "article1.keras"  # article 1's network, in whose embedding its LOF looks; the detector does not depend on it
+N_LOF, CONTAMINATION = 10_000, 0.01  # training images and their share above the threshold, as docs/article1.md found
 REMEDY = "take the committed one, or run python -m demo.build again"
 BATCH = 250  # images at a time
 # Of the code that fits the detector: raise it with a change of that code which changes the detector. A test says when.
@@ -106,6 +109,8 @@ class Predictor:
         self.record = load_record(folder / "network.json")
         self.map = load_map(folder / "map.npz")
         self.model = load_model(folder)
+        article = networks.load_network(folder / ARTICLE, REMEDY, ["embedding"])
+        self.article = keras.Model(article.input, article.get_layer("embedding").output)
         self.sha256 = hashlib.sha256(b"".join((folder / name).read_bytes() for name in NETWORKS)).hexdigest()
         self.key = detector_key(self.sha256)
         x, y = datasets.read_labelled("mnist", "train")  # as bytes, a quarter of the memory
@@ -123,8 +128,13 @@ class Predictor:
             found = self.extract(x_mapped)
             self.sign_namer = SignNamer(self.detector.transforms_[LAYER], found[LAYER], y_mapped)
             self.placer = KNeighborsRegressor(10, weights="distance").fit(found["embedding"], self.map["place"])
-            # One traced function for one image: `predict`, and calling the model, prepare anew at each call.
-            self._extract = tf.function(self.model, input_signature=[tf.TensorSpec((1, 28, 28, 1), tf.float32)])
+            lof_images = datasets.to_float(self.train_images[:N_LOF, ..., np.newaxis])
+            lof = LocalOutlierFactor(n_neighbors=20, algorithm="brute", novelty=True)
+            self.lof = lof.fit(self.article.predict(lof_images, BATCH, verbose=0))
+            self.lof_threshold = float(scores.contamination_threshold(self.lof, CONTAMINATION))
+            # One traced function for one image: `predict`, and calling a model, prepare anew at each call.
+            signature = [tf.TensorSpec((1, 28, 28, 1), tf.float32)]
+            self._extract = tf.function(lambda x: (self.model(x), self.article(x)), input_signature=signature)
             self.predict(x_mapped[0], ["explain"])  # traced and warm before the first request
             self.state = "ready"
         except BaseException:
@@ -168,10 +178,11 @@ class Predictor:
         nearest training digits, and the place on the map, which is the mean of the ten nearest points', the nearer the
         heavier. signs : {name: [features, ...]}, with the "sign" that it is, or None.
         """
-        tensors = self._extract(tf.constant(image[None, :, :, None], tf.float32))
+        tensors, article_embedding = self._extract(tf.constant(image[None, :, :, None], tf.float32))
         found = {name: tensor.numpy() for name, tensor in tensors.items()}
         probabilities = softmax(found["log_probabilities"][0].astype(np.float64))
         p_value = float(self.detector.p_values(detectors.side_by_side(found, rotation.LAYERS))[0])
+        lof_score = float(scores.novelty_score(self.lof, article_embedding.numpy())[0])
         result = {
             "empty": False,
             "digit": int(probabilities.argmax()),
@@ -179,6 +190,12 @@ class Predictor:
             "p_value": round(p_value, 6),
             "level": self.detector.level,
             "is_digit": p_value > self.detector.level,
+            "calibration_images": len(self.detector.calibration_scores_),
+            "lof": {
+                "score": round(lof_score, 4),
+                "threshold": round(self.lof_threshold, 4),
+                "is_digit": lof_score <= self.lof_threshold,
+            },
         }
         direction = self.sign_namer.directions(found[LAYER])[0]
         if "features" in wanted:

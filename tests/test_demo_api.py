@@ -18,9 +18,9 @@ from conftest import run
 from demo import build
 from demo import predictor as predictors
 from demo.app import MAX_BODY, create_app
-from demo.predictor import FOLDER, Predictor, detector_key
+from demo.predictor import ARTICLE, FOLDER, Predictor, detector_key
 from experiments import building, rotation
-from hypersphere import datasets, detectors, networks
+from hypersphere import datasets, detectors, networks, scores
 from hypersphere.errors import InputError
 from hypersphere.files import load_arrays
 from picture_files import enlarged, inverted, saved
@@ -79,7 +79,9 @@ def test_a_digit_is_named(way, client, digit):
     assert answer["digit"] == 7 and answer["is_digit"] is True and answer["empty"] is False
     assert answer["p_value"] > answer["level"] == 0.01 and np.argmax(answer["probabilities"]) == 7
     assert len(answer["probabilities"]) == 10 and sum(answer["probabilities"]) == pytest.approx(1, abs=1e-4)
-    assert set(answer) == {"empty", "digit", "probabilities", "p_value", "level", "is_digit"}
+    names = {"empty", "digit", "probabilities", "p_value", "level", "is_digit", "calibration_images", "lof"}
+    assert set(answer) == names and answer["lof"].pop("is_digit") is True
+    assert 0.9 < answer["lof"]["score"] < answer["lof"]["threshold"]
 
 
 def test_the_answer_says_why(client, digit):
@@ -296,11 +298,20 @@ def test_build_makes_the_demos_files_from_a_run_of_the_scoreboard(tmp_path, monk
         _, network = building.build(building.Recipe(1, width=4), (28, 28, 1), classes, seed=number)
         networks.save_network(network, trial.with_name(f"{trial.name}-{name}.keras"))
     monkeypatch.setattr(build, "N_MAPPED", 200)
-    run("demo.build", "--run", run_folder, "--models", built)
+    with pytest.raises(InputError, match="missing; run python train_l2softmax"):
+        run("demo.build", "--run", run_folder, "--models", built, "--article", tmp_path / "absent.keras")
+    run("demo.build", "--run", run_folder, "--models", built, "--article", FOLDER / ARTICLE)
     predictor = SmallPredictor(built)
     assert records.read_record(built / "network.json", "") == record and predictor.map["place"].shape == (200, 2)
     assert np.abs(predictor.map["place"]).max() == 1
     assert "digit" in predictor.predict(np.eye(28, dtype=np.float32), ["explain"])
+
+
+def test_the_articles_lof_accepts_digits_and_rejects_most_clothes(small_predictor):
+    for name, least, most in [("mnist", 0.97, 1), ("fashion-mnist", 0, 0.5)]:
+        x, _ = datasets.load_labelled(name, "test")
+        found = scores.novelty_score(small_predictor.lof, small_predictor.article.predict(x[:1000], verbose=0))
+        assert least <= np.mean(found <= small_predictor.lof_threshold) <= most
 
 
 @pytest.mark.parametrize("path", ["/", "/static/demo.js", "/static/demo.css", "/static/icon.svg", "/api/map", "/no"])

@@ -1,51 +1,52 @@
 // Asking the server what is drawn: one question at a time, and another as long as the drawing changes.
 
 import { drawing, isEmpty, isPenDown, paint } from "./drawing.js";
-import { announce, isNews, show, shown, wordOf } from "./show.js";
-import { taught } from "./signs.js";
+import { post } from "./server.js";
+import { announce, show, shown } from "./show.js";
+import { dropDamaged, taught } from "./signs.js";
 
 const SENT = 280; // pixels a side of what is sent
 const LARGEST = 700000; // characters of a picture: with the signs less than the server takes
-const PAUSE = 60; // milliseconds from a change to the question, which later changes join
-const DWELL = 150; // that a word stands at least
-const QUIET = 500; // without a change and with the pen up, until the answer is announced
+const PAUSE = 100; // milliseconds from a change to the question, which later changes join
+const CALM = 250; // from the last change to the verdict: a stroke that is not finished is not judged
+const QUIET = 500; // from the verdict to its announcement
+const BUSY = 500; // until a server that is busy is asked again
 
 const answer = document.getElementById("answer");
-let changes = 0; // so far
+const sheet = document.createElement("canvas"); // what is drawn, as it is sent
+let [changes, changed] = [0, 0]; // how many so far, and when the last one was
 let timer = null; // of the question to come
-let announcement = null; // its timer
+let next = null; // timer of the verdict to come, or of its announcement
 let asking = false;
 
 // Ask what is drawn, anew.
 function askAnew() {
   changes += 1;
+  changed = performance.now();
   answer.setAttribute("aria-busy", "true");
-  clearTimeout(announcement);
+  clearTimeout(next);
+  if (isPenDown() && shown.kind !== "quiet") show({ ...shown.answer, isGuess: true }); // the verdict so far goes
   timer ??= setTimeout(ask, PAUSE);
 }
 
 addEventListener("changed", askAnew);
+document.getElementById("retry").addEventListener("click", askAnew);
 
 // What is drawn, as a data URL.
 function content() {
-  const canvas = drawing.picture?.canvas ?? paint(document.createElement("canvas"), SENT);
+  const canvas = drawing.picture?.canvas ?? paint(sheet, SENT);
   const whole = canvas.toDataURL("image/png"); // keeps what is transparent
   return whole.length <= LARGEST ? whole : canvas.toDataURL("image/jpeg");
 }
 
-// The answer to what is drawn; its `retry` says after how many milliseconds to ask again.
 async function fetchAnswer() {
   if (isEmpty()) return { empty: true };
   const isPicture = drawing.picture !== null;
-  if (isPicture && !drawing.picture.canvas) return { error: "This file is not a picture that the browser can read." };
-  const body = JSON.stringify({ picture: content(), signs: taught() });
-  try {
-    const headers = { "Content-Type": "application/json" };
-    const response = await fetch("api/predict?explain&features", { method: "POST", body, headers });
-    return { ...(await response.json()), isPicture, retry: response.status === 503 ? 500 : 0 };
-  } catch {
-    return { unreachable: true, retry: 2000 };
-  }
+  const error = "This file is not a picture that the browser can read.";
+  if (isPicture && !drawing.picture.canvas) return { error, isPicture };
+  const found = await post("api/predict?explain&features", { picture: content(), signs: taught() });
+  if (found.isRefusal) await dropDamaged(); // which are asked about anew
+  return { ...found, isPicture };
 }
 
 async function ask() {
@@ -54,21 +55,16 @@ async function ask() {
   asking = true;
   const [asked, number] = [changes, drawing.number];
   const result = await fetchAnswer();
-  const stays = wordOf(result) === shown.word ? 0 : shown.since + DWELL - performance.now(); // no flicker
-  await new Promise((resolve) => setTimeout(resolve, stays));
   asking = false;
-  if (number === drawing.number && isNews(result)) show(result);
-  if (asked !== changes) timer ??= setTimeout(ask, 0);
-  else if (result.retry) {
-    timer ??= setTimeout(ask, result.retry);
-    if (isNews(result) && !isPenDown()) announce();
-  } else {
-    answer.setAttribute("aria-busy", "false");
-    announcement = setTimeout(announceOnceCalm, QUIET);
-  }
+  if (isPenDown() && number === drawing.number && "digit" in result) show({ ...result, isGuess: true });
+  if (asked !== changes) timer ??= setTimeout(ask, isPenDown() ? PAUSE : 0);
+  else if (!isPenDown()) next = setTimeout(judge, isEmpty() ? 0 : changed + CALM - performance.now(), result);
 }
 
-function announceOnceCalm() {
-  if (isPenDown()) announcement = setTimeout(announceOnceCalm, QUIET);
-  else announce();
+function judge(result) {
+  if (result.isBusy) timer ??= setTimeout(ask, BUSY);
+  else answer.setAttribute("aria-busy", "false");
+  if (result.isBusy && !result.fitting) return;
+  show(result);
+  next = setTimeout(announce, QUIET);
 }

@@ -1,7 +1,7 @@
 // The card that "Save" makes: the drawing, the verdict and the digits that come nearest, as a picture.
 
 import { paint } from "./drawing.js";
-import { aDigit, isRejected, shown } from "./show.js";
+import { aDigit, comparison, shown } from "./show.js";
 
 const [WIDTH, HEIGHT, EDGE] = [1000, 560, 40];
 
@@ -9,7 +9,9 @@ export function save() {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [WIDTH, HEIGHT];
   const context = canvas.getContext("2d");
-  context.fillStyle = "#fff";
+  const style = getComputedStyle(document.body);
+  const [card, text, soft, own] = ["card", "text", "soft", shown.kind].map((name) => style.getPropertyValue(`--${name}`));
+  context.fillStyle = card;
   context.fillRect(0, 0, WIDTH, HEIGHT);
   const side = HEIGHT - 2 * EDGE;
   context.drawImage(paint(document.createElement("canvas"), side), EDGE, EDGE);
@@ -21,18 +23,19 @@ export function save() {
     context.fillStyle = color;
     context.fillText(text, left, y, room);
   };
-  const { digit, p_value: p, nearest } = shown.answer;
-  write(shown.word, 120, "bold 72px", isRejected() ? "#b3400a" : "#0b63b0");
-  write(isRejected() ? `The network alone: ${aDigit(digit)}` : `Taken for ${aDigit(digit)}`, 180, "28px", "#1d1d1f");
-  write(`p = ${p.toPrecision(2)}`, 220, "24px", "#5c5c63");
-  write("The nearest training digits", 350, "24px", "#5c5c63");
+  const { digit, nearest } = shown.answer;
+  write(shown.word, 120, "bold 72px", own);
+  write(shown.kind === "digit" ? `Taken for ${aDigit(digit)}` : `The network alone: ${aDigit(digit)}`, 180, "28px", text);
+  write(document.getElementById("strange").textContent, 225, "24px", soft);
+  write(comparison(), 265, "19px", soft);
+  write("The nearest training digits", 350, "24px", soft);
   const step = room / nearest.length;
   context.imageSmoothingEnabled = false;
   document.querySelectorAll("#nearest canvas").forEach((near, i) => {
     context.drawImage(near, left + i * step, 370, step - 8, step - 8);
     context.fillText(nearest[i].label, left + (i + 0.4) * step, 370 + step + 20);
   });
-  write(document.title, HEIGHT - EDGE, "20px", "#5c5c63");
+  write(document.title, HEIGHT - EDGE, "20px", soft);
   const link = document.createElement("a");
   link.href = canvas.toDataURL();
   link.download = "digit-or-none.png";

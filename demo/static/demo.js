@@ -68,7 +68,7 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
   });
 }
 
-byId("detect").addEventListener("change", () => {
+byId("modes").addEventListener("change", () => {
   show(shown.answer);
   announce();
 });

@@ -7,6 +7,7 @@ const CELLS = 40; // a side, of the grid in which an empty place is looked for
 
 const map = document.getElementById("map");
 const title = document.getElementById("map-title");
+const TITLE = title.textContent;
 let points = null; // {place, label}
 let middles = []; // of each digit's points
 let free = []; // places whose ring would hold no point
@@ -32,7 +33,7 @@ function outside(place) {
   return free.reduce((best, cell) => (distance(cell, place) < distance(best, place) ? cell : best), free[0]);
 }
 
-// drawn : {place, label, isRejected} of the drawing, or undefined.
+// drawn : {place, labels, isOutside} of the drawing, labels those of the nearest digits; or undefined.
 export function drawMap(drawn) {
   if (!points) return;
   const side = (map.width = map.height = Math.round(map.clientWidth * window.devicePixelRatio));
@@ -45,32 +46,33 @@ export function drawMap(drawn) {
     const [x, y] = at(point);
     context.fillRect(x, y, side / 200, side / 200);
   });
-  if (drawn?.isRejected) drawRing(context, at(outside(drawn.place)), side, [side / 60, side / 80], text, background);
-  else if (drawn) drawRing(context, at(drawn.place), side, [], text, background);
-  context.font = `bold ${side / 18}px system-ui, sans-serif`;
-  context.textAlign = "center";
-  context.textBaseline = "middle";
-  context.lineWidth = side / 80;
-  context.strokeStyle = background;
-  context.fillStyle = text;
+  if (drawn) {
+    const place = at(drawn.isOutside ? outside(drawn.place) : drawn.place);
+    Object.assign(context, { fillStyle: background, strokeStyle: text, lineWidth: side / 300 });
+    for (const label of drawn.isOutside ? drawn.labels : []) {
+      context.beginPath();
+      context.moveTo(...place);
+      context.lineTo(...at(middles[label]));
+      context.stroke();
+    }
+    context.beginPath();
+    context.arc(...place, 0.44 * RING * side, 0, 2 * Math.PI);
+    if (drawn.isOutside) context.fill(); // no line within
+    for (const [strokeStyle, lineWidth] of [[background, side / 60], [text, side / 120]]) {
+      Object.assign(context, { strokeStyle, lineWidth });
+      context.stroke();
+      if (drawn.isOutside) context.setLineDash([side / 60, side / 80]);
+    }
+    context.setLineDash([]);
+  }
+  Object.assign(context, { font: `bold ${side / 18}px system-ui, sans-serif`, textAlign: "center", textBaseline: "middle" });
+  Object.assign(context, { lineWidth: side / 80, strokeStyle: background, fillStyle: text });
   middles.forEach((place, digit) => {
     context.strokeText(digit, ...at(place));
     context.fillText(digit, ...at(place));
   });
-  title.textContent = drawn?.isRejected ? "In no cluster of the map (t-SNE)" : "Where it falls on the map (t-SNE)";
-  const where = drawn?.isRejected ? "in no cluster" : "on it";
-  const falls = drawn ? `; the drawing falls ${where}; the nearest training digit: ${drawn.label}` : "";
-  map.setAttribute("aria-label", `Map of ${points.place.length} digits on the sphere${falls}`);
-}
-
-function drawRing(context, [x, y], side, dashes, text, background) {
-  for (const [color, width] of [[background, side / 60], [text, side / 120]]) {
-    context.strokeStyle = color;
-    context.lineWidth = width;
-    context.beginPath();
-    context.arc(x, y, 0.44 * RING * side, 0, 2 * Math.PI);
-    context.stroke();
-    context.setLineDash(dashes);
-  }
-  context.setLineDash([]);
+  title.textContent = drawn?.isOutside ? "In no cluster of the map (t-SNE); lines join the nearest" : TITLE;
+  const falls = drawn?.isOutside ? "falls in no cluster" : "falls on it";
+  const words = drawn ? `; the drawing ${falls}; the nearest training digits: ${drawn.labels.join(", ")}` : "";
+  map.setAttribute("aria-label", `Map of ${points.place.length} digits on the sphere${words}`);
 }

@@ -2,103 +2,101 @@
 
 import { drawMap } from "./map.js";
 
-const LEAST_P = 1e-4; // right end of the scale
-
+const MODES = { identify: "Identify", lof: "LOF", calibrated: "calibrated" };
 const byId = (id) => document.getElementById(id);
 const WELCOME = byId("reason").textContent;
-export const shown = { answer: { empty: true }, word: "", since: -Infinity }; // since: when the word last changed
+const percent = (share) => (share >= 0.9995 ? "> 99.9 %" : `${(100 * share).toFixed(1)} %`);
+const mode = () => document.querySelector("[name=mode]:checked").value;
+export const aDigit = (digit) => (digit === 8 ? "an 8" : `a ${digit}`);
+export const asSentence = (text) => `${text[0].toUpperCase()}${text.slice(1).replace(/\.$/, "")}.`;
+export const shown = { answer: { empty: true }, word: "", kind: "quiet" };
 
-function percent(share) {
-  return share >= 0.9995 ? "> 99.9 %" : `${(100 * share).toFixed(1)} %`;
+// A mode's verdict on an answer in a word or two, and its kind.
+function wordBy(judge, { digit, sign, is_digit: isDigit, lof }) {
+  if (judge === "calibrated" && sign) return [sign, "sign"];
+  const isAccepted = { identify: true, lof: lof.is_digit, calibrated: isDigit }[judge];
+  return isAccepted ? [String(digit), "digit"] : ["Not a digit", "none"];
 }
 
-export function aDigit(digit) {
-  return digit === 8 ? "an 8" : `a ${digit}`;
-}
-
-function detects() {
-  return byId("detect").checked;
-}
-
-// The taught sign that the drawing is, or null.
-function signOf(answer) {
-  return (detects() && answer.sign) || null;
-}
-
-export function isRejected(answer = shown.answer) {
-  return "digit" in answer && detects() && (!answer.is_digit || signOf(answer) !== null);
-}
-
-// The verdict in a word or two, its kind, and the reason.
+// The word that is shown, its kind, and the reason.
 function verdict(answer) {
-  if (answer.fitting) return ["One moment", "quiet", `${answer.error[0].toUpperCase()}${answer.error.slice(1)}.`];
-  if (answer.unreachable) return ["No answer", "quiet", "The server cannot be reached; trying again."];
-  if (answer.error) return ["Cannot read this", "quiet", answer.error];
-  if (answer.empty && answer.isPicture) return ["An empty picture", "quiet", "There is no contrast in it."];
+  const { digit, error, isPicture } = answer;
+  if (error) {
+    const word = answer.fitting ? "One moment" : isPicture && !answer.isFailure ? "Cannot read this" : "No answer";
+    return [word, "quiet", asSentence(error)];
+  }
+  if (answer.empty && isPicture) return ["An empty picture", "quiet", "There is no contrast in it."];
   if (answer.empty) return ["Nothing drawn yet", "quiet", WELCOME];
-  const { digit } = answer;
-  if (signOf(answer)) return [answer.sign, "sign", "A sign that you have taught, not a digit."];
-  if (isRejected(answer)) return ["Not a digit", "none", `The network alone would have called it ${aDigit(digit)}.`];
-  const sure = `${percent(answer.probabilities[digit])} sure that it is ${aDigit(digit)} and no other digit.`;
-  return [String(digit), "digit", detects() ? sure : `${sure} Without the detector every scribble is some digit.`];
-}
-
-// Whether there is something to show, though it may have to be asked for again.
-export function isNews(answer) {
-  return !answer.retry || answer.unreachable || answer.fitting;
-}
-
-export function wordOf(answer) {
-  return isNews(answer) ? verdict(answer)[0] : shown.word;
+  if (answer.isGuess) return [`looks like ${aDigit(digit)}`, "quiet", "The verdict comes when you lift the pen."];
+  const [word, kind] = wordBy(mode(), answer);
+  if (kind === "sign") return [word, kind, "A sign that you have taught, not a digit."];
+  if (kind === "none") return [word, kind, `The network alone would have called it ${aDigit(digit)}.`];
+  const sure = `${percent(answer.probabilities[digit])} sure`;
+  if (mode() === "identify") return [word, kind, `${sure}; but without a detector every scribble is some digit.`];
+  return [word, kind, `${sure} that it is ${aDigit(digit)} and no other digit.`];
 }
 
 export function show(answer) {
   const [word, kind, reason] = verdict(answer);
-  if (word !== shown.word) shown.since = performance.now();
-  Object.assign(shown, { answer, word });
+  const [isAnswered, isJudged] = ["digit" in answer, kind !== "quiet"];
+  Object.assign(shown, { answer, word, kind });
   byId("verdict").className = `verdict ${kind}`;
   byId("verdict").textContent = word;
   byId("reason").textContent = reason;
-  const isAnswered = "digit" in answer;
-  byId("save").disabled = byId("teach-button").disabled = !isAnswered;
+  for (const name in MODES) {
+    const [text, own] = isJudged ? wordBy(name, answer) : ["–", "quiet"];
+    Object.assign(byId(`by-${name}`), { textContent: text, className: own });
+  }
+  const canRetry = answer.isFailure && !answer.fitting;
+  if (!canRetry && document.activeElement === byId("retry")) byId("pad").focus({ preventScroll: true });
+  byId("retry").hidden = !canRetry;
+  byId("save").disabled = !isJudged;
   byId("details").classList.toggle("blank", !isAnswered);
-  showScale(answer);
+  showScale(isJudged ? answer : null);
   showBars(answer);
   showPixels(byId("seen"), isAnswered ? answer.pixels : null);
   byId("nearest").replaceChildren(...(isAnswered ? answer.nearest : Array(5).fill(null)).map(neighbor));
   showMap();
 }
 
+// All modes' verdicts side by side.
+export function comparison() {
+  const words = Object.entries(MODES).map(([name, title]) => `${title}: ${wordBy(name, shown.answer)[0]}`);
+  return `${words.join(", ")}.`;
+}
+
 // To screen readers, which hear a change of this text alone.
 export function announce() {
-  const text = `${shown.word}. ${byId("reason").textContent}`;
-  if (byId("announced").textContent !== text) byId("announced").textContent = text;
+  const text = `${shown.word}. ${byId("reason").textContent} ${shown.kind === "quiet" ? "" : comparison()}`;
+  if (byId("announced").textContent !== text || shown.answer.isFailure) byId("announced").textContent = text;
 }
 
-function showScale({ p_value: p, level }) {
-  const isAnswered = p !== undefined;
-  byId("novelty").classList.toggle("faded", !detects());
-  for (const id of ["marker", "threshold", "rejected", "tick"]) byId(id).hidden = !isAnswered;
-  byId("p-value").textContent = isAnswered ? smallPrint(p, level) : "The share of digits that are at least as strange.";
-  byId("scale").setAttribute("aria-label", isAnswered ? `p-value, ${smallPrint(p, level)}` : "no drawing yet");
-  if (!isAnswered) return;
-  byId("marker").style.left = onScale(p);
-  byId("threshold").style.left = byId("rejected").style.left = byId("tick").style.left = onScale(level);
+// How strange an answer is: as a share of the scale, in whose middle the threshold is; in words; and in small.
+function strangeness({ p_value: p, level, calibration_images: n, lof }) {
+  if (mode() === "lof") {
+    const [score, threshold] = [lof.score.toFixed(2), lof.threshold.toFixed(2)];
+    const words = `Its neighbours lie ${score} times as densely.`;
+    return [(lof.score - 1) / (lof.threshold - 1) / 2, words, `LOF = ${score}; above ${threshold} it is rejected.`];
+  }
+  const [less, all] = [n + 1 - Math.round(p * (n + 1)), n].map((number) => number.toLocaleString("en"));
+  const limit = mode() === "identify" ? "" : ` At ${level} or less it is rejected.`;
+  return [Math.log(p) / Math.log(level) / 2, `Stranger than ${less} of ${all} digits.`, `p = ${p.toPrecision(2)}.${limit}`];
 }
 
-function smallPrint(p, level) {
-  const share = p < 1.5 * LEAST_P ? "no digit" : `${Number((100 * p).toPrecision(2))} % of digits`;
-  return `p = ${p.toPrecision(2)}: ${share} would be as strange. At ${level} or less it is rejected.`;
-}
-
-function onScale(p) {
-  return `${(100 * Math.log(Math.max(p, LEAST_P))) / Math.log(LEAST_P)}%`;
+function showScale(answer) {
+  const [share, words, small] = answer ? strangeness(answer) : [0, "How it compares with other digits.", ""];
+  byId("novelty").classList.toggle("unjudged", !answer || mode() === "identify");
+  byId("marker").hidden = !answer;
+  byId("marker").style.left = `${100 * Math.min(1, Math.max(0, share))}%`;
+  byId("strange").textContent = words;
+  byId("p-value").textContent = small;
+  byId("scale").setAttribute("aria-label", answer ? `${words} ${small}` : "no drawing yet");
 }
 
 function showBars(answer) {
-  const rejected = isRejected(answer);
-  byId("bars-title").textContent = rejected ? "If it had to be a digit" : "Which digit?";
-  byId("bars").classList.toggle("gray", rejected);
+  const isRejected = ["none", "sign"].includes(shown.kind);
+  byId("bars-title").textContent = isRejected ? "If it had to be a digit" : "Which digit?";
+  byId("bars").classList.toggle("gray", shown.kind !== "digit");
   const shares = answer.probabilities ?? Array(10).fill(null);
   byId("bars").replaceChildren(...shares.map((share, digit) => bar(share, digit, digit === answer.digit)));
 }
@@ -117,14 +115,12 @@ function bar(share, digit, isFirst) {
   return element("li", isFirst ? "first" : "", element("span", "", digit), element("div", "bar", fill), text);
 }
 
-// Gray values, rows of 0 to 255; null empties the canvas.
+// Gray values, 28 rows of 0 to 255; null empties the canvas.
 function showPixels(canvas, rows) {
-  canvas.width = canvas.height = rows ? rows.length : 28;
-  if (!rows) return;
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(rows.length, rows.length);
-  rows.flat().forEach((value, i) => image.data.set([value, value, value, 255], 4 * i));
-  context.putImageData(image, 0, 0);
+  canvas.width = canvas.height = 28;
+  const image = new ImageData(28, 28);
+  rows?.flat().forEach((value, i) => image.data.set([value, value, value, 255], 4 * i));
+  canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
 function neighbor(near) {
@@ -137,5 +133,6 @@ function neighbor(near) {
 
 export function showMap() {
   const { place, nearest } = shown.answer;
-  drawMap(place && { place, label: nearest[0].label, isRejected: isRejected() && !shown.answer.is_digit });
+  const isOutside = ["none", "sign"].includes(shown.kind);
+  drawMap(place && { place, labels: [...new Set(nearest.map(({ label }) => label))], isOutside });
 }

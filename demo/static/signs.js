@@ -1,19 +1,26 @@
 // Signs that the visitor teaches: the features of some drawings, kept in this browser and sent with each question.
 
-import { shown } from "./show.js";
+import { clear } from "./drawing.js";
+import { post } from "./server.js";
+import { asSentence, shown } from "./show.js";
 
 const KEY = `hypersphere.signs.${document.body.dataset.detector}`; // features for another would mean nothing
 const [MOST_SIGNS, MOST_EXAMPLES, LEAST_EXAMPLES] = [10, 5, 3]; // the server takes no more; fewer are not asked for
+const BLANK = Array(28).fill(Array(28).fill(0));
 
 const byId = (id) => document.getElementById(id);
+const say = (text) => (byId("taught").textContent = text);
 let signs = load(); // [{name, examples}, ...]
 
 function load() {
   try {
-    const kept = JSON.parse(localStorage.getItem(KEY));
-    return kept.every((sign) => typeof sign.name === "string" && Array.isArray(sign.examples)) ? kept : [];
+    const kept = JSON.parse(localStorage.getItem(KEY)) ?? [];
+    const whole = kept.filter((sign) => typeof sign?.name === "string" && Array.isArray(sign.examples));
+    if (whole.length < kept.length) say("A kept sign was damaged, and is forgotten.");
+    return whole;
   } catch {
-    return []; // nothing is kept, or something else
+    say("The kept signs were damaged, and are forgotten.");
+    return [];
   }
 }
 
@@ -22,54 +29,66 @@ export function taught() {
   return signs.filter((sign) => sign.examples.length >= LEAST_EXAMPLES);
 }
 
-// Another example; says what became of it.
-function teach(name, features) {
-  const sign = signs.find((other) => other.name === name) ?? { name, examples: [] };
-  const isNew = !signs.includes(sign);
-  if (isNew && signs.length === MOST_SIGNS) return `No more than ${MOST_SIGNS} signs; remove one first.`;
-  const isRepeated = sign.examples.some((example) => String(example) === String(features));
-  if (isRepeated) return "You have taught this drawing; draw it again.";
-  sign.examples = [...sign.examples, features].slice(-MOST_EXAMPLES);
-  if (isNew) signs.push(sign);
-  const missing = LEAST_EXAMPLES - sign.examples.length;
-  return missing > 0 ? `Draw it again, ${missing} more to go.` : "From now on it is recognised.";
+// The server's answer to a sign: it has an error if the sign is not one.
+const checked = (sign) => post("api/predict", { pixels: BLANK, signs: [sign] });
+
+// Forgets the signs that the server refuses.
+export async function dropDamaged() {
+  for (const sign of signs) {
+    const { isRefusal, error } = await checked(sign);
+    if (isRefusal) keep(signs.filter((other) => other !== sign), `A kept sign is forgotten. ${asSentence(error)}`);
+  }
 }
 
-function changed(text = "") {
-  byId("taught").textContent = text;
+// Another example of a sign.
+async function teach(name, example) {
+  const old = signs.find((sign) => sign.name === name);
+  if (!old && signs.length === MOST_SIGNS) return say(`No more than ${MOST_SIGNS} signs; remove one first.`);
+  const sign = { name, examples: [...(old?.examples ?? []), example].slice(-MOST_EXAMPLES) };
+  const { error } = await checked(sign);
+  if (error) return say(asSentence(error));
+  const missing = LEAST_EXAMPLES - sign.examples.length;
+  const text = missing > 0 ? `Draw it again, ${missing} more to go.` : "From now on it is recognised.";
+  keep(old ? signs.map((other) => (other === old ? sign : other)) : [...signs, sign], text);
+  clear();
+}
+
+function keep(kept, text) {
+  signs = kept;
+  say(text);
   try {
     localStorage.setItem(KEY, JSON.stringify(signs));
   } catch {} // it lasts until the page is closed
-  showChips();
+  showSigns();
   dispatchEvent(new Event("changed")); // what is drawn is asked anew
 }
 
-function showChips() {
-  byId("chips").replaceChildren(
-    ...signs.map((sign) => {
-      const chip = document.createElement("button");
-      chip.type = "button";
-      chip.textContent = `${sign.name} ${sign.examples.length} ×`;
-      chip.setAttribute("aria-label", `Remove ${sign.name}, ${sign.examples.length} drawings`);
-      chip.addEventListener("click", () => {
-        signs = signs.filter((other) => other !== sign);
-        changed();
-      });
-      return chip;
-    }),
-  );
-  byId("forget").hidden = !signs.length;
+function showSigns() {
+  byId("chips").replaceChildren(...signs.map(chip));
+  const known = signs.find(({ name }) => name === byId("name").value.trim())?.examples.length ?? 0;
+  byId("dots").textContent = "●".repeat(known).padEnd(LEAST_EXAMPLES, "○").slice(0, LEAST_EXAMPLES);
+}
+
+function chip(sign, number) {
+  const { name, examples } = sign;
+  const made = document.createElement("button");
+  made.type = "button";
+  made.textContent = `${name} ${examples.length} ×`;
+  made.setAttribute("aria-label", `Remove ${name}, ${examples.length} drawings`);
+  made.addEventListener("click", () => {
+    keep(signs.filter((other) => other !== sign), `${name} is forgotten.`);
+    (byId("chips").children[Math.min(number, signs.length - 1)] ?? byId("name")).focus();
+  });
+  return made;
 }
 
 byId("teach").addEventListener("submit", (event) => {
   event.preventDefault();
   const name = byId("name").value.trim();
   const isKnown = byId("answer").getAttribute("aria-busy") === "false" && shown.answer.features;
-  if (name && isKnown) changed(teach(name, shown.answer.features));
-  else if (name) byId("taught").textContent = "One moment: the answer to this drawing is still to come.";
+  if (!name) say("Give it a name first.");
+  else if (!isKnown) say("Draw it first, and wait for the answer.");
+  else teach(name, shown.answer.features);
 });
-byId("forget").addEventListener("click", () => {
-  signs = [];
-  changed();
-});
-showChips();
+byId("name").addEventListener("input", showSigns);
+showSigns();
