@@ -207,4 +207,4 @@ def test_no_request_takes_long_or_much_memory(predictor):
         for name, message, statuses in odd_requests():
             status, seconds, growth = spent(process.pid, lambda message=message: answer(port, message))
             assert status in statuses and seconds < 0.3 and growth < 50, (name, status, seconds, growth)
-        assert post_pixels(port)[0] == 200 and megabytes(process.pid) < 1200
+        assert post_pixels(port)[0] == 200 and megabytes(process.pid) < 1500  # with PyTorch, where it is installed
