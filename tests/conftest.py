@@ -18,6 +18,7 @@ if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from hypersphere import datasets
 
@@ -115,12 +116,14 @@ def data_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory, data_folder):
     """The folder of the four scripts chained on a small slice of MNIST."""
-    out = tmp_path_factory.mktemp("run")
+    out, own = tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("own")
+    Image.effect_noise((40, 40), 80).save(own / "a.png")
     training = ["--seed", 5, "--epochs", 3, "--batch-size", 64]
     run("train_cnn_baseline.py", "--smoke", "--out", out, *training)
     run("train_l2softmax.py", "--smoke", "--out", out, *training, "--alpha", 12)
     run("visualize_tsne.py", "--smoke", "--out", out)
-    run("anomaly_lof.py", "--smoke", "--out", out, "--lof-images", 1000, "--calibrated", "--data", data_folder)
+    sets = ["--data", data_folder, "--outliers", own]
+    run("anomaly_lof.py", "--smoke", "--out", out, "--lof-images", 1000, "--calibrated", *sets)
     return out
 
 

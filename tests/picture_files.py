@@ -20,10 +20,6 @@ def saved(picture, kind="PNG", **options):
     return content.getvalue()
 
 
-def inverted(picture):
-    return Image.fromarray(255 - np.asarray(picture))
-
-
 def colored(digit, ink):
     """The digit as a transparent picture: ink of one colour where the digit is."""
     picture = Image.new("RGB", (280, 280), ink)
@@ -77,10 +73,6 @@ def exif(orientation=6, n_tags=900, n_bytes=32_000, order="<"):
     return start + tags + bytes(n_bytes)
 
 
-def jpeg_segment(marker, body=b""):
-    return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
-
-
 def webp_of_many_codes(side):
     """A lossless WebP file with a set of prefix codes for every 4 x 4 pixels, which take a decoder 6 kB each."""
 
@@ -132,7 +124,7 @@ def with_metadata():
             yield f"{times} {name}", start + chunk * times + end
     yield "80,000 empty tEXt", start + png_chunk(b"tEXt") * 80_000 + end
     for name, (marker, body) in segments.items():
-        segment = jpeg_segment(marker, body)
+        segment = bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
         for times in [1, 900_000 // len(segment)]:
             yield f"{times} {name}", jpeg[:2] + segment * times + jpeg[2:]
     yield "WebP", webp

@@ -12,14 +12,6 @@ from hypersphere import datasets
 from hypersphere.errors import InputError
 
 
-@pytest.fixture
-def idx_file(tmp_path):
-    path = tmp_path / "images-idx3-ubyte.gz"
-    header = b"\0\0\x08\x03" + b"".join(n.to_bytes(4, "big") for n in [2, 3, 4])
-    path.write_bytes(gzip.compress(header + bytes(range(24))))
-    return path
-
-
 def test_mnist_has_the_articles_split_and_smoke_is_a_slice_of_it():
     full = datasets.load_mnist()
     (x_train, y_train), (x_val, _), (x_test, y_test) = full
@@ -44,11 +36,13 @@ def test_mnist_has_the_articles_split_and_smoke_is_a_slice_of_it():
         (lambda b: gzip.compress(gzip.decompress(b)[:-1]), "does not fit its header"),
     ],
 )
-def test_read_idx_names_a_damaged_file(idx_file, damage, words):
-    np.testing.assert_array_equal(datasets.read_idx(idx_file), np.arange(24).reshape(2, 3, 4))
-    idx_file.write_bytes(damage(idx_file.read_bytes()))
-    with pytest.raises(InputError, match=f"{idx_file}.*{words}"):
-        datasets.read_idx(idx_file)
+def test_read_idx_names_a_damaged_file(tmp_path, damage, words):
+    path, header = tmp_path / "images-idx3-ubyte.gz", b"\0\0\x08\x03" + bytes([0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4])
+    path.write_bytes(gzip.compress(header + bytes(range(24))))
+    np.testing.assert_array_equal(datasets.read_idx(path), np.arange(24).reshape(2, 3, 4))
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(InputError, match=f"{path}.*{words}"):
+        datasets.read_idx(path)
 
 
 def test_read_idx_names_a_missing_file_and_checks_the_official_content(tmp_path):

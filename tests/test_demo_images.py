@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from demo import images
 from hypersphere import datasets, pictures
 from hypersphere.errors import InputError
-from picture_files import enlarged, inverted, saved
+from picture_files import enlarged, saved
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_an_enlarged_digit_comes_back(digits):
 def test_ink_is_told_from_paper(digits):
     expected = prepared(saved(enlarged(digits[0])))
     paper = Image.fromarray(np.uint8(220 - 0.6 * np.asarray(enlarged(digits[0]))))
-    for picture in [inverted(enlarged(digits[0])), paper]:
+    for picture in [ImageOps.invert(enlarged(digits[0])), paper]:
         np.testing.assert_allclose(prepared(saved(picture)), expected, atol=0.02)
 
 
@@ -76,7 +76,7 @@ PAGES = {
 @pytest.mark.parametrize("page", PAGES)
 def test_an_opaque_page_goes_on_where_the_picture_is_transparent(page, is_light, kind, digits):
     expected = prepared(saved(enlarged(digits[0])))
-    picture = PAGES[page](inverted(enlarged(digits[0])) if is_light else enlarged(digits[0]))
+    picture = PAGES[page](ImageOps.invert(enlarged(digits[0])) if is_light else enlarged(digits[0]))
     assert np.abs(prepared(saved(picture, kind)) - expected).mean() < 0.01
 
 

@@ -161,8 +161,8 @@ def test_flask_serves_the_page_too(predictor):
         pass
 
 
-def request(body, *headers, path="/api/predict"):
-    lines = [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}", *headers]
+def request(body, *headers):
+    lines = ["POST /api/predict HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 

@@ -54,9 +54,9 @@ def detector():
     return untrained().fit(normal_rows(rng, 1000), X_calibration=normal_rows(rng, 1000))
 
 
-@parametrize_with_checks([LayeredDetector(level=0.1)])
+@parametrize_with_checks([LayeredDetector(level=0.1), hypersphere.Enrolment()])
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::sklearn.exceptions.SkipTestWarning")
-def test_scikit_learn_estimator(estimator, check):
+def test_scikit_learn_estimators(estimator, check):
     check(estimator)
 
 
@@ -226,9 +226,7 @@ def layer(name="a", columns=slice(0, 3), measure="lof", truncation=1.0):
         ({"layers": [layer(measure="score")]}, "'a': a score is one column, here there are 3"),
         ({"layers": [layer(truncation=1.5)]}, "'a': truncation 1.5"),
         ({"layers": [("a", slice(0, 3), "lof")]}, r"'a'.* give a tuple \(name, columns, measure, truncation\)"),
-        ({"n_components": 0}, "n_components 0"),
-        ({"n_neighbors": 0}, "n_neighbors 0"),
-        ({"level": 0}, "level 0"),
+        *(({name: 0}, f"{name} 0") for name in ["n_components", "n_neighbors", "level"]),
         ({"level": 1}, "level 1"),
     ],
 )

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import skops.io
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from hypersphere import Enrolment
 from hypersphere.enrolment import few_shot, retrieval
@@ -12,11 +11,6 @@ from hypersphere.enrolment import few_shot, retrieval
 def at(*degrees):
     """Directions in the plane."""
     return np.stack([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], axis=1)
-
-
-@parametrize_with_checks([Enrolment()])
-def test_it_is_a_scikit_learn_estimator(estimator, check):
-    check(estimator)
 
 
 def test_the_nearest_mean_direction_names_a_row():

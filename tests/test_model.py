@@ -91,18 +91,14 @@ def test_a_step_follows_the_gradient_of_the_training_loss(name):
 
 @pytest.mark.parametrize("name", ALL)
 def test_gradients_stay_finite_where_the_cosine_is_one_and_at_zero(name):
-    head = ALL[name]()
-    encoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, use_bias=False)])
-    model = MetricModel(encoder, head)
-    model.build((None, 2))
-    model.compile(keras.optimizers.SGD(1e-3))
-    kernel = np.full(head.kernel.shape, 0.5, np.float32)
-    kernel[:, 0] = [1, 0]
-    for x in [[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]]:
-        encoder.layers[-1].kernel.assign(np.eye(2))
-        head.kernel.assign(kernel)
-        model.train_on_batch(np.array([x], np.float32), np.array([0]))
-        for weight in [encoder.layers[-1].kernel, head.kernel]:
+    model = model_of(name, keras.optimizers.SGD(1e-3), width=12)
+    dense, kernel = model.encoder.layers[-1], np.full(model.head.kernel.shape, 0.5, np.float32)
+    kernel[:, 0] = np.eye(12)[0]
+    for x in [kernel[:, 0], -kernel[:, 0], 0 * kernel[:, 0]]:
+        dense.kernel.assign(np.eye(12))
+        model.head.kernel.assign(kernel)
+        model.train_on_batch(x[np.newaxis], np.array([0]))
+        for weight in [dense.kernel, model.head.kernel]:
             change = ops.convert_to_numpy(weight)
             assert np.isfinite(change).all() and np.abs(change).max() < 100
 

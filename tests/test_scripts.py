@@ -81,6 +81,7 @@ def test_tsne_maps_norms_and_cosines_of_the_features(smoke_run):
 
 def test_lof_record_against_scikit_learn(smoke_run):
     metrics = record(smoke_run, "lof")["metrics"]["l2softmax"]
+    assert "own folder" in metrics["auroc"], "one's own images are one more set"
     arrays = files.load_arrays(smoke_run / "models" / "l2softmax.npz", "run again")
     x_train, x_test = arrays["embedding_train"][:1000], arrays["embedding_test"]  # --lof-images 1000
     for contamination in [0.001, 0.01]:
@@ -100,15 +101,6 @@ def test_the_calibrated_detector_is_saved_and_does_as_recorded(smoke_run):
     recorded = record(smoke_run, "lof")["metrics"]["layered"]["accepted_at_level"]
     assert recorded["0.01"]["MNIST test"] == np.mean(p_values > 0.01) > 0.9
     assert recorded["0.01"]["CIFAR-10"] == 0, "in this run a file of noise"
-
-
-def test_own_images_are_one_more_set(smoke_run, data_folder, tmp_path):
-    shutil.copytree(smoke_run / "models", tmp_path / "models")
-    (tmp_path / "own").mkdir()
-    Image.effect_noise((40, 40), 80).save(tmp_path / "own" / "a.png")
-    flags = ["--smoke", "--out", tmp_path, "--data", data_folder, "--outliers", tmp_path / "own"]
-    assert "own folder" in run("anomaly_lof.py", *flags)
-    assert "own folder" in record(tmp_path, "lof")["metrics"]["l2softmax"]["auroc"]
 
 
 def test_without_cifar10_its_column_is_left_out_or_strict_stops(smoke_run, tmp_path, monkeypatch):
@@ -192,12 +184,10 @@ def test_the_pages_examples_run_in_order(page, smoke_run, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_a_process_of_its_own_prints_little_and_ends_errors_in_one_line(tmp_path):
+def test_a_process_of_its_own_prints_little(tmp_path):
     done = run_script("train_cnn_baseline.py", "--smoke", "--epochs", 1, "--out", tmp_path / "run", cwd=tmp_path)
     assert done.returncode == 0 and not done.stderr, done.stderr
     assert len(done.stdout.split("\n")) <= 7, done.stdout  # the progress line stands there at its start and end
-    done = run_script("train_cnn_baseline.py", "--smoke", "--out", tmp_path / "run", "--data", tmp_path)
-    assert_one_line_error(done, tmp_path, "no data set")
 
 
 @pytest.mark.slow
