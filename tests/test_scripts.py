@@ -154,9 +154,9 @@ def test_the_study_chooses_for_the_scripts_network(smoke_run):
 @pytest.mark.slow
 def test_article_2_in_one_draw(tmp_path):
     printed = run("anomaly_heads.py", "--smoke", "--heads", "arcface", "--out", tmp_path)
-    written = record(tmp_path, "anomaly_heads")
-    assert f"ArcFace: AUROC cosine {written['metrics']['arcface']['auroc']['cosine']:.3f}" in printed
-    assert "article: 0.934" in printed and written["metrics"]["arcface"]["auroc"]["cosine"] > 0.6
+    ours = record(tmp_path, "anomaly_heads")["metrics"]["arcface"]["auroc"]["cosine"]
+    assert f"ArcFace: AUROC by largest cosine {ours:.3f}" in printed and ours > 0.6
+    assert "by largest cosine 0.934 (mean of ten draws)" in printed
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
         f"heads_{name}.png" for name in ["samples", "scores", "maps"]
     }
