@@ -119,7 +119,7 @@ def require_ready(predictor):
     if predictor.state == "failed":
         abort(500, "the detector could not be fitted; what went wrong stands where the server was started")
     if predictor.state == "fitting":
-        error = "the detector is being fitted (only once), which takes up to a minute"
+        error = "the detector is being fitted (only once), which takes about a minute"
         abort(make_response(jsonify(error=error, fitting=True), 503, {"Retry-After": "2"}))
 
 

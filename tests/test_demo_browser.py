@@ -196,12 +196,15 @@ OUTSIDE = """
 """
 
 
-@pytest.mark.parametrize("text", ["", "200%"])
+ENLARGED = ["font-size: 200%", "letter-spacing: .12em; word-spacing: .16em; line-height: 1.5"]  # WCAG 1.4.4, 1.4.12
+
+
+@pytest.mark.parametrize("text", ["", *ENLARGED])
 @pytest.mark.parametrize("screen", SCREENS)
 def test_the_layout_holds_on_every_screen_and_nothing_jumps(screen, text, visit):
     width, height = SCREENS[screen]
     page = visit(viewport={"width": width, "height": height}, device_scale_factor=1 if width > 2000 else 2)
-    page.evaluate("size => (document.documentElement.style.fontSize = size)", text)
+    page.evaluate("text => (document.documentElement.style.cssText = text)", text)
     before = page.eval_on_selector_all("section, #pad, #verdict, #modes, #bars, #map", BOXES)
     for drawn in [STROKES["digits"]["2"][0], STROKES["others"]["asterisk"]]:
         draw(page, drawn)
@@ -361,7 +364,7 @@ def test_three_drawings_teach_a_sign_that_lives_in_the_browser(page, visit):
     assert "1 more" in page.inner_text("#taught") and page.text_content("#dots") == "●●○"
     teach(page, "zigzag W", SIGNS["W"][2:3])
     assert page.input_value("#name") == "zigzag W" and page.text_content("#dots") == "●●●"
-    assert page.locator("#chips button").all_inner_texts() == ["zigzag W 3 ×"]
+    assert page.locator("#chips button").all_inner_texts() == ["zigzag W (3) ×"]
     page.reload()
     for drawing, word in [
         (SIGNS["W"][7], "zigzag W"),
@@ -385,7 +388,7 @@ def test_three_drawings_teach_a_sign_that_lives_in_the_browser(page, visit):
 
 def test_signs_and_examples_have_bounds_and_the_server_checks_names(page):
     teach(page, "W", SIGNS["W"][:6])
-    assert page.locator("#chips button").all_inner_texts() == ["W 5 ×"]
+    assert page.locator("#chips button").all_inner_texts() == ["W (5) ×"]
     for number in range(9):
         teach(page, f"sign {number}", SIGNS["W"][:1])
     draw(page, SIGNS["W"][0])
@@ -393,7 +396,7 @@ def test_signs_and_examples_have_bounds_and_the_server_checks_names(page):
     page.press("#name", "Enter")
     assert page.locator("#chips button").count() == 10 and "No more than 10" in page.inner_text("#taught")
     page.locator("#chips button").nth(4).click()
-    assert page.evaluate("document.activeElement.textContent") == "sign 4 1 ×"  # the one that follows
+    assert page.evaluate("document.activeElement.textContent") == "sign 4 (1) ×"  # the one that follows
     settle(page)
     refusal = {"status": 400, "json": {"error": "this is no name"}}
     page.route("**/api/predict", lambda route: route.fulfill(**refusal))

@@ -62,7 +62,7 @@ async function ask() {
 }
 
 function judge(result) {
-  if (result.isBusy) timer ??= setTimeout(ask, BUSY);
+  if (result.isBusy) timer ??= setTimeout(ask, result.fitting ? 4 * BUSY : BUSY);
   else answer.setAttribute("aria-busy", "false");
   if (result.isBusy && !result.fitting) return;
   show(result);

@@ -33,7 +33,7 @@ function verdict(answer) {
   if (kind === "none") return [word, kind, `The network alone would have called it ${aDigit(digit)}.`];
   const sure = `${percent(answer.probabilities[digit])} sure`;
   if (mode() === "identify") return [word, kind, `${sure}; but without a detector every scribble is some digit.`];
-  return [word, kind, `${sure} that it is ${aDigit(digit)} and no other digit.`];
+  return [word, kind, `If it is a digit, it is ${aDigit(digit)}: ${sure}.`];
 }
 
 export function show(answer) {
@@ -75,7 +75,7 @@ export function announce() {
 function strangeness({ p_value: p, level, calibration_images: n, lof }) {
   if (mode() === "lof") {
     const [score, threshold] = [lof.score.toFixed(2), lof.threshold.toFixed(2)];
-    const words = `Its neighbours lie ${score} times as densely.`;
+    const words = `Digits near it lie ${score} times as close together.`;
     return [(lof.score - 1) / (lof.threshold - 1) / 2, words, `LOF = ${score}; above ${threshold} it is rejected.`];
   }
   const [less, all] = [n + 1 - Math.round(p * (n + 1)), n].map((number) => number.toLocaleString("en"));
@@ -134,5 +134,6 @@ function neighbor(near) {
 export function showMap() {
   const { place, nearest } = shown.answer;
   const isOutside = ["none", "sign"].includes(shown.kind);
-  drawMap(place && { place, labels: [...new Set(nearest.map(({ label }) => label))], isOutside });
+  const isJudged = shown.kind !== "quiet";
+  drawMap(isJudged && place && { place, labels: [...new Set(nearest.map(({ label }) => label))], isOutside });
 }

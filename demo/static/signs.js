@@ -48,7 +48,8 @@ async function teach(name, example) {
   const { error } = await checked(sign);
   if (error) return say(asSentence(error));
   const missing = LEAST_EXAMPLES - sign.examples.length;
-  const text = missing > 0 ? `Draw it again, ${missing} more to go.` : "From now on it is recognised.";
+  const known = old?.examples.length === MOST_EXAMPLES ? "Its five newest drawings count." : "From now on it is recognised.";
+  const text = missing > 0 ? `Draw it again, ${missing} more to go.` : `${known} What looks like a digit stays one.`;
   keep(old ? signs.map((other) => (other === old ? sign : other)) : [...signs, sign], text);
   clear();
 }
@@ -73,7 +74,7 @@ function chip(sign, number) {
   const { name, examples } = sign;
   const made = document.createElement("button");
   made.type = "button";
-  made.textContent = `${name} ${examples.length} ×`;
+  made.textContent = `${name} (${examples.length}) ×`;
   made.setAttribute("aria-label", `Remove ${name}, ${examples.length} drawings`);
   made.addEventListener("click", () => {
     keep(signs.filter((other) => other !== sign), `${name} is forgotten.`);
