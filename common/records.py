@@ -116,7 +116,9 @@ def _cpu_name():
     if sys.platform == "darwin":
         return subprocess.check_output(["sysctl", "-n", "machdep.cpu.brand_string"], text=True).strip()
     with contextlib.suppress(OSError, TypeError):
-        return re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))[1].strip()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        widest = [f" ({name})" for name in ["amx", "avx512", "avx2"] if f" {name}" in text]  # which decides the speed
+        return "".join([re.search(r"model name\s*:\s*(.+)", text)[1].strip(), *widest[:1]])
     return platform.machine()
 
 
