@@ -22,8 +22,7 @@ from scipy.special import softmax
 from sklearn.neighbors import KNeighborsRegressor, LocalOutlierFactor
 
 from demo.signs import LAYER, SignNamer
-from experiments import rotation
-from hypersphere import datasets, detectors, features, networks, scores
+from hypersphere import datasets, detectors, features, networks, rotation, scores
 from hypersphere.errors import InputError
 from hypersphere.files import load_arrays
 

@@ -22,9 +22,9 @@ from demo import images
 from demo.app import create_app
 from demo.predictor import Predictor
 from demo.signs import LAYER, MAX_EXAMPLES
-from experiments import made_outliers, rotation
+from experiments import made_outliers
 from experiments.tables import below, caption, markdown
-from hypersphere import datasets, detectors
+from hypersphere import datasets, detectors, rotation
 
 SIDE, BRUSH = 560, 44  # pixels, twice those of the page
 GROUPS = {"seen while choosing": "ten signs used for tuning", "test": "ten others"}

@@ -29,9 +29,9 @@ from sklearn.covariance import EmpiricalCovariance
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
 from common import cli, plots, records
-from experiments import building, made_outliers, pseudo, rotation, sweep
+from experiments import building, made_outliers, pseudo, sweep
 from experiments import tables as shared
-from hypersphere import datasets, features, networks, scores
+from hypersphere import datasets, features, networks, rotation, scores
 from hypersphere.detectors import LayeredDetector, layers_of, side_by_side
 
 RECIPES = {"classifier": building.Recipe(epochs=15), "rotation": building.Recipe(epochs=4, alpha=None)}

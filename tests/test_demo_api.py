@@ -19,8 +19,8 @@ from demo import build
 from demo import predictor as predictors
 from demo.app import MAX_BODY, create_app
 from demo.predictor import ARTICLE, FOLDER, Predictor, detector_key
-from experiments import building, rotation
-from hypersphere import datasets, detectors, networks, scores
+from experiments import building
+from hypersphere import datasets, detectors, networks, rotation, scores
 from hypersphere.errors import InputError
 from hypersphere.files import load_arrays
 from picture_files import enlarged, saved

@@ -8,8 +8,8 @@ import pytest
 from scipy.spatial import distance
 from scipy.special import log_softmax
 
-from experiments import building, pseudo, rotation, scoreboard
-from hypersphere import datasets, features, scores
+from experiments import building, pseudo, scoreboard
+from hypersphere import datasets, features, rotation, scores
 
 
 def plan(**changes):
