@@ -143,10 +143,10 @@ def fit_layers(table, options, found):
 
     found : {set: features}; returns {set: (n, number of layers)}, the layers as in the table.
     """
-    rows = {name: side_by_side(extracted, table) for name, extracted in found.items()}
     detector = LayeredDetector(layers_of(found["train"], table), **options)
-    detector.fit(rows.pop("train"), X_calibration=rows.pop("val"))
-    return detector, {name: detector.layer_log_p_values(new) for name, new in rows.items()}
+    detector.fit(side_by_side(found["train"], table), X_calibration=side_by_side(found["val"], table))
+    others = [name for name in found if name not in ("train", "val")]
+    return detector, {name: detector.layer_log_p_values(side_by_side(found[name], table)) for name in others}
 
 
 def ablation(log_p, parts):
