@@ -11,7 +11,7 @@ import zlib
 from dataclasses import dataclass
 
 MAX_SCANS = 20  # of a progressive JPEG, which usually has about ten; each costs a pass over all pixels
-MAX_SEGMENTS, MAX_TABLES = 500, 2 + 4 * 129  # of a JPEG; bytes of its quantization tables
+MAX_SEGMENTS, MAX_TABLES = 500, 2 + 4 * 129  # of a JPEG or WebP; bytes of a JPEG's quantization tables
 MAX_TAGS = 100  # of EXIF, among which the orientation is looked for
 PNG, NEXT_MARKER = b"\x89PNG\r\n\x1a\n", re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 
@@ -145,7 +145,9 @@ def _strip_webp(content):
 
 
 def _riff_chunks(content, place):
-    while place + 8 <= len(content):
+    for _ in range(MAX_SEGMENTS):  # of what comes later nothing is needed
+        if place + 8 > len(content):
+            return
         name, length = struct.unpack_from("<4sI", content, place)
         if place + 8 + length > len(content):
             raise PictureError("damaged picture (cut off)")
