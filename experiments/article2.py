@@ -551,7 +551,8 @@ def tables(records):
 def summary_rows(records):
     """The article's claims beside ours, as rows of a table; a part of its caption; the records behind them."""
     frame = frame_of(records)
-    rows = [[f"{claim}: {measure}", *rest] for claim, measure, *rest in claims(frame) if "at least" not in claim]
+    shown = [row for row in claims(frame[frame.faults == ""]) if "at least" not in row[0]]  # the others are its page's
+    rows = [[f"{claim}: {measure}", *rest] for claim, measure, *rest in shown]
     used = fine_tuned(frame)
     words = f"article 2: n = {used.seed.nunique()} draws" if rows else ""
     return rows, words, list({record["name"]: record for record in used.record}.values())
