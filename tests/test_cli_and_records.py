@@ -38,14 +38,6 @@ def test_flags(monkeypatch, tmp_path):
     assert parse(monkeypatch, "--smoke").out == tmp_path / "runs" / "smoke"
 
 
-def test_in_a_notebook_the_flags_are_the_defaults(monkeypatch, tmp_path):
-    monkeypatch.setattr(cli, "in_notebook", lambda: True)
-    monkeypatch.setattr(sys, "argv", ["kernel", "--f=connection.json"])
-    hook = sys.excepthook
-    assert cli.Parser("What it does.", out=tmp_path).parse().out == tmp_path
-    assert sys.excepthook is hook, "a notebook shows errors itself"
-
-
 @pytest.mark.parametrize(
     "flags",
     [

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from conftest import dtype_policy
 from experiments import building
 from hypersphere import layers
 
@@ -67,10 +66,3 @@ def test_a_warp_is_for_training_alone_and_decided_by_its_seed():
     first = warp(x, training=True)
     np.testing.assert_array_equal(again(x, training=True), first)
     assert not np.array_equal(warp(x, training=True), first), "each call draws anew"
-
-
-def test_a_warp_computes_in_float32_under_mixed_precision():
-    with dtype_policy("mixed_bfloat16"):
-        warp = building.RandomWarp(seed=1)
-    x = np.random.default_rng(0).random((4, 28, 28, 1), dtype=np.float32)
-    np.testing.assert_array_equal(warp(x, training=True), building.RandomWarp(seed=1)(x, training=True))

@@ -1,6 +1,5 @@
 """Networks and what detectors look at in them against NumPy, and the files that networks are saved in."""
 
-import random
 import re
 import zipfile
 
@@ -55,14 +54,6 @@ def test_convolutional_embedding_is_its_formula():
     np.testing.assert_allclose(network(x), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_batch_normalisation_ends_the_embedding(images):
-    image = keras.Input((16, 16, 1))
-    options = {"filters": [4, 4, 4], "units": 5, "batch_norm": True}
-    network = keras.Model(image, building.convolutional_embedding(image, building.layer_seeds(0), **options))
-    embedding = keras.ops.convert_to_numpy(network(images, training=True))
-    np.testing.assert_allclose(embedding.mean(axis=0), 0, atol=1e-4)
-
-
 def test_a_penalty_is_on_every_kernel():
     network = small_network(penalty=keras.regularizers.L2(0.01))
     kernels = [layer.kernel.numpy() for layer in network.layers[:-1] if hasattr(layer, "kernel")]
@@ -95,15 +86,6 @@ def test_features_and_embeddings_are_those_of_the_layers(images):
         np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
     for values, name in zip(features.embed(network, images, batch_size=20), ["embedding", "logits"], strict=True):
         np.testing.assert_allclose(values, found[name], rtol=1e-4, atol=1e-5)
-
-
-def test_seeds_are_those_of_their_number_whatever_else_draws():
-    seeds = building.layer_seeds(7)
-    first = next(seeds)
-    random.seed(0)
-    again = building.layer_seeds(7)
-    assert [first, next(seeds)] == [next(again), next(again)]
-    assert next(building.layer_seeds(8)) != first
 
 
 def test_mobilenetv2_reads_weights_and_takes_grey_images(tmp_path):

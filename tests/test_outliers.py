@@ -95,14 +95,11 @@ def test_letters_are_as_described():
     np.testing.assert_array_equal(letters, made_outliers.draw_letters(copies=1))
 
 
-def test_turned_digits():
+def test_turned_digits_and_digits_that_are_not_learned_are_outliers():
     x, y = datasets.load_labelled("mnist", "test")
     turned = made_outliers.turned_digits()
     assert len(turned) == np.isin(y, [3, 4, 7]).sum()
     np.testing.assert_array_equal(turned[0, :, :, 0], np.rot90(x[0, :, :, 0], 2))  # the first test image is a 7
-
-
-def test_digits_that_are_not_learned_are_outliers():
     learned, ood, _ = made_outliers.load_split(5, smoke=True)
     assert all(set(y) == set(range(5)) for _, y in learned)
     assert list(ood) == ["digits 5-9"] and len(ood["digits 5-9"]) + len(learned[2][0]) == 500

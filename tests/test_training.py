@@ -65,16 +65,6 @@ def test_a_model_with_a_margin_trains_on_such_batches(images):
         training.fit(model, (x, y + 1), epochs=1, batch_size=96, seed=0)
 
 
-def test_the_default_loss_is_the_cross_entropy_of_logits(images):
-    network = start()
-    x, y = images
-    logits = keras.ops.convert_to_numpy(network(x)).astype(float)
-    expected = np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(96), y])
-    loss, accuracy = network.evaluate(x, y, verbose=0)
-    assert loss == pytest.approx(expected, rel=1e-4)
-    assert accuracy == pytest.approx(np.mean(logits.argmax(axis=1) == y), abs=1e-6)
-
-
 def test_one_cycle_rises_to_its_peak_and_falls_to_zero():
     schedule = training.one_cycle(0.003, steps=1000)
     steps = np.arange(0, 1001, 50)
@@ -101,13 +91,6 @@ def test_every_image_once_an_epoch_in_an_order_of_seed_and_epoch():
     assert all(sorted(rows) == list(range(96)) for rows in orders)
     assert len({tuple(rows) for rows in orders}) == 3
     assert order(3, 1) == orders[1]
-
-
-def test_bytes_become_floats_from_0_to_1():
-    x, y = np.array([[0], [51], [255]], np.uint8), np.arange(3)
-    ((rows, labels),) = training.shuffled_batches(x, y, batch_size=3, seed=0, epoch=tf.Variable(0))
-    assert rows.dtype == tf.float32
-    np.testing.assert_array_equal(rows, x[labels] / np.float32(255))
 
 
 def test_in_float32_has_the_same_weights_and_computes_in_float32(images):
