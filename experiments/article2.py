@@ -81,6 +81,7 @@ PLANNED = {
         "sub-cluster minus fixed AdaCos": [(1, "", "subcluster", "cosine"), (-1, "", "adacos", "cosine")],
     },
 }
+LEAST_DRAWS = 5  # of a contrast, and of a verdict on one
 ABOUT = 0.02  # AUROC: "as good as" means that the 95 % interval of the difference does not fall below minus this
 COLUMNS = ["pair", "way", "network", "use", "faults", "seed", "head", "scale", "margin", "measure", "value", "record"]
 # The ten AUCs behind each of the article's boxes, with the scorer that it used for that head.
@@ -468,7 +469,7 @@ def contrasts(frame, planned):
         for pair, rows in frame[frame.pair.isin(PAIRS)].groupby("pair", sort=False):
             parts = [sign * auroc(rows[rows.faults == faults], head, scorer) for sign, faults, head, scorer in terms]
             difference = functools.reduce(operator.add, parts).dropna().to_numpy()
-            if len(difference) > 1:
+            if len(difference) >= LEAST_DRAWS:
                 found.append((title, pair, difference))
     if not found:
         return ""
@@ -500,7 +501,7 @@ def claims(frame):
     for (faults, pair), group in tuned.groupby(["faults", "pair"], sort=False):
         adacos, arcface = (auroc(group, head, "cosine") for head in ["adacos", "arcface"])
         difference = (adacos - arcface).dropna()
-        if len(difference) > 1 and pair in PAIRS:
+        if len(difference) >= LEAST_DRAWS and pair in PAIRS:
             lower, upper = difference.mean() + np.array([-1, 1]) * shared.half_width(difference)
             theirs = " to ".join(f"{np.median(ARTICLE_AUROC[pair, head]):.3f}" for head in ["arcface", "adacos"])
             ours = " to ".join(f"{values[difference.index].median():.3f}" for values in [arcface, adacos])

@@ -218,13 +218,14 @@ def record_of(auroc, seed=0, **settings):
 
 
 def test_settings_decide_a_tables_rows():
-    found = [record_of(0.9 + seed / 100, seed) for seed in range(3)]
-    found += [record_of(0.8 + seed / 50, seed, head="adacos", head_arguments={}) for seed in range(3)]
+    found = [record_of(0.9 + seed / 100, seed) for seed in range(5)]
+    found += [record_of(0.8 + seed / 50, seed, head="adacos", head_arguments={}) for seed in range(5)]
     found += [record_of(0.7 + seed / 100, seed, faults="norms") for seed in range(2)]
     made = article2.tables([*found, record_of(0.1, seed=100)])
     assert set(made) == {"heads_scratch", "contrasts_scratch", "faults", "ways"}
-    assert "| ArcFace       | 0.910 ± 0.010" in made["heads_scratch"]
-    assert "| +0.090 " in made["contrasts_scratch"] and "3 of 3" in made["contrasts_scratch"]
+    assert "| ArcFace       | 0.920 ± 0.016" in made["heads_scratch"]
+    assert "| +0.080 " in made["contrasts_scratch"] and "5 of 5" in made["contrasts_scratch"]
+    assert "contrasts_scratch" not in article2.tables(found[1:]), "four draws are too few"
     assert re.search(r"from scratch +\| ArcFace \| 0.905 ± 0.007 +\|", made["faults"]), "the draws with faults alone"
     assert re.search(r"from scratch, faults: norms \| ArcFace \| 0.705 ± 0.007 +\|", made["faults"])
     with pytest.raises(InputError, match="do not belong into one table"):
