@@ -144,7 +144,7 @@ class Predictor:
         """The detector of these networks: the one that was kept, or fitted anew, by another process."""
         path = self.folder / f"detector-{self.key}.skops"
         try:
-            return detectors.load_detector(path, "it is fitted now, only once, which takes up to a minute")
+            return detectors.load_detector(path, "it is fitted now, only once, which takes about a minute")
         except InputError as error:
             print(error, flush=True)
         with tempfile.TemporaryDirectory() as temporary:

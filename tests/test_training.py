@@ -91,6 +91,8 @@ def test_every_image_once_an_epoch_in_an_order_of_seed_and_epoch():
     assert all(sorted(rows) == list(range(96)) for rows in orders)
     assert len({tuple(rows) for rows in orders}) == 3
     assert order(3, 1) == orders[1]
+    ((rows, _),) = training.shuffled_batches(np.uint8([[51]]), y[:1], batch_size=1, seed=0, epoch=tf.Variable(0))
+    assert rows.dtype == tf.float32 and rows.numpy().item() == np.float32(51) / np.float32(255), "bytes become floats"
 
 
 def test_in_float32_has_the_same_weights_and_computes_in_float32(images):
