@@ -1,4 +1,4 @@
-"""Reject images that are no digits: LOF on the pixels and on both networks' embeddings, and a calibrated detector.
+"""Reject images that are not digits: LOF on the pixels and on both networks' embeddings, and a calibrated detector.
 
     python anomaly_lof.py                       # half a minute on two cores
     python anomaly_lof.py --calibrated          # the calibrated detector as well, a minute more
@@ -20,7 +20,7 @@ Writes  figures/samples.png          images of each set
 """
 
 # %% [markdown]
-# A network that knows ten digits calls a shoe a digit, too. Can one tell from its features that an image is no digit?
+# A network that knows ten digits calls a shoe a digit, too. Do its features tell that an image is not a digit?
 # The article takes the local outlier factor (LOF) of the L2-constrained network's embedding: of the clothes of
 # Fashion-MNIST it accepts 0.12 as digits, on the pixels 0.70. Neither the network nor LOF sees a garment beforehand.
 
@@ -68,7 +68,7 @@ for name, script in SCRIPTS.items():
     arrays[name] = files.load_arrays(models / f"{name}.npz", remedy, equal)
 changed = " ".join(filter(None, dict.fromkeys([str(arrays["l2softmax"]["changed"]), args.changed])))  # for titles
 
-# %% Images that are no digits
+# %% Images that are not digits
 ood, missing = outliers.load_far(args.data, args.outliers, args.strict, args.smoke, args.split)
 images = {"MNIST test": x_test} | ood
 rows = {name: [(image, "") for image in x[:: max(1, len(x) // 12)][:12]] for name, x in images.items()}

@@ -55,7 +55,7 @@ SETS = ["MNIST test", "Fashion-MNIST", "CIFAR-10"]  # whose shares accepted the 
 AT_CONTAMINATION, AT_REJECTION = "accepted_at_contamination", "accepted_at_rejection"
 # The claims on both networks: in words, how each is measured, the article's numbers, where a record has ours, digits,
 # factor, and whether the L2 constraint should raise the number (1) or lower it (-1).
-ACCURACIES = " to ".join(f"{100 * share:.2f}" for share in published.ACCURACY.values())
+ACCURACIES = " → ".join(f"{100 * share:.2f}" for share in published.ACCURACY.values())
 COMPARISONS = [
     ("The L2 constraint raises accuracy", "test accuracy, %", ACCURACIES, ("accuracy", "test"), 2, 100, 1),
     ("It makes the curves smoother", "falls of validation accuracy between epochs", "a figure", ("falls",), 1, 1, -1),
@@ -229,7 +229,7 @@ def claims(values, show=spread):
     for claim, measure, article, path, digits, factor, sign in COMPARISONS:
         plain, constrained = (np.array(values[(space, *path)]) for space in NETWORKS)
         if len(plain) and len(constrained):
-            ours = f"{show(plain, digits, factor)} to {show(constrained, digits, factor)}"
+            ours = f"{show(plain, digits, factor)} → {show(constrained, digits, factor)}"
             ours += interval(constrained - plain, digits, factor)
             rows.append([claim, measure, article, ours, verdict([difference_holds(sign * (constrained - plain))])])
     if wrong := values["l2softmax", "wrong"]:
@@ -262,13 +262,13 @@ def lof_claims(values, show):
             tests.append(number_holds(numbers, published.ACCEPTED[space, article][name], 2, better))
         measure, theirs = f"{' / '.join(SETS)}, contamination {level} {how}", stated(space, article, SETS)
         rows.append([claim, measure, theirs, joined(shares), verdict(tests + missing)])
-    theirs = f"{stated('input', '0.001', SETS[1:])} to {stated('l2softmax', '0.001', SETS[1:])}"
+    theirs = f"{stated('input', '0.001', SETS[1:])} → {stated('l2softmax', '0.001', SETS[1:])}"
     at = {"contamination 0.001": (AT_CONTAMINATION, "0.001"), "1 % of MNIST test rejected": (AT_REJECTION, "0.01")}
     for words, (key, level) in at.items():
         pixels, sphere = ([values[space, key, level, name] for name in names[1:]] for space in ["input", "l2softmax"])
         tests = [difference_holds(np.subtract(a, b)) for a, b in zip(pixels, sphere, strict=True)]
         claim, measure = "LOF accepts less on these features than on the pixels", f"{' / '.join(SETS[1:])}, {words}"
-        rows.append([claim, measure, theirs, f"{joined(pixels)} to {joined(sphere)}", verdict(tests + missing)])
+        rows.append([claim, measure, theirs, f"{joined(pixels)} → {joined(sphere)}", verdict(tests + missing)])
     levels = ["0.001", "0.01"]
     rejected = [1 - np.array(values["l2softmax", AT_CONTAMINATION, level, "MNIST test"]) for level in levels]
     articles = [1 - published.ACCEPTED["l2softmax", level]["MNIST test"] for level in levels]
@@ -347,9 +347,9 @@ def separation(values, n, sets):
 
 
 def calibrated(values, n, sets):
-    """LOF's contamination beside the calibrated detector's level: the digits rejected, the other images accepted."""
+    """LOF's contamination beside the layered detector's level: the digits rejected, the other images accepted."""
     rules = {"l2softmax": (AT_CONTAMINATION, f"LOF on {SPACES['l2softmax']}, contamination")}
-    rules["layered"] = ("accepted_at_level", "layered LOF, calibrated, level")
+    rules["layered"] = ("accepted_at_level", "layered detector, level")
     rows = []
     for level in ["0.001", "0.01"]:
         for space, (measure, title) in rules.items():

@@ -503,11 +503,11 @@ def claims(frame):
         difference = (adacos - arcface).dropna()
         if len(difference) >= LEAST_DRAWS and pair in PAIRS:
             lower, upper = difference.mean() + np.array([-1, 1]) * shared.half_width(difference)
-            theirs = " to ".join(f"{np.median(ARTICLE_AUROC[pair, head]):.3f}" for head in ["arcface", "adacos"])
-            ours = " to ".join(f"{values[difference.index].median():.3f}" for values in [arcface, adacos])
+            theirs = " → ".join(f"{np.median(ARTICLE_AUROC[pair, head]):.3f}" for head in ["arcface", "adacos"])
+            ours = " → ".join(f"{values[difference.index].median():.3f}" for values in [arcface, adacos])
             word = shared.verdict([lower > -ABOUT, upper > 0 or lower > -ABOUT])
-            words = f"[difference of the means], {pair}{', with the published faults' * bool(faults)}"
-            measure = f"median AUROC, ArcFace's to AdaCos's {words}"
+            words = f"[mean of AdaCos minus ArcFace], {pair}{', with the published faults' * bool(faults)}"
+            measure = f"median AUROC, ArcFace → AdaCos {words}"
             ours += f" [{lower:+.3f} to {upper:+.3f}]{shared.note(difference, n)}"
             rows.append(["AdaCos is as good as ArcFace", measure, theirs, ours, word])
     differences = grid_differences(frame)

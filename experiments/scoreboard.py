@@ -39,7 +39,7 @@ RECIPES |= {"article": building.ARTICLE}
 N_ROTATION_NETWORKS = 2
 SEEDS = range(52, 62, N_ROTATION_NETWORKS)  # no seed of a choice, nor of an earlier run
 LOF_IMAGES = 10_000  # training images that LOF compares with, as in article 1
-OURS, ENSEMBLE = "layered LOF (ours)", "ensemble (ours)"
+OURS, ENSEMBLE = "layered detector (ours)", "ensemble (ours)"
 LEVELS = np.concatenate([np.arange(1, 100) / 1000, np.arange(10, 101) / 100]).round(3)  # of the reliability figure
 
 CHOSEN = {layer: truncation for layer, (_, truncation) in rotation.LAYERS.items()}

@@ -93,6 +93,17 @@ def test_lof_record_against_scikit_learn(smoke_run):
     np.testing.assert_array_equal(saved.score_samples(x_test), direct.score_samples(x_test))
 
 
+def test_lof_is_fitted_to_more_and_fewer_images(smoke_run, data_folder):
+    settings = {"smoke": True, "input_space": True}
+    shares = article1.accepted_by_images(smoke_run / "models", settings, data_folder)
+    assert set(shares) == set(article1.SPACES) and set(shares["cnn"]) == {"1000", "2000"}
+    script = record(smoke_run, "lof")["metrics"]  # which LOF saw 1,000 of
+    for space in article1.SPACES:
+        for name in ["Fashion-MNIST", "CIFAR-10"]:
+            expected = script[space]["accepted_at_rejection"]["0.04"][name]
+            assert shares[space]["1000"]["0.04"][name] == pytest.approx(expected, abs=0.01)
+
+
 def test_the_calibrated_detector_is_saved_and_does_as_recorded(smoke_run):
     network = networks.load_network(smoke_run / "models" / "l2softmax.keras", "run again")
     layered = detectors.load_detector(smoke_run / "models" / "layered_detector.skops", "run again")

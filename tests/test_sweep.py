@@ -18,7 +18,7 @@ from hypersphere import datasets
 from hypersphere.errors import InputError
 
 PATH = [PROJECT, PROJECT / "tests"]
-FLAGS = ["--smoke", "--dataset", "fashion-mnist", "--draws", 1, "--epochs", 2, "--heads", "softmax", "arcface"]
+FLAGS = ["--smoke", "--dataset", "fashion-mnist", "--draws", 1, "--epochs", 1, "--heads", "softmax", "arcface"]
 os.environ["PYTHONPATH"] = os.pathsep.join(map(str, PATH))  # workers find the study
 
 
