@@ -97,21 +97,14 @@ ARTICLE_AUROC = {
 }
 
 
-class WholeNormsL2Softmax(heads.L2Softmax):
-    """L2-softmax with a fault of the published code: one norm for the whole batch."""
-
-    def call(self, embedding):
-        return keras.ops.matmul(self.alpha * layers.unit(embedding, axis=None), self.kernel) + self.bias
-
-
 class WholeNorms:
-    """A fault of the published code, for heads of cosines: one norm for the whole batch, and one for all classes."""
+    """A fault of the published code: one norm for the whole batch, and one for all classes."""
 
     def cosines(self, embedding):
         return keras.ops.matmul(layers.unit(embedding, axis=None), layers.unit(self.kernel, axis=None))
 
 
-FAULTY_HEADS = {"l2softmax": WholeNormsL2Softmax, "arcface": type("WholeNormsArcFace", (WholeNorms, heads.ArcFace), {})}
+FAULTY_HEADS = {"arcface": type("WholeNormsArcFace", (WholeNorms, heads.ArcFace), {})}
 FAULTY_HEADS["adacos"] = type("WholeNormsAdaCos", (WholeNorms, heads.AdaCos), {})
 
 # %% Plan
