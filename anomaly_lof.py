@@ -93,7 +93,7 @@ cluster = np.concatenate([rng.normal([0, 0], 0.25, (150, 2)), rng.normal([8, 0],
 two = np.array([[0.0, 1.1], [8.5, 1.0]])  # A and B
 distance = NearestNeighbors(n_neighbors=20).fit(cluster).kneighbors(two)[0].mean(axis=1)
 factor = scores.novelty_score(LocalOutlierFactor(n_neighbors=20, novelty=True).fit(cluster), two)
-figure, axes = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(9, 3.9), layout="constrained")
 by_title = {"mean distance to 20 neighbours (marker size)": distance, "LOF (marker size)": factor}
 for ax, (title, values) in zip(axes, by_title.items(), strict=True):
     ax.scatter(*cluster.T, s=8, color="0.5")

@@ -105,9 +105,7 @@ print(f"test accuracy {accuracy['test']:.2%}, {wrong} of {len(y_test)} wrong (ar
 # %% Save
 networks.save_network(network, args.out / "models" / f"{NAME}.keras")
 files.save_arrays(args.out / "models" / f"{NAME}.npz", arrays)
-title = (
-    f"{TITLE}: {wrong} of {len(y_test)} test images misclassified (the article's L2-constrained CNN: {published.WRONG})"
-)
+title = f"{TITLE}: {wrong} of {len(y_test):,} test images misclassified (article, L2-constrained: {published.WRONG})"
 figure = plots.misclassified(x_test, y_test, arrays["prediction_test"], title)
 plots.save(figure, args.out / "figures" / f"{NAME}_mistakes.png", args.changed)
 metrics = {"accuracy": accuracy, "wrong": wrong}

@@ -51,7 +51,7 @@ for name, script in {"cnn": "train_cnn_baseline.py", "l2softmax": "train_l2softm
 changed = " ".join(filter(None, dict.fromkeys([str(arrays["l2softmax"]["changed"]), args.changed])))  # for titles
 splits = list(mnist) if args.all else ["test"]
 x, y = (np.concatenate([mnist[split][part] for split in splits]) for part in [0, 1])
-titles = {"input": "Pixels (784)", "cnn": "Plain CNN (64)", "l2softmax": "L2-constrained CNN (64)"}
+titles = {"input": "Pixels", "cnn": "Plain CNN", "l2softmax": "L2-constrained CNN"}
 spaces = {"input": x.reshape(len(x), -1)}
 spaces |= {name: np.concatenate([arrays[name][f"embedding_{split}"] for split in splits]) for name in arrays}
 
