@@ -555,7 +555,7 @@ def summary_rows(records):
 def boxes_figure(frame):
     """Boxes and points of AUROC by the article's scorer of each head, a panel a pair: the article's and ours."""
     heads_shown, pairs, ways = ([*frame[column].unique()] for column in ["head", "pair", "way"])
-    figure, axes = plt.subplots(1, len(pairs), figsize=(6 * len(pairs), 4.5), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(1, len(pairs), figsize=(6.6 * len(pairs), 4.5), squeeze=False, layout="constrained")
     own = frame[frame.measure == frame["head"].map(ARTICLE_SCORERS).fillna("cosine")]
     for (number, way), (ax, pair) in itertools.product(enumerate(ways), zip(axes.flat, pairs, strict=True)):
         rows = own[(own.pair == pair) & (own.way == way)]
@@ -566,7 +566,7 @@ def boxes_figure(frame):
         plt.setp([line for lines in boxes.values() for line in lines], color=color)
         ax.scatter(np.repeat(places, [*map(len, values)]), np.concatenate(values), s=9, color=color, label=way)
         names = [f"{NAMES[head]}\n{MEASURES[ARTICLE_SCORERS.get(head, 'cosine')]}" for head in heads_shown]
-        ax.set_xticks(range(len(heads_shown)), names)
+        ax.set_xticks(range(len(heads_shown)), names, fontsize=9)
         ax.set(title=pair, ylabel="AUROC")
         ax.grid(axis="y", alpha=0.3)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(ways))
