@@ -478,44 +478,56 @@ def grid_differences(frame):
     return differences if differences.shape[1] == len(GRID) and len(differences) else None
 
 
+def numbers_claim(pair, words, rows, n):
+    """The article's AUROC of each head by its own scorer beside ours, as a row of `claims`; "-" for one not run."""
+    theirs, ours, tests = [], [], []
+    for head, scorer in ARTICLE_SCORERS.items():
+        values, article = auroc(rows, head, scorer).to_numpy(), np.mean(ARTICLE_AUROC[pair, head])
+        theirs.append(f"{article:.3f}" if len(values) else "-")
+        ours.append(shared.cell(values, n, 3) or "-")
+        tests += [shared.number_holds(values, article, 2, 1)] if len(values) else []
+    claim = {"sneaker": "Heads find boots among sneakers", "deer": "Heads find horses among deer"}[pair]
+    return [f"{claim}{words}", "AUROC", " / ".join(theirs), " / ".join(ours), shared.verdict(tests)]
+
+
+def comparison_claim(pair, words, rows, n):
+    """Whether AdaCos is as good as ArcFace by the largest cosine, as a row of `claims`; None of too few draws."""
+    arcface, adacos = (auroc(rows, head, "cosine") for head in ["arcface", "adacos"])
+    difference = (adacos - arcface).dropna()
+    if len(difference) < LEAST_DRAWS:
+        return None
+    lower, upper = difference.mean() + np.array([-1, 1]) * shared.half_width(difference)
+    theirs = " → ".join(f"{np.median(ARTICLE_AUROC[pair, head]):.3f}" for head in ["arcface", "adacos"])
+    ours = " → ".join(f"{values[difference.index].median():.3f}" for values in [arcface, adacos])
+    ours += f", {difference.mean():+.3f} [{lower:+.3f} to {upper:+.3f}]{shared.note(difference, n)}"
+    verdict = shared.verdict([lower > -ABOUT, upper > 0 or lower > -ABOUT])
+    return ["AdaCos is as good as ArcFace", f"{pair}{words}", theirs, ours, verdict]
+
+
+def tuning_claim(differences):
+    """Whether AdaCos is above most settings of ArcFace, as a row of `claims`; differences : of `grid_differences`."""
+    means = differences.mean()
+    measure = f"AUROC of ArcFace with {len(means)} scales and margins minus AdaCos's, sneaker, from scratch, "
+    ours = f"above in {(means > 0).sum()} of {len(means)}: {means.min():+.3f} to {means.max():+.3f}"
+    verdict = shared.verdict([(means > 0).sum() <= len(means) / 2])
+    return ["AdaCos needs no tuning", f"{measure}{len(differences)} draws", "in words", ours, verdict]
+
+
 def claims(frame):
     """The article's claims that were run: rows [claim, how it is measured, the article's number, ours, verdict]."""
-    tuned = fine_tuned(without_grid(frame))
-    rows, comparisons, n = [], [], tuned.seed.nunique()
-    for (faults, pair), group in tuned[tuned.pair.isin(PAIRS)].groupby(["faults", "pair"], sort=False):
-        words = pair + ", with the published faults" * bool(faults)
-        ran = {head: scorer for head, scorer in ARTICLE_SCORERS.items() if head in set(group["head"])}
-        theirs = [ARTICLE_AUROC[pair, head] for head in ran]
-        ours = [auroc(group, head, scorer).to_numpy() for head, scorer in ran.items()]
-        tests = [shared.number_holds(a, np.mean(b), 2, 1) for a, b in zip(ours, theirs, strict=True)]
-        texts = ["AUROC of " + " / ".join(f"{NAMES[head]} ({MEASURES[scorer]})" for head, scorer in ran.items())]
-        texts += [" / ".join(shared.spread(values, 3) for values in theirs)]
-        texts += [" / ".join(shared.cell(values, n, 3) for values in ours)]
-        rows.append([f"Heads find the anomaly, {words}", *texts, shared.verdict(tests)])
-        adacos, arcface = (auroc(group, head, "cosine") for head in ["adacos", "arcface"])
-        difference = (adacos - arcface).dropna()
-        if len(difference) >= LEAST_DRAWS:
-            lower, upper = difference.mean() + np.array([-1, 1]) * shared.half_width(difference)
-            theirs = " → ".join(f"{np.median(ARTICLE_AUROC[pair, head]):.3f}" for head in ["arcface", "adacos"])
-            ours = " → ".join(f"{values[difference.index].median():.3f}" for values in [arcface, adacos])
-            ours += f" [{lower:+.3f} to {upper:+.3f}]{shared.note(difference, n)}"
-            word = shared.verdict([lower > -ABOUT, upper > 0 or lower > -ABOUT])
-            measure = f"median AUROC, ArcFace → AdaCos [mean of AdaCos minus ArcFace], {words}"
-            comparisons.append(["AdaCos is as good as ArcFace", measure, theirs, ours, word])
-    rows += comparisons
-    differences = grid_differences(frame)
-    if differences is not None:
-        means = differences.mean()
-        above = f"above in {(means > 0).sum()} of {len(means)}: {means.min():+.3f} to {means.max():+.3f}"
-        settings = f"16 scales and margins minus AdaCos's, sneaker, from scratch, {len(differences)} draws"
-        measure = f"AUROC of ArcFace with {settings}"
-        word = shared.verdict([(means > 0).sum() <= len(means) / 2])
-        rows.append(["AdaCos needs no tuning", measure, "in words", above, word])
+    tuned, differences = fine_tuned(without_grid(frame)), grid_differences(frame)
+    parts = [
+        (pair, ", with the faults" * bool(faults), rows, tuned.seed.nunique())
+        for (faults, pair), rows in tuned[tuned.pair.isin(PAIRS)].groupby(["faults", "pair"], sort=False)
+    ]
+    rows = [numbers_claim(*part) for part in parts]
+    rows += filter(None, (comparison_claim(*part) for part in parts))
+    rows += [] if differences is None else [tuning_claim(differences)]
     if rows:
         scales = [math.sqrt(2) * math.log(n - 1) for n in [2, 3]]
         measure = "its scale, √2 ln(C - 1), for C = 2 and C = 3 classes"
-        ours, word = " and ".join(f"{scale:.2f}" for scale in scales), shared.verdict([scales[0] == 0])
-        rows.append(["AdaCos needs at least three classes", measure, "in words", ours, word])
+        ours, verdict = " and ".join(f"{scale:.2f}" for scale in scales), shared.verdict([scales[0] == 0])
+        rows.append(["AdaCos needs at least three classes", measure, "in words", ours, verdict])
     return rows
 
 
@@ -545,7 +557,7 @@ def tables(records):
 def summary_rows(records):
     """The article's claims beside ours, as rows of a table; a part of its caption; the records behind them."""
     frame = frame_of(records)
-    shown = [row for row in claims(frame) if "at least" not in row[0] and "faults" not in row[1]]  # its page has all
+    shown = [row for row in claims(frame) if "at least" not in row[0]]  # its page has all
     rows = [[f"{claim}: {measure}", *rest] for claim, measure, *rest in shown]
     used = fine_tuned(frame)
     words = f"article 2: n = {used.seed.nunique()} draws" if rows else ""

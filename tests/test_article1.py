@@ -135,7 +135,7 @@ def test_one_run_stands_beside_the_seeds():
     made = article1.run_beside_seeds(SEEDS[:1], SEEDS)
     wrong = [record["metrics"]["l2softmax"]["wrong"] for record in SEEDS]
     theirs = f"{len(SEEDS)} seeds  {np.mean(wrong):.1f} ({min(wrong)} to {max(wrong)})\n"
-    assert re.search(rf"It leaves 69 .*\n +article +69\n +this run  {wrong[0]}\n +{re.escape(theirs)}", made)
+    assert re.search(rf"L2 leaves 69 .*\n +article +69\n +this run  {wrong[0]}\n +{re.escape(theirs)}", made)
 
 
 def test_records_of_other_flags_are_not_averaged():
