@@ -76,8 +76,8 @@ PLANNED = {
     },
     "fine-tuned": {
         "ArcFace minus AdaCos": ARCFACE_MINUS_ADACOS,
-        "the same with the published code's faults": WITH_FAULTS,
-        "the second minus the first": WITH_FAULTS + [(-sign, *term) for sign, *term in ARCFACE_MINUS_ADACOS],
+        "ArcFace minus AdaCos, with the faults": WITH_FAULTS,
+        "the second difference minus the first": WITH_FAULTS + [(-sign, *term) for sign, *term in ARCFACE_MINUS_ADACOS],
         "sub-cluster minus fixed AdaCos": [(1, "", "subcluster", "cosine"), (-1, "", "adacos", "cosine")],
     },
 }
