@@ -135,13 +135,13 @@ for space, x in train_points.items():
     digit_scores = novelty[space]["MNIST test"]
     ood_scores = {name: novelty[space][name] for name in ood}
     by_contamination = {c: float(scores.contamination_threshold(lofs[space], c)) for c in CONTAMINATIONS}
-    by_rejection = {r: float(scores.rejection_threshold(digit_scores, r)) for r in REJECTIONS}
-    of_curve = [scores.rejection_threshold(digit_scores, r) for r in plots.CURVE]
+    by_rejection = {r: float(np.quantile(digit_scores, 1 - r)) for r in REJECTIONS}
+    of_curve = [np.quantile(digit_scores, 1 - r) for r in plots.CURVE]
     metrics[space] = scores.separation(digit_scores, ood_scores) | {
         "threshold": {str(c): threshold for c, threshold in by_contamination.items()},
         "accepted_at_contamination": scores.accepted_shares(novelty[space], by_contamination),
         "accepted_at_rejection": scores.accepted_shares(novelty[space], by_rejection),
-        "curve": {name: [scores.share_accepted(x, t) for t in of_curve] for name, x in ood_scores.items()},
+        "curve": {name: [float(np.mean(x <= t)) for t in of_curve] for name, x in ood_scores.items()},
         "seconds": seconds,
     }
 
@@ -189,7 +189,7 @@ plots.save(figure, args.out / "figures" / "lof_histograms.png", changed)
 
 figure, axes = plt.subplots(1, len(ood), figsize=(5 * len(ood), 4.6), **options)
 for ax, name in zip(axes.flat, ood, strict=True):
-    curves = {s: scores.roc_points(novelty[s]["MNIST test"], novelty[s][name]) for s in lofs}
+    curves = {space: (plots.CURVE, 1 - np.array(metrics[space]["curve"][name])) for space in lofs}
     plots.roc_curves(ax, curves, SPACES, name)
 figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title="LOF on")
 plots.save(figure, args.out / "figures" / "lof_roc.png", changed)

@@ -1,7 +1,6 @@
 """The application: the page and its HTTP interface around a `Predictor`."""
 
 import base64
-import json
 import re
 import socket
 import time
@@ -107,11 +106,9 @@ def error_in_json(error):
     """The response to an error, {"error": a sentence}."""
     if not isinstance(error, HTTPException):
         return jsonify(error=str(error)), 415 if isinstance(error, UnknownFormat) else 400
-    response = error.get_response()
     sentence = "more than 1 MB; send a smaller picture" if error.code == 413 else error.description
-    response.data = json.dumps({"error": sentence})
-    response.content_type = "application/json"
-    return response
+    headers = dict(error.get_headers()) | {"Content-Type": "application/json"}  # Allow and Retry-After, too
+    return jsonify(error=sentence), error.code, headers
 
 
 def require_ready(predictor):

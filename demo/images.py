@@ -35,11 +35,9 @@ def prepare(brightness):
     scale = BOX / max(*picture.size, LEAST_SHARE * max(brightness.shape))
     size = [max(1, round(side * scale)) for side in picture.size]
     small = np.asarray(picture.resize(size, Image.Resampling.LANCZOS)).clip(0, 1)
-    margins = []
-    for center, side in zip(center_of_mass(small), small.shape, strict=True):
-        before = int(np.clip(round(CENTER - center), 0, SIZE - side))
-        margins.append((before, SIZE - side - before))
-    return np.pad(small / small.max(), margins)
+    space = SIZE - np.array(small.shape)
+    before = np.clip(np.round(CENTER - np.array(center_of_mass(small))), 0, space).astype(int)
+    return np.pad(small / small.max(), np.stack([before, space - before], axis=1))
 
 
 def are_rows(values, width, least, most):

@@ -10,7 +10,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from common import cli, records
+from common import cli
 
 cli.start()  # before Keras is loaded
 
@@ -24,7 +24,7 @@ from sklearn.neighbors import KNeighborsRegressor, LocalOutlierFactor
 from demo.signs import LAYER, SignNamer
 from hypersphere import datasets, detectors, features, networks, rotation, scores
 from hypersphere.errors import InputError
-from hypersphere.files import load_arrays
+from hypersphere.files import load_arrays, reading
 
 FOLDER = cli.PROJECT / "models" / "demo"
 NETWORKS = ["network.keras", "rotation1.keras", "rotation2.keras"]  # the classifier, the rotation-prediction networks
@@ -60,14 +60,11 @@ def load_model(folder):
 
 
 def load_record(path):
-    """The networks' record; raises InputError if it is missing or lacks what is shown of it."""
-    record = records.read_record(path, REMEDY)
-    with contextlib.suppress(AttributeError, IndexError, KeyError, TypeError, ValueError):
-        accuracy, curve = record["metrics"]["accuracy"]["test"], record["metrics"]["calibration"]
-        rate = curve["rejected"][curve["levels"].index(detectors.LayeredDetector().level)]
-        if 0 <= accuracy <= 1 and 0 <= rate <= 1:
-            return record
-    raise InputError(f"{path}: damaged; {REMEDY}")
+    """Test accuracy and rejection rate, of the networks' record; raises InputError if it is missing or lacks them."""
+    with reading(path, "damaged", REMEDY):
+        metrics = json.loads(path.read_bytes())["metrics"]
+        number = metrics["calibration"]["levels"].index(detectors.LayeredDetector().level)
+        return float(metrics["accuracy"]["test"]), float(metrics["calibration"]["rejected"][number])
 
 
 def load_map(path):
@@ -105,7 +102,7 @@ class Predictor:
 
     def __init__(self, folder=FOLDER, wait=True):
         self.folder, self.state = folder, "fitting"
-        self.record = load_record(folder / "network.json")
+        self.accuracy, self.rejection_rate = load_record(folder / "network.json")
         self.map = load_map(folder / "map.npz")
         self.model = load_model(folder)
         article = networks.load_network(folder / ARTICLE, REMEDY, ["embedding"])
@@ -213,14 +210,13 @@ class Predictor:
 
     def about(self):
         """Which model this is, how accurate, and how its detector is calibrated: a dictionary for JSON."""
-        metrics, curve = self.record["metrics"], self.record["metrics"]["calibration"]
         return {
             "sha256": self.sha256,
-            "test_accuracy": metrics["accuracy"]["test"],
+            "test_accuracy": self.accuracy,
             "detector": {
                 "layers": list(rotation.LAYERS),
                 "level": self.detector.level,
                 "calibration_images": len(self.detector.calibration_scores_),
-                "test_rejection_rate": curve["rejected"][curve["levels"].index(self.detector.level)],
+                "test_rejection_rate": self.rejection_rate,
             },
         }

@@ -52,14 +52,12 @@ class SignNamer:
         """
         if not signs:
             return None
-        names = list(signs)
-        labels = np.repeat(np.arange(len(names)), [len(signs[name]) for name in names])
-        cosines = Enrolment().fit(np.concatenate(list(signs.values())), labels).cosines(direction[None])[0]
-        best = cosines.argmax()
-        least = self.threshold
+        names = np.repeat(list(signs), [len(examples) for examples in signs.values()])
+        taught = Enrolment().fit(np.concatenate(list(signs.values())), names)
+        cosines, least = taught.cosines(direction[None])[0], self.threshold
         if is_digit:
             least = max(least, self.digits.cosines(direction[None]).max() + MARGIN)
-        return names[best] if cosines[best] > least else None
+        return str(taught.classes_[cosines.argmax()]) if cosines.max() > least else None
 
 
 def read_name(sent):

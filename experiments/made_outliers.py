@@ -67,4 +67,4 @@ def load_split(classes, folder=None, smoke=False):
         return learned, {"digits 5-9": x[y >= classes]}, ""
     sets, missing = outliers.load_far(folder)
     sets |= {"printed letters": draw_letters(), "turned digits": turned_digits(folder)}
-    return learned, outliers.first_images(sets, smoke), missing
+    return learned, {name: x[: datasets.SMOKE["test"] if smoke else None] for name, x in sets.items()}, missing

@@ -6,17 +6,15 @@ folder that is named, as an argument or in the variable HYPERSPHERE_DATA, and th
 
 import gzip
 import hashlib
-import math
 import os
 import socket
 import tempfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from hypersphere.errors import InputError
-from hypersphere.files import make_writable
+from hypersphere.files import make_writable, reading
 
 CLONE_DATA = Path(__file__).resolve().parent.parent / "data"  # is there in a clone alone
 
@@ -69,27 +67,18 @@ def data_folders(folder=None):
 
 
 def read_idx(path):
-    """Read a gzip-compressed IDX file of bytes: uint8, of the shape that its header states.
+    """Read one of the official gzip-compressed IDX files: uint8, of the shape that its header states.
 
-    Raises InputError if the file is missing, damaged, truncated or no IDX file.
+    Raises InputError if the file is missing, damaged, truncated or not the official one.
     Source of the format: http://yann.lecun.com/exdb/mnist/
     """
-    try:
+    with reading(path, "damaged or truncated", "restore it, or name a folder that has it"):
         content = gzip.decompress(path.read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{path}: missing; restore it, or name a folder that has it") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{path}: damaged or truncated ({error}); restore the file") from None
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
-        raise InputError(f"{path}: not an IDX file of bytes; restore the file")
-    n_header = 4 + 4 * content[3]  # four bytes, the last one counts the dimensions; then their sizes
-    shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, n_header, 4)]
-    if len(content) != n_header + math.prod(shape):
-        raise InputError(f"{path}: its length does not fit its header; restore the file")
-    expected = IDX_SHA256.get(f"{path.parent.name}/{path.stem}")
-    if expected and hashlib.sha256(content).hexdigest() != expected:
+    if hashlib.sha256(content).hexdigest() != IDX_SHA256[f"{path.parent.name}/{path.stem}"]:
         raise InputError(f"{path}: the content is not the official one (SHA-256); restore the file")
-    return np.frombuffer(content, dtype=np.uint8, offset=n_header).reshape(shape)
+    n_dimensions = content[3]  # whose sizes follow, four bytes each
+    shape = np.frombuffer(content, ">u4", n_dimensions, offset=4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * n_dimensions).reshape(shape)
 
 
 def read_labelled(dataset, split, folder=None):
@@ -185,8 +174,9 @@ def download_cifar10(folder):
             unpacked = keras.utils.get_file("cifar-10-binary.tar.gz", CIFAR10_URL, cache_dir=beside, **options)
             os.replace(Path(unpacked) / CIFAR10_FOLDER, folder / CIFAR10_FOLDER)
     except Exception as error:  # get_file raises bare Exceptions
-        remedy = f"run again with a network, or put the official {CIFAR10_FOLDER}/ into a folder that you name"
-        raise DownloadError(f"CIFAR-10 is not in {folder} and could not be downloaded ({error}): {remedy}") from None
+        if not (folder / CIFAR10_FOLDER).is_dir():  # which another process may have made meanwhile
+            remedy = f"run again with a network, or put the official {CIFAR10_FOLDER}/ into a folder that you name"
+            raise DownloadError(f"CIFAR-10 is not in {folder} and cannot be downloaded ({error}): {remedy}") from None
     finally:
         socket.setdefaulttimeout(previous)
     return folder / CIFAR10_FOLDER

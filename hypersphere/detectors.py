@@ -13,8 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from hypersphere.errors import InputError
-from hypersphere.files import replacing
+from hypersphere.files import reading, replacing
 from hypersphere.scores import conformal_p_values, finite, log_p_values, log_truncated_product, novelty_score
 
 
@@ -211,13 +210,8 @@ def load_detector(path, remedy):
 
     Raises InputError, which ends with the remedy, if the file is missing or no detector.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: missing; {remedy}")
-    try:
+    with reading(path, "not a detector of this project", remedy):
         detector = skops.io.load(path, trusted=["hypersphere.detectors.LayeredDetector"])
-    except Exception:  # a file can be damaged in any way
-        detector = None
-    if not isinstance(detector, OutlierMixin):
-        raise InputError(f"{path}: not a detector of this project; {remedy}")
+        if not isinstance(detector, OutlierMixin):
+            raise TypeError(type(detector))
     return detector

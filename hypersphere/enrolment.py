@@ -5,6 +5,7 @@ import copy
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
+from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -68,18 +69,13 @@ class Enrolment(ClassifierMixin, BaseEstimator):
         X = validate_data(self, X, reset=False)
         return directions(X) @ directions(self.sums_).T
 
-    def decision_function(self, X):
-        """As `cosines`; of two classes, as scikit-learn has it, the second's minus the first's, (n,)."""
-        cosines = self.cosines(X)
-        return cosines[:, 1] - cosines[:, 0] if cosines.shape[1] == 2 else cosines
-
     def predict(self, X):
         """The nearest class of each row, (n, d) to (n,)."""
         nearest = self.cosines(X).argmax(axis=1)
         return self.classes_[nearest]
 
 
-def retrieval(embedding, label, block=1000):
+def retrieval(embedding, label):
     """How well each image's nearest others are of its class, by cosine: {"recall_at_1", "map_at_r"}.
 
     embedding : (n, d), label : (n,). Recall@1 is the share of images whose nearest other image is of their class. An
@@ -90,19 +86,15 @@ def retrieval(embedding, label, block=1000):
     unit, label = directions(embedding), np.asarray(label)
     _, places, counts = np.unique(label, return_inverse=True, return_counts=True)
     n_others = counts[places] - 1
-    first, average = np.zeros(len(label), bool), np.zeros(len(label))
-    for start in range(0, len(label), block):
-        rows = np.arange(start, min(start + block, len(label)))
-        cosines = unit[rows] @ unit.T
-        cosines[np.arange(len(rows)), rows] = -np.inf  # an image is not its own neighbour
-        nearest = np.argsort(-cosines, axis=1, kind="stable")[:, : n_others.max()]
-        same = label[nearest] == label[rows, np.newaxis]
-        same &= np.arange(same.shape[1]) < n_others[rows, np.newaxis]
-        precision = np.cumsum(same, axis=1) / np.arange(1, same.shape[1] + 1)
-        first[rows] = same[:, 0]
-        average[rows] = (precision * same).sum(axis=1) / np.maximum(n_others[rows], 1)
+    if not n_others.any():
+        raise ValueError("no class has two images")
+    search = NearestNeighbors(n_neighbors=n_others.max(), algorithm="brute", metric="cosine").fit(unit)
+    nearest = search.kneighbors(return_distance=False)  # of each image among the others
+    place = np.arange(1, nearest.shape[1] + 1)
+    same = (label[nearest] == label[:, np.newaxis]) & (place <= n_others[:, np.newaxis])
+    average = (np.cumsum(same, axis=1) / place * same).sum(axis=1) / np.maximum(n_others, 1)
     counted = n_others > 0
-    return {"recall_at_1": float(first[counted].mean()), "map_at_r": float(average[counted].mean())}
+    return {"recall_at_1": float(same[counted, 0].mean()), "map_at_r": float(average[counted].mean())}
 
 
 def few_shot(train, known, new, n_examples, choices, seed):
@@ -126,6 +118,5 @@ def few_shot(train, known, new, n_examples, choices, seed):
             both = copy.deepcopy(enrolled).partial_fit(*examples)
             among_all = [both.predict(x) == y for x, y in [known, (new[0][others], new[1][others])]]
             found.append([among_new.mean(), np.concatenate(among_all).mean()])
-        among_new, among_all = (float(np.mean(shares)) for shares in zip(*found, strict=True))
-        accuracy[str(count)] = {"new": among_new, "all": among_all}
+        accuracy[str(count)] = dict(zip(["new", "all"], np.mean(found, axis=0).tolist(), strict=True))
     return accuracy

@@ -29,6 +29,5 @@ def extract(network, x, batch_size=250):
 
 def embed(network, x, batch_size=250):
     """Outputs of the layer named "embedding", (n, d) float32, and the logits, (n, classes) float32."""
-    layers = {"embedding": network.get_layer("embedding").output, "logits": network.output}
-    outputs = keras.Model(network.input, layers).predict(x, batch_size, verbose=0)
-    return outputs["embedding"], outputs["logits"]
+    model = keras.Model(network.input, [network.get_layer("embedding").output, network.output])
+    return model.predict(x, batch_size, verbose=0)

@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-import zipfile
+from pathlib import Path
 
 import numpy as np
 
@@ -17,8 +17,7 @@ def make_writable(folder):
     """Make a folder; raises InputError if it cannot be made or written to, or its disk is full."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise InputError(cannot_write(folder, error)) from None
     if shutil.disk_usage(folder).free < LEAST_FREE:
@@ -48,6 +47,20 @@ def replacing(path):
             beside.unlink()
 
 
+@contextlib.contextmanager
+def reading(path, problem, remedy):
+    """Around what reads a file, which can be damaged in any way.
+
+    Raises InputError with the problem, or "missing", and the remedy.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: missing; {remedy}")
+    try:
+        yield
+    except Exception:
+        raise InputError(f"{path}: {problem}; {remedy}") from None
+
+
 def save_arrays(path, arrays):
     """Write {name: array} to an `.npz` file."""
     with replacing(path) as beside:
@@ -60,13 +73,8 @@ def load_arrays(path, remedy, equal=None):
     equal : arrays that the file must hold, {name: array}. Raises InputError, which ends with the remedy, if the file is
     missing or damaged, or holds others.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: missing; {remedy}")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError, RuntimeError):
-        raise InputError(f"{path}: damaged; {remedy}") from None
+    with reading(path, "damaged", remedy), np.load(path, allow_pickle=False) as file:
+        arrays = dict(file)
     for name, expected in (equal or {}).items():
         if not np.array_equal(arrays.get(name), expected):
             raise InputError(f"{path}: another {name}, so made from other data; {remedy}")

@@ -32,15 +32,14 @@ class Head(keras.layers.Layer):
         self, num_classes, kernel_initializer="glorot_uniform", kernel_regularizer=None, dtype="float32", **kwargs
     ):
         super().__init__(dtype=dtype, **kwargs)
-        require(self, num_classes=num_classes, at_least=2)
+        require(self, "num_classes", num_classes, num_classes >= 2, "at least 2")
         self.num_classes = num_classes
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
     def get_config(self):
-        own = {name: getattr(self, name) for name in self.arguments}
-        own["kernel_initializer"] = keras.initializers.serialize(self.kernel_initializer)
-        own["kernel_regularizer"] = keras.regularizers.serialize(self.kernel_regularizer)
+        names = [*self.arguments, "kernel_initializer", "kernel_regularizer"]
+        own = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in names}
         return super().get_config() | own
 
     def build(self, input_shape):
@@ -74,7 +73,7 @@ class L2Softmax(Head):
 
     def __init__(self, num_classes, alpha=16.0, **kwargs):
         super().__init__(num_classes, **kwargs)
-        require(self, alpha=alpha)
+        require(self, "alpha", alpha, 0 < alpha < math.inf, "a positive number")
         self.alpha = alpha
 
     def build(self, input_shape):
@@ -92,9 +91,8 @@ class MarginHead(Head):
 
     def __init__(self, num_classes, scale=30.0, margin=0.35, **kwargs):
         super().__init__(num_classes, **kwargs)
-        require(self, scale=scale)
-        if not 0 <= margin < math.inf:
-            raise ValueError(f"{type(self).__name__}: margin is {margin}; it must be a number of at least 0")
+        require(self, "scale", scale, 0 < scale < math.inf, "a positive number")
+        require(self, "margin", margin, 0 <= margin < math.inf, "a number of at least 0")
         self.scale, self.margin = scale, margin
 
     def call(self, embedding):
@@ -126,8 +124,7 @@ class ArcFace(MarginHead):
 
     def __init__(self, num_classes, scale=30.0, margin=0.5, **kwargs):
         super().__init__(num_classes, scale, margin, **kwargs)
-        if margin >= math.pi / 2:  # larger ones make the logit jump up at pi - m
-            raise ValueError(f"ArcFace: margin is {margin}; it must be below pi / 2")
+        require(self, "margin", margin, margin < math.pi / 2, "below pi / 2")  # else the logit jumps up at pi - m
 
     def with_margin(self, cosine):
         sine = ops.sqrt(ops.maximum(1.0 - ops.square(cosine), SMALLEST_SQUARED_SINE))
@@ -154,7 +151,7 @@ class AdaCos(Head):
 
     def __init__(self, num_classes, dynamic=False, **kwargs):
         super().__init__(num_classes, **kwargs)
-        require(self, num_classes=num_classes, at_least=3)  # of two, the scale would be ln(1) = 0
+        require(self, "num_classes", num_classes, num_classes >= 3, "at least 3")  # of two, ln(1) = 0
         self.dynamic = dynamic
         self.scale = self.fixed_scale = math.sqrt(2) * math.log(num_classes - 1)
 
@@ -201,19 +198,17 @@ class SubClusterAdaCos(Head):
 
     def __init__(self, num_classes, num_centers=16, **kwargs):
         super().__init__(num_classes, **kwargs)
-        require(self, num_centers=num_centers, at_least=1)
-        require(self, **{"num_classes * num_centers": num_classes * num_centers}, at_least=3)
-        self.num_centers = num_centers
-        self.scale = math.sqrt(2) * math.log(num_classes * num_centers - 1)
+        columns = num_classes * num_centers
+        require(self, "num_centers", num_centers, num_centers >= 1, "at least 1")
+        require(self, "num_classes * num_centers", columns, columns >= 3, "at least 3")
+        self.num_centers, self.scale = num_centers, math.sqrt(2) * math.log(columns - 1)
 
     def call(self, embedding):
         cosine = ops.reshape(self.cosines(embedding), (-1, self.num_classes, self.num_centers))
         return ops.logsumexp(self.scale * cosine, axis=-1)
 
 
-def require(head, at_least=None, **argument):
-    """Raise ValueError unless the argument, NAME=value, is positive and finite, or at least so much."""
-    ((name, value),) = argument.items()
-    if not (0 < value < math.inf if at_least is None else value >= at_least):
-        needed = "a positive number" if at_least is None else f"at least {at_least}"
+def require(head, name, value, fits, needed):
+    """Raise ValueError, with the argument's name and what is needed, unless its value fits."""
+    if not fits:
         raise ValueError(f"{type(head).__name__}: {name} is {value}; it must be {needed}")

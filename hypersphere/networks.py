@@ -1,13 +1,9 @@
 """Network files that load with Keras's safe mode on."""
 
-import zipfile
-from pathlib import Path
-
 import keras
 
 import hypersphere.model  # noqa: F401 - registers what saved networks are made of
-from hypersphere.errors import InputError
-from hypersphere.files import replacing
+from hypersphere.files import reading, replacing
 
 
 def save_network(network, path):
@@ -23,14 +19,9 @@ def load_network(path, remedy, layers=()):
     layers : names of layers that the network must have. Raises InputError, which ends with the remedy, if the file is
     missing or no such network.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: missing; {remedy}")
-    try:
+    wanted = f"a network with the layers {', '.join(layers)}" if layers else "a network"
+    with reading(path, f"not {wanted}", remedy):
         network = keras.saving.load_model(path, compile=False)
         for name in layers:
             network.get_layer(name)
-    except (ValueError, TypeError, KeyError, OSError, RuntimeError, zipfile.BadZipFile):
-        wanted = f"a network with the layers {', '.join(layers)}" if layers else "a network"
-        raise InputError(f"{path}: not {wanted}; {remedy}") from None
     return network

@@ -32,11 +32,9 @@ def load_photograph_patches():
     """
     from sklearn.datasets import load_sample_images
 
-    patches = []
-    for photograph in load_sample_images().images:
-        grey = np.asarray(Image.fromarray(photograph).convert("L"))[: 15 * 28, : 22 * 28]
-        patches.append(grey.reshape(15, 28, 22, 28).swapaxes(1, 2).reshape(-1, 28, 28, 1))
-    return datasets.to_float(np.concatenate(patches))
+    grey = np.stack([Image.fromarray(photograph).convert("L") for photograph in load_sample_images().images])
+    tiles = grey[:, : 15 * 28, : 22 * 28].reshape(2, 15, 28, 22, 28).swapaxes(2, 3)
+    return datasets.to_float(tiles.reshape(-1, 28, 28, 1))
 
 
 def load_image_folder(folder):
@@ -50,9 +48,7 @@ def load_image_folder(folder):
     if not folder.is_dir():
         raise InputError(f"{folder}: not a folder; name a folder of PNG, JPEG or WebP images")
     images = []
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in {".png", ".jpg", ".jpeg", ".webp"}:
-            continue
+    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp"}):
         try:
             grey = Image.fromarray(np.uint8(255 * pictures.read_image(path.read_bytes(), MAX_PIXELS) + 0.5))
             square = ImageOps.fit(grey, (min(grey.size),) * 2)
@@ -100,9 +96,4 @@ def load_far(folder=None, own_folder=None, strict=False, smoke=False, split="tra
     sets["photographs"] = load_photograph_patches()
     if own_folder:
         sets["own folder"] = load_image_folder(own_folder)
-    return first_images(sets, smoke), missing
-
-
-def first_images(sets, smoke):
-    """The sets, {name: images}, or with `smoke` the first images of each."""
-    return {name: images[: datasets.SMOKE["test"]] for name, images in sets.items()} if smoke else sets
+    return {name: images[: datasets.SMOKE["test"] if smoke else None] for name, images in sets.items()}, missing

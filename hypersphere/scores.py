@@ -5,7 +5,7 @@ scikit-learn's opposite sign is turned in `novelty_score` and `contamination_thr
 """
 
 import numpy as np
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_auc_score
 
 TAIL = 0.05  # the share of the calibration scores that an exponential tail is fitted to
 
@@ -37,24 +37,10 @@ def contamination_threshold(lof, contamination):
     return -np.percentile(lof.negative_outlier_factor_, 100 * contamination)
 
 
-def rejection_threshold(normal_scores, share):
-    """The score above which this share of the given normal data lies."""
-    return np.quantile(normal_scores, 1 - share)
-
-
-def share_accepted(scores, threshold):
-    """The share of the data that is accepted."""
-    return float(np.mean(scores <= threshold))
-
-
 def auroc(normal_scores, anomaly_scores):
     """Probability that an anomaly has a higher score than normal data (ties count half)."""
-    return float(roc_auc_score(*_labelled(normal_scores, anomaly_scores)))
-
-
-def roc_points(normal_scores, anomaly_scores):
-    """The ROC curve: share of normal data rejected, share of anomalies rejected."""
-    return roc_curve(*_labelled(normal_scores, anomaly_scores))[:2]
+    labels = np.repeat([0, 1], [len(normal_scores), len(anomaly_scores)])
+    return float(roc_auc_score(labels, np.concatenate([normal_scores, anomaly_scores])))
 
 
 def separation(normal_scores, scores):
@@ -62,8 +48,7 @@ def separation(normal_scores, scores):
 
     AUROC, FPR at 95 % TPR and the share accepted where 1 % of the normal data are rejected, each by set.
     """
-    rejected = {"fpr95": 0.05, "accepted": 0.01}
-    thresholds = {measure: rejection_threshold(normal_scores, share) for measure, share in rejected.items()}
+    thresholds = {"fpr95": np.quantile(normal_scores, 0.95), "accepted": np.quantile(normal_scores, 0.99)}
     found = {"auroc": {name: auroc(normal_scores, values) for name, values in scores.items()}}
     return found | accepted_shares(scores, thresholds)
 
@@ -71,7 +56,7 @@ def separation(normal_scores, scores):
 def accepted_shares(scores, thresholds):
     """The share of each set, {name: (n,)}, accepted at thresholds, {level: threshold}: {str(level): {name: share}}."""
     return {
-        str(level): {name: share_accepted(values, threshold) for name, values in scores.items()}
+        str(level): {name: float(np.mean(values <= threshold)) for name, values in scores.items()}
         for level, threshold in thresholds.items()
     }
 
@@ -116,8 +101,3 @@ def log_truncated_product(log_p, log_truncations):
     Source: https://doi.org/10.1002/gepi.0042
     """
     return np.minimum(log_p - log_truncations, 0).sum(axis=1)
-
-
-def _labelled(normal_scores, anomaly_scores):
-    labels = np.repeat([0, 1], [len(normal_scores), len(anomaly_scores)])
-    return labels, np.concatenate([normal_scores, anomaly_scores])

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 MAX_SCANS = 20  # of a progressive JPEG, which usually has about ten; each costs a pass over all pixels
 MAX_SEGMENTS, MAX_TABLES = 500, 2 + 4 * 129  # of a JPEG or WebP; bytes of a JPEG's quantization tables
-MAX_TAGS = 100  # of EXIF, among which the orientation is looked for
-PNG, NEXT_MARKER = b"\x89PNG\r\n\x1a\n", re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
+PNG, NEXT_MARKER = b"\x89PNG\r\n\x1a\n", re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]", re.DOTALL)
+# EXIF's entry for the orientation: tag 0x0112, one number of two bytes, in either order of bytes.
+ORIENTATION = re.compile(rb"\x12\x01\x03\0\x01\0\0\0([\x01-\x08])\0|\x01\x12\0\x03\0\0\0\x01\0([\x01-\x08])")
 
 
 class PictureError(ValueError):
@@ -91,8 +92,6 @@ def _strip_jpeg(content):
         marker, place = found[0][1] if found else 0xD9, found.end() if found else len(content)
         if marker == 0xD9:  # the end
             return Stripped("JPEG", b"".join(kept) + (found[0] if found else b""), size, _orientation(exif))
-        if marker in [0x01, 0xD8]:  # without content
-            continue
         (length,) = struct.unpack_from(">H", content, place)
         segment, place = content[place : place + length], place + max(length, 2)
         if marker == 0xEE and segment[2:7] == b"Adobe":  # says what the colours are
@@ -158,15 +157,5 @@ def _riff_chunks(content, place):
 
 def _orientation(exif):
     """How a picture is to be turned, 1 to 8; 1 is upright."""
-    exif = exif.removeprefix(b"Exif\0\0")
-    order = "<" if exif[:2] == b"II" else ">"
-    try:
-        (place,) = struct.unpack_from(order + "I", exif, 4)
-        (n_tags,) = struct.unpack_from(order + "H", exif, place)
-        for number in range(min(n_tags, MAX_TAGS)):
-            tag, kind, _, value = struct.unpack_from(order + "HHIH", exif, place + 2 + 12 * number)
-            if (tag, kind) == (0x0112, 3):
-                return value if 1 <= value <= 8 else 1
-    except struct.error:  # cut off
-        pass
-    return 1
+    found = ORIENTATION.search(exif)
+    return ord(found[1] or found[2]) if found else 1

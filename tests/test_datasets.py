@@ -31,14 +31,15 @@ def test_mnist_has_the_articles_split_and_smoke_is_a_slice_of_it():
         (lambda b: b[: len(b) // 2], "damaged or truncated"),
         (lambda b: b"not gzip at all", "damaged or truncated"),
         (lambda b: b[:20] + bytes([b[20] ^ 255]) + b[21:], "damaged or truncated"),
-        (lambda b: gzip.compress(b"\x00\x00\x0d\x01" + bytes(8)), "not an IDX file"),
-        (lambda b: gzip.compress(b"\x00\x00\x08\x03\x00"), "header"),
-        (lambda b: gzip.compress(gzip.decompress(b)[:-1]), "does not fit its header"),
+        (lambda b: gzip.compress(gzip.decompress(b)[:-1]), "not the official one"),
     ],
 )
-def test_read_idx_names_a_damaged_file(tmp_path, damage, words):
+def test_read_idx_names_a_damaged_file(tmp_path, monkeypatch, damage, words):
     path, header = tmp_path / "images-idx3-ubyte.gz", b"\0\0\x08\x03" + bytes([0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4])
-    path.write_bytes(gzip.compress(header + bytes(range(24))))
+    content = header + bytes(range(24))
+    path.write_bytes(gzip.compress(content))
+    name = f"{tmp_path.name}/images-idx3-ubyte"
+    monkeypatch.setitem(datasets.IDX_SHA256, name, hashlib.sha256(content).hexdigest())
     np.testing.assert_array_equal(datasets.read_idx(path), np.arange(24).reshape(2, 3, 4))
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(InputError, match=f"{path}.*{words}"):

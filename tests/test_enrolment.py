@@ -25,7 +25,7 @@ def test_classes_are_added_and_taken_away_without_training():
     enrolment.partial_fit(at(170, 190), ["west", "west"]).partial_fit(at(20), ["east"])
     assert list(enrolment.classes_) == ["east", "north", "west"] and list(enrolment.counts_) == [2, 1, 2]
     one_go = Enrolment().fit(at(0, 90, 170, 190, 20), ["east", "north", "west", "west", "east"])
-    np.testing.assert_allclose(enrolment.decision_function(at(33)), one_go.decision_function(at(33)))
+    np.testing.assert_allclose(enrolment.cosines(at(33)), one_go.cosines(at(33)))
     assert list(enrolment.forget("west").predict(at(180))) == ["north"]
     with pytest.raises(ValueError, match="'west' is not enrolled"):
         enrolment.forget("west")
@@ -41,7 +41,7 @@ def test_numbers_and_strings_are_not_mixed(enrolled, other, words):
 
 def test_without_a_class_nothing_is_named():
     enrolment = Enrolment().fit(at(0, 90), [0, 1]).forget(0).forget(1)
-    for method in [enrolment.predict, enrolment.cosines, enrolment.decision_function]:
+    for method in [enrolment.predict, enrolment.cosines]:
         with pytest.raises(ValueError, match="every class was forgotten"):
             method(at(5))
     assert list(enrolment.partial_fit(at(45), ["heart"]).predict(at(5))) == ["heart"]
@@ -51,7 +51,7 @@ def test_it_is_saved_without_pickle(tmp_path):
     enrolment = Enrolment().fit(at(0, 90), ["east", "north"])
     skops.io.dump(enrolment, tmp_path / "e.skops")
     loaded = skops.io.load(tmp_path / "e.skops", trusted=["hypersphere.enrolment.Enrolment"])
-    np.testing.assert_array_equal(loaded.decision_function(at(40)), enrolment.decision_function(at(40)))
+    np.testing.assert_array_equal(loaded.cosines(at(40)), enrolment.cosines(at(40)))
 
 
 def test_retrieval_by_hand():
@@ -59,9 +59,11 @@ def test_retrieval_by_hand():
     found = retrieval(3 * at(0, 10, 25, 27, 60), ["a", "b", "a", "b", "a"])
     assert found == {"recall_at_1": 0.0, "map_at_r": pytest.approx((0.25 + 0 + 0 + 0 + 0.25) / 5)}
     # The c stands alone and is left out. The nearest two of 0: a c, of 10: a c, of 40: c a.
-    found = retrieval(at(0, 10, 40, 30), ["a", "a", "a", "c"], block=3)
+    found = retrieval(at(0, 10, 40, 30), ["a", "a", "a", "c"])
     assert found["recall_at_1"] == pytest.approx(2 / 3)
     assert found["map_at_r"] == pytest.approx((1 / 2 + 1 / 2 + (1 / 2) / 2) / 3)
+    with pytest.raises(ValueError, match="no class has two images"):
+        retrieval(at(0, 10), ["a", "b"])
 
 
 def clusters(seed, labels, spread=0.1, dimensions=8):
