@@ -78,13 +78,10 @@ def fit(network, training_data, validation_data=None, *, epochs, batch_size, see
 def in_float32(network):
     """The same network with the same weights, computing in float32, as from now on Keras does."""
     keras.config.set_dtype_policy("float32")
-
-    def copy(layer):
-        return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
-
-    network_in_float32 = keras.models.clone_model(network, clone_function=copy)
-    network_in_float32.set_weights(network.get_weights())
-    return network_in_float32
+    dtype = {"dtype": "float32"}
+    copy = keras.models.clone_model(network, clone_function=lambda layer: layer.from_config(layer.get_config() | dtype))
+    copy.set_weights(network.get_weights())
+    return copy
 
 
 def layer_table(network):

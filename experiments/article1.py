@@ -16,9 +16,7 @@ import itertools
 import subprocess
 import sys
 import tempfile
-import time
 from collections import defaultdict
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -42,13 +40,13 @@ FIGURES += ["lof_histograms", "lof_roc", "lof_gallery"]
 NETWORKS = ["cnn", "l2softmax"]
 SPACES = {"input": "the pixels", "cnn": "the plain CNN", "l2softmax": "the L2-constrained CNN"}
 CANDIDATES = {
-    "32-64-128 filters, 10 epochs (the former recipe)": replace(ARTICLE, width=32),
+    "32-64-128 filters, 10 epochs (the former recipe)": ARTICLE | {"width": 32},
     "10 epochs": ARTICLE,
-    "10 epochs, penalty 0.0015": replace(ARTICLE, weight_decay=1.5e-3),
-    "10 epochs, penalty 0.002": replace(ARTICLE, weight_decay=2e-3),
-    "8 epochs": replace(ARTICLE, epochs=8),
-    "8 epochs, rate 0.1": replace(ARTICLE, epochs=8, learning_rate=0.1),
-    "8 epochs, batches of 64": replace(ARTICLE, epochs=8, batch_size=64),
+    "10 epochs, penalty 0.0015": ARTICLE | {"weight_decay": 1.5e-3},
+    "10 epochs, penalty 0.002": ARTICLE | {"weight_decay": 2e-3},
+    "8 epochs": ARTICLE | {"epochs": 8},
+    "8 epochs, rate 0.1": ARTICLE | {"epochs": 8, "learning_rate": 0.1},
+    "8 epochs, batches of 64": ARTICLE | {"epochs": 8, "batch_size": 64},
 }
 LOF_IMAGES = [1000, 2000, 5000, 10_000, 20_000, 50_000]  # training images that LOF compares with
 SETS = ["MNIST test", "Fashion-MNIST", "CIFAR-10"]  # whose shares accepted the article reports
@@ -81,22 +79,20 @@ def plan(args, cifar10):
     LOF on the pixels, which know no seed, is fitted to more and fewer images with the first seed alone.
     """
     common, trials = {"precision": args.precision, "smoke": args.smoke, "cifar10_train_sha256": cifar10}, {}
+    n = args.seeds or (1 if args.smoke else 3 if args.choose else 10)
     if args.choose:
-        epochs = {"epochs": 1} if args.smoke else {}
-        for seed in range(100, 100 + (args.seeds or (1 if args.smoke else 3))):
-            for name, recipe in CANDIDATES.items():
-                trials[f"choice/{name}/seed{seed}"] = {"recipe": asdict(recipe) | epochs, "seed": seed} | common
+        for seed, (name, recipe) in itertools.product(range(100, 100 + n), CANDIDATES.items()):
+            recipe = recipe | ({"epochs": 1} if args.smoke else {})
+            trials[f"choice/{name}/seed{seed}"] = {"recipe": recipe, "seed": seed} | common
         return trials
-    for number in range(args.seeds or (1 if args.smoke else 10)):
-        settings = {"seed": args.first_seed + number, "input_space": number == 0}
-        trials[f"seed{settings['seed']}"] = settings | common
-    return trials
+    seeds = range(args.first_seed, args.first_seed + n)
+    return {f"seed{seed}": {"seed": seed, "input_space": seed == seeds[0]} | common for seed in seeds}
 
 
 def run_trial(name, settings, data, models):
     """The record of a seed, for which the four scripts run, or of a candidate for the recipe."""
     if "recipe" in settings:
-        return run_candidate(name, settings, data)
+        return run_candidate(settings, data)
     with tempfile.TemporaryDirectory() as folder:
         for script, file in SCRIPTS.items():
             flags = ["--out", folder, *(["--data", data] if data else []), *(["--smoke"] if settings["smoke"] else [])]
@@ -137,24 +133,22 @@ def accepted_by_images(models, settings, data):
     return shares
 
 
-def run_candidate(name, settings, data):
+def run_candidate(settings, data):
     """Train one network, fit LOF on its training embeddings; judge both on validation digits and training outliers."""
-    started, n_outliers = time.perf_counter(), datasets.SMOKE["test"] if settings["smoke"] else 5000
+    n_outliers = datasets.SMOKE["test"] if settings["smoke"] else 5000
     (x_train, y_train), (x_val, y_val), _ = datasets.load_mnist(data, settings["smoke"])
-    recipe = building.Recipe(**settings["recipe"])
-    network, loss = building.train(recipe, x_train, y_train, settings["seed"], settings["precision"])
+    network, loss = building.train(settings["recipe"], x_train, y_train, settings["seed"], settings["precision"])
     embedding, logits = features.embed(network, x_val)
     lof = LocalOutlierFactor(n_neighbors=20, algorithm="brute", novelty=True).fit(features.embed(network, x_train)[0])
     digit_scores = scores.novelty_score(lof, embedding)
     thresholds = {share: np.quantile(digit_scores, 1 - share) for share in [0.01, 0.04]}
     clothes, _ = datasets.load_labelled("fashion-mnist", "train", data)
     photographs, _ = datasets.read_cifar10(datasets.find_cifar10(data) / datasets.CIFAR10_FILES[0])
-    ood = {"Fashion-MNIST": clothes[:n_outliers]}
-    ood["CIFAR-10"] = outliers.to_grey_digit_sizes(photographs[:n_outliers])
+    ood = {"Fashion-MNIST": clothes[:n_outliers], "CIFAR-10": outliers.to_grey_digit_sizes(photographs[:n_outliers])}
     ood_scores = {title: scores.novelty_score(lof, features.embed(network, x)[0]) for title, x in ood.items()}
     metrics = {"validation_accuracy": float(np.mean(logits.argmax(axis=1) == y_val))}
     metrics[AT_REJECTION] = scores.accepted_shares(ood_scores, thresholds)
-    return records.new_record(name, settings, metrics, started, loss=loss)
+    return {"metrics": metrics, "loss": loss}
 
 
 def load_scripts(folder):
@@ -186,8 +180,7 @@ def load_scripts(folder):
         falls, best_minus_last = int(np.sum(np.diff(accuracy) < 0)), max(accuracy) - accuracy[-1]
         record["metrics"][network] |= {"falls": falls, "best_minus_last": best_minus_last}
     record["layers"] = {network: made[network]["layers"] for network in trained}
-    record |= {"name": "this run", "settings": settings, "flags": flags, "missing": made.get("lof", {}).get("missing")}
-    return [record | {key: list(made.values())[-1][key] for key in ["versions", "revision", "machine"]}]
+    return [list(made.values())[-1] | {"name": "this run", "settings": settings, "flags": flags} | record]
 
 
 def measured(records):
@@ -294,11 +287,9 @@ def tables(records):
     made = {}
     for name, (header, rows) in parts.items():
         if rows:
-            caption = shared.caption(seeds, n, cifar10=name != "tsne")
-            made[name] = shared.below(shared.markdown(header, rows), caption)
+            made[name] = shared.markdown(header, rows, shared.caption(seeds, n, cifar10=name != "tsne"))
     if layers := seeds[-1].get("layers", {}).get("l2softmax"):
-        rows = [[str(value) for value in row] for row in layers]
-        made["network"] = shared.markdown(["layer", "kind", "output shape", "parameters"], rows)
+        made["network"] = shared.markdown(["layer", "kind", "output shape", "parameters"], layers)
     return made
 
 
@@ -423,11 +414,8 @@ def csvs(records):
 
 
 def main():
-    parser = cli.Parser(__doc__, out=cli.PROJECT / "runs")
-    parser.add_argument("--choose", action="store_true", help="compare the candidates for the recipe instead")
-    parser.add_argument("--seeds", type=cli.positive_int, metavar="N", help="10; with --choose 3")
+    parser = sweep.parser(__doc__, "compare the candidates for the recipe instead", "10; with --choose 3")
     parser.add_argument("--first-seed", type=cli.seed_number, metavar="N", default=1000, help="%(default)s")
-    sweep.add_flags(parser)
     args = parser.parse()
     if args.choose:
         datasets.find_cifar10(args.data)

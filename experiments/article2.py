@@ -18,12 +18,9 @@ Repeating the command continues with what is missing.
 Source of the protocol: https://qiita.com/shinmura0/items/d2a3a46c3fb287a1ea0e
 """
 
-import functools
 import itertools
 import math
-import operator
 import re
-import time
 
 import keras
 import matplotlib.pyplot as plt
@@ -40,18 +37,8 @@ from hypersphere.errors import InputError
 
 # %% Settings
 
-HEADS = {  # with the article's arguments; CosFace, which it does not have, gets ArcFace's
-    "softmax": (keras.layers.Dense, {}),
-    "l2softmax": (heads.L2Softmax, {"alpha": 5.0}),
-    "cosface": (heads.CosFace, {"scale": 30.0, "margin": 0.05}),
-    "arcface": (heads.ArcFace, {"scale": 30.0, "margin": 0.05}),
-    "adacos": (heads.AdaCos, {}),
-    "adacos-dynamic": (heads.AdaCos, {"dynamic": True}),
-    "subcluster": (heads.SubClusterAdaCos, {"num_centers": 16}),
-}
-NAMES = {"softmax": "softmax", "l2softmax": "L2-softmax", "cosface": "CosFace", "arcface": "ArcFace"}
-NAMES |= {"adacos": "AdaCos, fixed", "adacos-dynamic": "AdaCos, dynamic", "subcluster": "sub-cluster AdaCos"}
-NAMES |= {"block_13_expand_relu": "features of block 13"}
+HEADS = building.HEADS | {"l2softmax": (heads.L2Softmax, {"alpha": 5.0}, "L2-softmax")}  # the article's alpha
+NAMES = {name: title for name, (*_, title) in HEADS.items()} | {"block_13_expand_relu": "features of block 13"}
 MEASURES = {"cosine": "largest cosine", "lof5": "LOF, k = 5", "lof20": "LOF, k = 20", "accuracy": "validation accuracy"}
 WORDS = {"upper-blocks": "upper blocks trained", "features": "features alone", "none": "no reference classes"}
 WORDS |= {"test": "new images of the test split"}
@@ -65,25 +52,22 @@ FIRST_FOR_CHOICES = 100  # draws from this seed on take no part in what is repor
 BATCH = 50  # images at a time through a network, for the memory of large ones
 EPOCHS = {"fine-tuned": 8, "upper-blocks": 2, "features": 0}  # of MobileNetV2
 GRID = [{"scale": scale, "margin": margin} for scale in [8.0, 16.0, 30.0, 64.0] for margin in [0.0, 0.05, 0.2, 0.5]]
-# Planned before the runs: the sum of AUROCs with their signs, (sign, faults of the published code, head, scorer).
-ARCFACE_MINUS_ADACOS = [(1, "", "arcface", "cosine"), (-1, "", "adacos", "cosine")]
-WITH_FAULTS = [(1, "both", "arcface", "cosine"), (-1, "both", "adacos", "cosine")]
-PLANNED = {
+PLANNED = {  # before the runs: contrasts of heads' AUROC, by the largest cosine or "_lof20", with both faults "_both"
     "from scratch": {
-        "ArcFace minus AdaCos": ARCFACE_MINUS_ADACOS,
-        "L2-softmax minus ArcFace": [(1, "", "l2softmax", "cosine"), (-1, "", "arcface", "cosine")],
-        "ArcFace, largest cosine minus LOF, k = 20": [(1, "", "arcface", "cosine"), (-1, "", "arcface", "lof20")],
+        "ArcFace minus AdaCos": "arcface - adacos",
+        "L2-softmax minus ArcFace": "l2softmax - arcface",
+        "ArcFace, largest cosine minus LOF, k = 20": "arcface - arcface_lof20",
     },
     "fine-tuned": {
-        "ArcFace minus AdaCos": ARCFACE_MINUS_ADACOS,
-        "ArcFace minus AdaCos, with the faults": WITH_FAULTS,
-        "the second difference minus the first": WITH_FAULTS + [(-sign, *term) for sign, *term in ARCFACE_MINUS_ADACOS],
-        "sub-cluster minus fixed AdaCos": [(1, "", "subcluster", "cosine"), (-1, "", "adacos", "cosine")],
+        "ArcFace minus AdaCos": "arcface - adacos",
+        "ArcFace minus AdaCos, with the faults": "arcface_both - adacos_both",
+        "the second difference minus the first": "arcface_both - adacos_both - (arcface - adacos)",
+        "sub-cluster minus fixed AdaCos": "subcluster - adacos",
     },
 }
 LEAST_DRAWS = 5  # of a contrast, and of a verdict on one
 ABOUT = 0.02  # AUROC: "as good as" means that the 95 % interval of the difference does not fall below minus this
-COLUMNS = ["pair", "way", "network", "use", "faults", "seed", "head", "scale", "margin", "measure", "value", "record"]
+COLUMNS = ["pair", "way", "network", "use", "faults", "seed", "head", "scale", "margin", *MEASURES, "record"]
 # The ten AUCs behind each of the article's boxes, with the scorer that it used for that head.
 # Source: the author's notebook of https://qiita.com/shinmura0/items/d2a3a46c3fb287a1ea0e
 ARTICLE_SCORERS = {"l2softmax": "lof5", "arcface": "cosine", "adacos": "cosine"}
@@ -139,11 +123,10 @@ def choose_backbone(args):
         raise InputError("--use features: trains no head; leave --heads out, or give another --use")
     network = mobilenet.mobilenetv2(width, size, weights)
     sha256 = "" if weights == "none" else training.network_key(network)
-    recipe = RECIPE | {"width": width, "size": size, "epochs": EPOCHS[use], "rate": 1e-3}
     if args.recipe and use != "fine-tuned":
         raise InputError(f"--recipe: of --use fine-tuned, not of {use}")
-    if args.recipe == "article":
-        recipe |= ARTICLE_RECIPE
+    recipe = RECIPE | {"width": width, "size": size, "epochs": EPOCHS[use], "rate": 1e-3}
+    recipe |= ARTICLE_RECIPE if args.recipe == "article" else {}
     return {"backbone": "mobilenetv2", "use": use, "weights": weights, "weights_sha256": sha256, "recipe": recipe}
 
 
@@ -284,16 +267,9 @@ def learn(settings, x, y, name, arguments):
         network = mobilenet.mobilenetv2(recipe["width"], recipe["size"], settings["weights"])
         embedding = mobilenet.embedding(plain, network, recipe["size"], use)
     head = head_of(name, arguments, int(y.max()) + 1, seeds, settings["faults"] in ("norms", "both"))
-    learner = building.with_head(keras.Model(image, keras.Model(plain, embedding)(augmented)), head)
-    if recipe["optimizer"] == "adam":
-        optimizer = keras.optimizers.Adam(recipe["rate"], amsgrad=True)
-    else:
-        rate = training.one_cycle(recipe["rate"], recipe["epochs"] * math.ceil(len(x) / recipe["batch_size"]))
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe["weight_decay"])
-    training.compile_for_logits(learner, optimizer)
-    schedule = {"epochs": recipe["epochs"], "batch_size": recipe["batch_size"], "seed": settings["seed"]}
-    rows = training.fit(learner, (x, y), **schedule)
-    return keras.Model(plain, head(embedding)), [row["loss"] for row in rows]
+    encoder = keras.Model(image, keras.Model(plain, embedding)(augmented))
+    loss = building.fit(encoder, head, recipe, recipe["rate"], x, y, settings["seed"])
+    return keras.Model(plain, head(embedding)), loss
 
 
 def look(network, sides):
@@ -344,7 +320,6 @@ def arguments_by_head(settings):
 
 def run_trial(name, settings, data, models):
     """Train on one draw and score its new images."""
-    started = time.perf_counter()
     keras.utils.set_random_seed(settings["seed"])  # of MobileNetV2 without weights: other layers have their own seeds
     keras.config.set_dtype_policy(training.POLICIES[settings["precision"]])
     images, labels = draw(settings, data)
@@ -360,10 +335,9 @@ def run_trial(name, settings, data, models):
         metrics[head] = judge({key: look(network, sides) for key, sides in inputs.items()}, labels)
         if HEADS[head][0] is heads.AdaCos:
             metrics[head]["scale"] = float(network.get_layer("head").scale)
-    keras.backend.clear_session()
     if "head" in settings:
-        return records.new_record(name, settings, metrics[head], started, loss=losses[head])
-    return records.new_record(name, settings, {"heads": metrics}, started, loss=losses)
+        return {"metrics": metrics[head], "loss": losses[head]}
+    return {"metrics": {"heads": metrics}, "loss": losses}
 
 
 # %% Tables and figures
@@ -375,7 +349,7 @@ def metrics_by_head(record):
 
 
 def frame_of(records):
-    """The records as a data frame: a row a head, draw and measure. InputError if what is averaged is not alike.
+    """The records as a data frame: a row a head and draw. InputError if what is averaged is not alike.
 
     Draws of choices are left out.
     """
@@ -391,27 +365,22 @@ def frame_of(records):
         arguments = arguments_by_head(settings)
         for head, metrics in metrics_by_head(record).items():
             row |= {"head": head, "scale": None, "margin": None} | arguments.get(head, {})
-            measures = metrics["auroc"] | {"accuracy": metrics.get("val_accuracy")}
-            rows += [row | {"measure": name, "value": value} for name, value in measures.items()]
+            rows.append(row | metrics["auroc"] | {"accuracy": metrics.get("val_accuracy")})
     frame = pd.DataFrame(rows, columns=COLUMNS)
-    for columns in [["pair", "way"], ["pair", "way", "head", "scale", "margin"]]:
-        for _, group in frame[frame.measure == "cosine"].groupby(columns, dropna=False):
-            free = ["head", "heads", "head_arguments", "weights"]
-            shared.require_alike(list(group.record), free, repeats="head" in columns)
+    for _, group in frame.groupby(["pair", "way"]):
+        used = {id(record): record for record in group.record}  # a line may have several heads
+        shared.require_alike(list(used.values()), free=["head", "heads", "head_arguments", "weights"])
     frame = frame[frame["head"].isin(NAMES)]
-    ranks = {"pair": [*PAIRS, *frame.pair], "head": list(NAMES)}
-    ranked = frame.assign(**{name: frame[name].map(order.index) for name, order in ranks.items()})
-    return frame.loc[ranked.sort_values(["pair", "use", "way", "head", "seed"]).index]
+    ranks = {"pair": [*PAIRS, *frame.pair].index, "head": [*NAMES].index}
+    order = ["pair", "use", "way", "head", "seed"]
+    return frame.sort_values(order, key=lambda column: column.map(ranks.get(column.name, lambda value: value)))
 
 
 def article_frame():
     """The article's numbers as rows of such a frame."""
-    rows = [
-        {"pair": pair, "way": "the article", "head": head, "measure": ARTICLE_SCORERS[head], "value": value}
-        for (pair, head), values in ARTICLE_AUROC.items()
-        for value in values
-    ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    frame = pd.DataFrame(ARTICLE_AUROC).melt(var_name=["pair", "head"]).assign(way="the article")
+    by_scorer = frame.assign(scorer=frame["head"].map(ARTICLE_SCORERS)).pivot(columns="scorer", values="value")
+    return frame.join(by_scorer).reindex(columns=COLUMNS)
 
 
 def without_grid(frame):
@@ -425,15 +394,14 @@ def fine_tuned(frame):
     return frame[frame.network.isin(frame.network[frame.use == "fine-tuned"].mode()[:1])]
 
 
-def caption_of(frame, n):
-    """The caption of a table of these rows."""
-    used = {record["name"]: record for record in frame.record.dropna()}
-    return shared.caption(list(used.values()), n, "draw", cifar10=any("cifar10_train" in str(r) for r in used.values()))
+def records_of(frame):
+    """The records behind these rows."""
+    return list({record["name"]: record for record in frame.record.dropna()}.values())
 
 
 def auroc(frame, head, scorer):
     """AUROC of one head with one scorer, a series by draw."""
-    return frame[(frame["head"] == head) & (frame.measure == scorer)].set_index("seed").value
+    return frame[frame["head"] == head].set_index("seed")[scorer]
 
 
 def auroc_table(frame, measures):
@@ -447,33 +415,30 @@ def auroc_table(frame, measures):
     for (way, head), group in frame.groupby(["way", "head"], sort=False):
         row = ["" if way == last else way, NAMES[head]]
         for pair, measure in columns:
-            text = shared.cell(group[(group.pair == pair) & (group.measure == measure)].value.dropna(), n, 3)
+            text = shared.cell(group[group.pair == pair][measure].dropna(), n, 3)
             row.append(f"**{text}**" if has_article and text and ARTICLE_SCORERS.get(head) == measure else text)
         rows.append(row)
         last = way
     header = ["AUROC", "", *(f"{pair}, {MEASURES[measure]}" for pair, measure in columns)]
-    return shared.below(shared.markdown(header, rows), caption_of(frame, n))
+    return shared.markdown(header, rows, shared.caption(records_of(frame), n, "draw", cifar10=True))
 
 
 def contrasts(frame, planned):
-    """The Markdown of planned contrasts, by the largest cosine unless they say otherwise, as far as their heads ran."""
-    found = []
-    for title, terms in planned.items():
-        for pair, rows in frame[frame.pair.isin(PAIRS)].groupby("pair", sort=False):
-            parts = [sign * auroc(rows[rows.faults == faults], head, scorer) for sign, faults, head, scorer in terms]
-            difference = functools.reduce(operator.add, parts).dropna().to_numpy()
-            if len(difference) >= LEAST_DRAWS:
-                found.append((title, pair, difference))
-    if not found:
-        return ""
-    table = shared.contrasts_table(found, "pair", "AUROC", "draws")
-    return shared.below(table, caption_of(frame, max(len(values) for *_, values in found)))
+    """The Markdown of planned contrasts, as far as their heads ran."""
+    found, names = [], frame["head"] + ("_" + frame.faults).replace("_", "")
+    for title, formula in planned.items():
+        for pair, rows in frame[frame.pair.isin(PAIRS)].assign(name=names).groupby("pair", sort=False):
+            terms = rows.pivot_table(["cosine", "lof20"], "seed", "name")
+            terms.columns = [f"{name}_{scorer}".removesuffix("_cosine") for scorer, name in terms.columns]
+            terms = terms.reindex(columns=re.findall(r"\w+", formula))
+            found.append((title, pair, terms.eval(formula).dropna().to_numpy()))
+    return shared.contrasts_table(found, "pair", "AUROC", "draw", records_of(frame), True, LEAST_DRAWS)
 
 
 def grid_differences(frame):
     """ArcFace's AUROC minus AdaCos's on the same draws of sneakers, (4 scales, 4 margins); None if one was not run."""
-    rows = frame[(frame.way == "from scratch") & (frame.pair == "sneaker") & (frame.measure == "cosine")]
-    arcface = rows[rows["head"] == "arcface"].pivot_table("value", "seed", ["scale", "margin"]).dropna()
+    rows = frame[(frame.way == "from scratch") & (frame.pair == "sneaker")]
+    arcface = rows[rows["head"] == "arcface"].pivot_table("cosine", "seed", ["scale", "margin"]).dropna()
     differences = arcface.sub(auroc(rows, "adacos", "cosine"), axis=0).dropna()
     return differences if differences.shape[1] == len(GRID) and len(differences) else None
 
@@ -539,8 +504,9 @@ def tables(records):
     made = {"contrasts_scratch": contrasts(scratch, PLANNED["from scratch"])}
     made["contrasts_fine_tuned"] = contrasts(tuned, PLANNED["fine-tuned"])
     if rows:
-        table = shared.markdown(["claim", "measured as", "article", "ours", "verdict"], rows)
-        made["article2_claims"] = shared.below(table, caption_of(tuned, tuned.seed.nunique())) if len(tuned) else table
+        used = tuned if len(tuned) else usual
+        caption = shared.caption(records_of(used), used.seed.nunique(), "draw", cifar10=True)
+        made["article2_claims"] = shared.markdown(["claim", "measured as", "article", "ours", "verdict"], rows, caption)
     with_faults = scratch[scratch.faults != ""]
     same_draws = scratch[scratch.seed.isin(with_faults.seed) & scratch["head"].isin(with_faults["head"])]
     shown = [*ARTICLE_SCORERS, "block_13_expand_relu"]
@@ -561,17 +527,16 @@ def summary_rows(records):
     rows = [[f"{claim}: {measure}", *rest] for claim, measure, *rest in shown]
     used = fine_tuned(frame)
     words = f"article 2: n = {used.seed.nunique()} draws" if rows else ""
-    return rows, words, list({record["name"]: record for record in used.record}.values())
+    return rows, words, records_of(used)
 
 
 def boxes_figure(frame):
     """Boxes and points of AUROC by the article's scorer of each head, a panel a pair: the article's and ours."""
     heads_shown, pairs, ways = ([*frame[column].unique()] for column in ["head", "pair", "way"])
     figure, axes = plt.subplots(1, len(pairs), figsize=(6.6 * len(pairs), 4.5), squeeze=False, layout="constrained")
-    own = frame[frame.measure == frame["head"].map(ARTICLE_SCORERS).fillna("cosine")]
     for (number, way), (ax, pair) in itertools.product(enumerate(ways), zip(axes.flat, pairs, strict=True)):
-        rows = own[(own.pair == pair) & (own.way == way)]
-        values = [rows[rows["head"] == head].value for head in heads_shown]
+        rows = frame[(frame.pair == pair) & (frame.way == way)]
+        values = [auroc(rows, head, ARTICLE_SCORERS.get(head, "cosine")).dropna() for head in heads_shown]
         places = np.arange(len(heads_shown)) + 0.8 * ((number + 0.5) / len(ways) - 0.5)
         color = "0.5" if way == "the article" else plots.DIGIT_COLORS[number]
         boxes = ax.boxplot(values, positions=places, widths=0.6 / len(ways), showfliers=False)
@@ -638,7 +603,7 @@ def add_backbone_flags(parser):
 
 
 def main():
-    parser = cli.Parser(__doc__, out=cli.PROJECT / "runs")
+    parser = sweep.parser(__doc__)
     parser.add_argument("--dataset", choices=list(datasets.CLASS_NAMES), help="default: the article's two pairs")
     for role, words in [("normal", "the normal class"), ("anomaly", "the class that is never seen in training")]:
         parser.add_argument(f"--{role}", metavar="CLASS", help=f"{words}, its name or number; default: the article's")
@@ -651,7 +616,6 @@ def main():
     parser.add_argument("--references", choices=["eight", "none"], default="eight", help="classes, %(default)s")
     parser.add_argument("--split", choices=["train", "test"], default="train", help="of the new images, %(default)s")
     parser.add_argument("--faults", choices=["norms", "labels", "both"], help="a control: those of the published code")
-    sweep.add_flags(parser)
     args = parser.parse()
     for record in sweep.run("experiments.article2", plan(args), args):
         for head, metrics in metrics_by_head(record).items():

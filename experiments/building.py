@@ -3,7 +3,6 @@
 import functools
 import math
 import random
-from dataclasses import dataclass
 
 import keras
 from keras import ops
@@ -12,24 +11,29 @@ from common import training
 from hypersphere import heads, layers
 from hypersphere.model import MetricModel
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network of three convolutions is built and trained; a record keeps all of it."""
-
-    epochs: int
-    width: int = 16  # channels of the first convolution; the next two have twice and four times as many
-    batch_size: int = 128
-    optimizer: str = "adamw"  # or "sgd", with Nesterov momentum 0.9
-    learning_rate: float = 1e-2  # the highest of a one-cycle schedule
-    weight_decay: float = 0.05  # AdamW's; SGD has a penalty of this much on all kernels instead
-    batch_norm: bool = True
-    augment: bool = True  # turned, zoomed and shifted anew in each epoch
-    unchanged: float = 0.3  # the share of the images that are not, in each epoch
-    alpha: float | None = 16.0  # radius of the sphere; None leaves the embedding as it is
-
-
-ARTICLE = Recipe(10, 16, 128, "sgd", 0.05, 1e-3, batch_norm=False, augment=False, unchanged=0.0)  # article 1's
+RECIPE = {  # how a network of three convolutions is built and trained; a record keeps all of it
+    "epochs": 10,
+    "width": 16,  # channels of the first convolution; the next two have twice and four times as many
+    "batch_size": 128,
+    "optimizer": "adamw",  # or "sgd", with Nesterov momentum 0.9
+    "learning_rate": 1e-2,  # the highest of a one-cycle schedule
+    "weight_decay": 0.05,  # AdamW's; SGD has a penalty of this much on all kernels instead
+    "batch_norm": True,
+    "augment": True,  # turned, zoomed and shifted anew in each epoch
+    "unchanged": 0.3,  # the share of the images that are not, in each epoch
+    "alpha": 16.0,  # radius of the sphere; None leaves the embedding as it is
+}
+ARTICLE = RECIPE | {"optimizer": "sgd", "learning_rate": 0.05, "weight_decay": 1e-3}  # article 1's
+ARTICLE |= {"batch_norm": False, "augment": False, "unchanged": 0.0}
+HEADS = {  # {name: (layer, its arguments, title)}; CosFace gets those of article 2's ArcFace
+    "softmax": (keras.layers.Dense, {}, "softmax"),
+    "l2softmax": (heads.L2Softmax, {"alpha": 16.0}, "L2-softmax"),
+    "cosface": (heads.CosFace, {"scale": 30.0, "margin": 0.05}, "CosFace"),
+    "arcface": (heads.ArcFace, {"scale": 30.0, "margin": 0.05}, "ArcFace"),
+    "adacos": (heads.AdaCos, {}, "AdaCos, fixed"),
+    "adacos-dynamic": (heads.AdaCos, {"dynamic": True}, "AdaCos, dynamic"),
+    "subcluster": (heads.SubClusterAdaCos, {"num_centers": 16}, "sub-cluster AdaCos"),
+}
 
 
 def layer_seeds(seed):
@@ -103,47 +107,53 @@ class RandomWarp(keras.layers.Layer):
 
 
 def build(recipe, image_shape, n_classes, seed, head=None):
-    """The network to train and the network to use, both images to logits; they share their layers.
+    """The encoder to train, images to embeddings, its head, and the network to use, images to logits, of their layers.
 
-    The network to train changes its images first, if the recipe augments: were that a part of the network to use, it
-    would happen wherever `training=False` is forgotten.
+    The encoder changes its images first, if the recipe augments: were that a part of the network to use, it would
+    happen wherever `training=False` is forgotten.
 
     head : a function of the number of classes and a kernel_initializer that gives a head; by default a Dense layer, on
     the sphere of radius alpha if the recipe has one.
     """
-    penalty = keras.regularizers.L2(recipe.weight_decay) if recipe.optimizer == "sgd" else None
+    penalty = keras.regularizers.L2(recipe["weight_decay"]) if recipe["optimizer"] == "sgd" else None
     seeds = layer_seeds(seed)
-    on_sphere = recipe.alpha is not None and head is None
+    on_sphere = recipe["alpha"] is not None and head is None
     image = keras.Input(image_shape, name="image")
-    options = {"filters": [recipe.width, 2 * recipe.width, 4 * recipe.width], "units": 64, "penalty": penalty}
-    options |= {"batch_norm": recipe.batch_norm, "name": "features" if on_sphere else "embedding"}
+    options = {"filters": [recipe["width"] * factor for factor in [1, 2, 4]], "units": 64, "penalty": penalty}
+    options |= {"batch_norm": recipe["batch_norm"], "name": "features" if on_sphere else "embedding"}
     embedding = convolutional_embedding(image, seeds, **options)
     if on_sphere:
-        arguments = {"arguments": {"alpha": recipe.alpha}, "dtype": "float32", "name": "embedding"}
+        arguments = {"arguments": {"alpha": recipe["alpha"]}, "dtype": "float32", "name": "embedding"}
         embedding = keras.layers.Lambda(layers.l2_constrain, **arguments)(embedding)
     if head is None:
         head = functools.partial(keras.layers.Dense, kernel_regularizer=penalty, dtype="float32", name="logits")
     last = head(n_classes, kernel_initializer=keras.initializers.GlorotUniform(next(seeds)))
     encoder, network = keras.Model(image, embedding), keras.Model(image, last(embedding))
     seen = keras.Input(image_shape, name="image")
-    changed = RandomWarp(unchanged=recipe.unchanged, seed=next(seeds))(seen) if recipe.augment else seen
-    return with_head(keras.Model(seen, encoder(changed)), last), network
+    changed = RandomWarp(unchanged=recipe["unchanged"], seed=next(seeds))(seen) if recipe["augment"] else seen
+    return keras.Model(seen, encoder(changed)), last, network
 
 
-def with_head(encoder, head):
-    """A model that learns with a head, which may be a plain Dense layer."""
-    return MetricModel(encoder, head) if isinstance(head, heads.Head) else keras.Sequential([encoder, head])
+def fit(encoder, head, recipe, rate, x, y, seed):
+    """Train an encoder, to embeddings, with a head, which may be a plain Dense layer; returns each epoch's loss.
+
+    recipe : its "epochs", "batch_size", "weight_decay" and "optimizer"; "adam" alone, article 2's, keeps the rate.
+    """
+    model = MetricModel(encoder, head) if isinstance(head, heads.Head) else keras.Sequential([encoder, head])
+    cycle = training.one_cycle(rate, recipe["epochs"] * math.ceil(len(x) / recipe["batch_size"]))
+    optimizer = {
+        "adam": keras.optimizers.Adam(rate, amsgrad=True),
+        "adamw": keras.optimizers.AdamW(cycle, weight_decay=recipe["weight_decay"]),
+        "sgd": keras.optimizers.SGD(cycle, momentum=0.9, nesterov=True),
+    }[recipe["optimizer"]]
+    training.compile_for_logits(model, optimizer)
+    rows = training.fit(model, (x, y), epochs=recipe["epochs"], batch_size=recipe["batch_size"], seed=seed)
+    return [row["loss"] for row in rows]
 
 
-def train(recipe, x, y, seed, precision="float32", head=None):
+def train(recipe, x, y, seed, precision, head=None):
     """A network trained on images, (n, h, w, c), and labels, (n,) from 0; it and each epoch's loss."""
     keras.config.set_dtype_policy(training.POLICIES[precision])
-    training_network, network = build(recipe, x.shape[1:], int(y.max()) + 1, seed, head)
-    rate = training.one_cycle(recipe.learning_rate, recipe.epochs * math.ceil(len(x) / recipe.batch_size))
-    if recipe.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
-    else:
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
-    training.compile_for_logits(training_network, optimizer)
-    rows = training.fit(training_network, (x, y), epochs=recipe.epochs, batch_size=recipe.batch_size, seed=seed)
-    return training.in_float32(network), [row["loss"] for row in rows]
+    encoder, last, network = build(recipe, x.shape[1:], int(y.max()) + 1, seed, head)
+    loss = fit(encoder, last, recipe, recipe["learning_rate"], x, y, seed)
+    return training.in_float32(network), loss

@@ -23,7 +23,7 @@ from demo.app import create_app
 from demo.predictor import Predictor
 from demo.signs import LAYER, MAX_EXAMPLES
 from experiments import made_outliers
-from experiments.tables import below, caption, markdown
+from experiments.tables import caption, markdown
 from hypersphere import datasets, detectors, rotation
 
 SIDE, BRUSH = 560, 44  # pixels, twice those of the page
@@ -65,8 +65,7 @@ def measure_pictures(predictor, data, smoke):
         _, accepted = directions_and_accepted(predictor, x)
         posted = rejection_rate(post(client, x)[0])
         metrics["rejected"][name] = {"posted": posted, "as_they_are": float(np.mean(~accepted))}
-    p99 = float(np.quantile(milliseconds, 0.99))
-    return metrics | {"inside_ms": {"median": float(np.median(milliseconds)), "p99": p99}}
+    return metrics | {"inside_ms": {"median": np.median(milliseconds), "p99": np.quantile(milliseconds, 0.99)}}
 
 
 def rendered(strokes):
@@ -108,13 +107,10 @@ def measure_signs(predictor, data, smoke):
             for title, both in (found | others).items()
         }
         pairs = [(sign, name) for sign in found for name in answers[sign][MAX_EXAMPLES:]]
-        shares = {
+        metrics[group] = {
             "recognised": np.mean([name == sign for sign, name in pairs]),
             "taken for another sign": np.mean([name not in [sign, None] for sign, name in pairs]),
-        }
-        for title in others:
-            shares[f"{title} taken for a sign"] = np.mean([name is not None for name in answers[title]])
-        metrics[group] = {title: float(share) for title, share in shares.items()}
+        } | {f"{title} taken for a sign": np.mean([name is not None for name in answers[title]]) for title in others}
     return metrics
 
 
@@ -138,14 +134,14 @@ def pictures_table(record):
         f"28x28 images as they are, not cropped and fitted again: {as_they_are}. One answer takes "
         f"{inside['median']:.1f} ms (99th percentile {inside['p99']:.1f} ms), with reading and preparing the picture."
     )
-    table = markdown(["posted as PNG of 280x280", "right digit", "rejected"], rows)
-    return below(table, sentence, caption([record], 1, "network"))
+    header = ["posted as PNG of 280x280", "right digit", "rejected"]
+    return markdown(header, rows, sentence, caption([record], 1, "network"))
 
 
 def signs_table(record):
     groups = [record["metrics"][group] for group in GROUPS]
     rows = [[title, *(f"{shares[title]:.1%}" for shares in groups)] for title in groups[0]]
-    return below(markdown(["share", *GROUPS.values()], rows), caption([record], 1, "network"))
+    return markdown(["share", *GROUPS.values()], rows, caption([record], 1, "network"))
 
 
 def main():

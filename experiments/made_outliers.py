@@ -13,8 +13,7 @@ from hypersphere import datasets, outliers
 
 LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"  # I and O are digits to any reader
 FONTS = [  # of those that matplotlib ships, all with plain Latin capitals
-    *[f"DejaVuSans{style}" for style in ["", "-Bold", "-Oblique", "-BoldOblique"]],
-    *[f"DejaVuSansMono{style}" for style in ["", "-Bold", "-Oblique", "-BoldOblique"]],
+    *[f"DejaVuSans{width}{style}" for width in ["", "Mono"] for style in ["", "-Bold", "-Oblique", "-BoldOblique"]],
     *[f"DejaVuSerif{style}" for style in ["", "-Bold", "-Italic", "-BoldItalic"]],
     *[f"STIXGeneral{style}" for style in ["", "Bol", "Italic", "BolIta"]],
     *["cmb10", "cmr10", "cmss10", "cmtt10"],

@@ -40,8 +40,7 @@ def made_by_studies(what, records):
     """What the studies make of their records, `what` being "tables", "figures" or "csvs": {name: made}."""
     made = {}
     for study, found in records.items():
-        if hasattr(STUDIES[study], what):
-            made |= getattr(STUDIES[study], what)(found)
+        made |= getattr(STUDIES[study], what, lambda _: {})(found)
     return made
 
 
@@ -54,7 +53,7 @@ def all_tables(records):
             rows, captions, used = rows + found[0], [*captions, found[1]], used + found[2]
     if rows:
         caption = tables.caption(used, "; ".join(filter(None, captions)), cifar10=True)
-        made["summary"] = tables.below(tables.markdown(["claim", "article", "ours", "verdict"], rows), caption)
+        made["summary"] = tables.markdown(["claim", "article", "ours", "verdict"], rows, caption)
     return made | made_by_studies("tables", records)
 
 

@@ -18,24 +18,22 @@ Writes  runs/results/scoreboard.jsonl              a line a trial, as it ends; w
 """
 
 import itertools
-import time
-from dataclasses import asdict, replace
 
-import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from sklearn.covariance import EmpiricalCovariance
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
-from common import cli, plots, records
+from common import plots
 from experiments import building, made_outliers, pseudo, sweep
 from experiments import tables as shared
+from experiments.building import ARTICLE, RECIPE
 from hypersphere import datasets, features, networks, rotation, scores
 from hypersphere.detectors import LayeredDetector, layers_of, side_by_side
 
-RECIPES = {"classifier": building.Recipe(epochs=15), "rotation": building.Recipe(epochs=4, alpha=None)}
-RECIPES |= {"article": building.ARTICLE}
+RECIPES = {"classifier": RECIPE | {"epochs": 15}, "rotation": RECIPE | {"epochs": 4, "alpha": None}}
+RECIPES |= {"article": ARTICLE}
 N_ROTATION_NETWORKS = 2
 SEEDS = range(52, 62, N_ROTATION_NETWORKS)  # no seed of a choice, nor of an earlier run
 LOF_IMAGES = 10_000  # training images that LOF compares with, as in article 1
@@ -44,14 +42,11 @@ LEVELS = np.concatenate([np.arange(1, 100) / 1000, np.arange(10, 101) / 100]).ro
 
 CHOSEN = {layer: truncation for layer, (_, truncation) in rotation.LAYERS.items()}
 # Parts of the ensemble's detector, {title: {layer: the p-value above which it has no say}}.
+WITHOUT = {"rotation blocks": ["turn block1", "turn blocks"], "rotation embeddings": ["turn embeddings"]}
+WITHOUT |= {"the classifier's embedding": ["embedding"], "disagreement": ["disagreement"]}
 PARTS = {
-    f"without {title}": {layer: CHOSEN[layer] for layer in CHOSEN if not layer.startswith(start)}
-    for title, start in {
-        "rotation blocks": "turn block",
-        "rotation embeddings": "turn embeddings",
-        "the classifier's embedding": "embedding",
-        "disagreement": "disagreement",
-    }.items()
+    f"without {title}": {layer: CHOSEN[layer] for layer in CHOSEN if layer not in layers}
+    for title, layers in WITHOUT.items()
 }
 # --choose: the digits left out in turn; combinations of layers; and variants of the detector, {title: (number of
 # rotation-prediction networks, other options)}.
@@ -65,7 +60,7 @@ VARIANTS |= {"64 components": (2, {"n_components": 64}), "20 neighbours": (2, {"
 
 def plan(args, cifar10):
     """The trials, {name: settings}: all digits and 0-4 for each seed, or, with --choose, each way to leave some out."""
-    recipes = {name: asdict(replace(recipe, epochs=1) if args.smoke else recipe) for name, recipe in RECIPES.items()}
+    recipes = {name: recipe | ({"epochs": 1} if args.smoke else {}) for name, recipe in RECIPES.items()}
     common = {"precision": args.precision, "smoke": args.smoke, "recipes": recipes}
     if args.choose:
         common |= {"seed": CHOICE_SEED}
@@ -122,9 +117,7 @@ def train_networks(settings, x, y):
 
     The first two have the trial's seed, the last one the next; the seed also decides the images of "none".
     """
-    keras.backend.clear_session()  # of the trial before
-    recipes = {name: building.Recipe(**recipe) for name, recipe in settings["recipes"].items()}
-    seed, precision = settings["seed"], settings["precision"]
+    recipes, seed, precision = settings["recipes"], settings["seed"], settings["precision"]
     trained = {"classifier": building.train(recipes["classifier"], x, y, seed, precision)[0]}
     for number in range(N_ROTATION_NETWORKS):
         seen = pseudo.turns_and_none(x, y, np.random.default_rng(seed + number))
@@ -168,8 +161,7 @@ def run_trial(name, settings, data, models):
     With --choose, judge every combination of layers instead. Of the first seed some accepted images are drawn, too.
     """
     if "left_out" in settings:
-        return choose(name, settings, data)
-    started = time.perf_counter()
+        return choose(settings, data)
     learned, ood, missing = made_outliers.load_split(settings["classes"], data, settings["smoke"])
     trained = train_networks(settings, *learned[0])
     (models / name).parent.mkdir(parents=True, exist_ok=True)
@@ -177,8 +169,7 @@ def run_trial(name, settings, data, models):
         networks.save_network(network, models / f"{name}-{title}.keras")
     splits = dict(zip(["train", "val", "test"], learned, strict=True))
     images = {split: x for split, (x, _) in splits.items()} | ood
-    recipe = building.Recipe(**settings["recipes"]["article"])
-    article, _ = building.train(recipe, *learned[0], settings["seed"], settings["precision"])
+    article, _ = building.train(settings["recipes"]["article"], *learned[0], settings["seed"], settings["precision"])
     classifier, *rotation_networks = trained.values()
     found = extract(classifier, rotation_networks, images)
     spaces = {"pixels": {key: {"embedding": x.reshape(len(x), -1)} for key, x in images.items()}, "classifier": found}
@@ -207,12 +198,11 @@ def run_trial(name, settings, data, models):
                 rows[f"{key}: {np.mean(is_accepted):.2%}"] = [(x[i], f"as {digits[i]}") for i in chosen]
         title = f"Accepted at a nominal 1 %, at which {np.mean(p_values <= 0.01):.2%} of the test digits are rejected"
         plots.save(plots.rows_of_images(rows, title), models / f"{name}-accepted.png")
-    return records.new_record(name, settings, metrics, started, missing=missing)
+    return {"metrics": metrics, "missing": missing}
 
 
-def choose(name, settings, data):
-    """The record of a trial that judges every combination of layers on the outliers made."""
-    started = time.perf_counter()
+def choose(settings, data):
+    """Judge every combination of layers on the outliers made."""
     (x_train, y_train), (x_val, y_val), _ = datasets.load_mnist(data, settings["smoke"])
     kept = np.setdiff1d(np.arange(10), settings["left_out"])
     is_learned, is_kept = np.isin(y_train, kept), np.isin(y_val, kept)
@@ -228,12 +218,11 @@ def choose(name, settings, data):
         found = extract(classifier, rotation_networks[:count], images)
         _, log_p = fit_layers(rotation.LAYERS, rotation.OPTIONS | options, found)
         combinations[title] = ablation(log_p, COMBINATIONS)
-    return records.new_record(name, settings, {"combinations": combinations}, started)
+    return {"metrics": {"combinations": combinations}}
 
 
 # %% Tables and figures
 
-MEASURES = ["auroc", "fpr95", "accepted"]
 PUBLISHED = {  # AUROC / FPR95 in per cent. Sources: https://arxiv.org/abs/2210.07242, https://github.com/deel-ai/oodeel
     "theirs: Gaussian mixtures, OpenOOD": {"Fashion-MNIST": "99.80 / 0.61", "CIFAR-10": "99.97 / 0.00"},
     "theirs: nearest neighbours, oodeel": {"digits 5-9": "97.46 / 9.2"},
@@ -249,39 +238,25 @@ def trials_of(records):
     return trials
 
 
-def rows_of(found, **about):
-    """A row for each detector and set of {detector: `scores.separation`}."""
-    return [
-        about | {"detector": detector, "set": name} | {measure: numbers[measure][name] for measure in MEASURES}
-        for detector, numbers in found.items()
-        for name in numbers["auroc"]
-    ]
+def frame_of(found):
+    """A data frame of {detector: `scores.separation`}: a row a detector and set, a column a measure."""
+    frames = {detector: pd.DataFrame(numbers) for detector, numbers in found.items()}
+    return pd.concat(frames, names=["detector", "set"]).reset_index()
 
 
-def frame_of(trials):
-    """A data frame of the trials, a row a detector (or part of the ensemble's) and set."""
-    rows = [row for r in trials for row in rows_of(r["metrics"]["detectors"] | r["metrics"]["parts"])]
-    frame = pd.DataFrame(rows)
-    return frame[frame.set.isin(SETS)]
+def detector_table(trials, detectors, measures, digits, factor=1, published=None):
+    """Detectors or parts in rows, sets in columns: AUROC and FPR95, or shares accepted at 1 % of digits rejected."""
+    n = len({record["settings"]["seed"] for record in trials})
+    frame = pd.concat(frame_of(r["metrics"]["detectors"] | r["metrics"]["parts"]) for r in trials)
 
+    def text(group):
+        return " / ".join(shared.spread(group[name], digits, factor) for name in measures) + shared.note(group, n)
 
-def detector_table(trials, detectors, text, published=None):
-    """Detectors or parts in rows, sets in columns; text : a function of a group of rows and n to the cell's text."""
-    n, frame = len({record["settings"]["seed"] for record in trials}), frame_of(trials)
-    cells = shared.pivot(frame[frame.detector.isin(detectors)], "detector", "set", lambda group: text(group, n))
-    cells = pd.concat([cells.reindex(detectors).dropna(), pd.DataFrame(published).T]).fillna("").rename_axis("")
-    table = shared.markdown(["", *cells], cells.reset_index().to_numpy().tolist())
-    return shared.below(table, shared.caption(trials, n, cifar10="CIFAR-10" in cells))
-
-
-def separation_text(group, n):
-    """AUROC and FPR95 in per cent."""
-    return f"{shared.spread(group.auroc, 2, 100)} / {shared.spread(group.fpr95, 2, 100)}{shared.note(group, n)}"
-
-
-def accepted_text(group, n):
-    """The share accepted where 1 % of the test digits are rejected."""
-    return shared.cell(group.accepted, n, 3)
+    cells = frame.groupby(["detector", "set"]).apply(text, include_groups=False).unstack()
+    cells = pd.concat([cells.reindex(detectors), pd.DataFrame(published).T]).dropna(how="all")
+    cells = cells.reindex(columns=[name for name in SETS if name in cells]).fillna("").rename_axis("")
+    caption = shared.caption(trials, n, cifar10="CIFAR-10" in cells)
+    return shared.markdown(["", *cells], cells.reset_index().to_numpy(), caption)
 
 
 def digits_table(trials):
@@ -293,7 +268,7 @@ def digits_table(trials):
         rejected = [found["calibration"]["rejected"][level] for found in metrics]
         rows.append([title, *(shared.cell(values, n, 2, 100) for values in [*accuracies, rejected])])
     header = ["networks that learned", "accuracy, % (ensemble)", "classifier alone", "rejected at a nominal 1 %, %"]
-    return shared.below(shared.markdown(header, rows), shared.caption(trials, n))
+    return shared.markdown(header, rows, shared.caption(trials, n))
 
 
 def tables(records):
@@ -302,14 +277,15 @@ def tables(records):
     if not trials:
         return {}
     return {
-        "scoreboard": detector_table(trials, [*DETECTORS, OURS, ENSEMBLE], separation_text, PUBLISHED),
+        "scoreboard": detector_table(trials, [*DETECTORS, OURS, ENSEMBLE], ["auroc", "fpr95"], 2, 100, PUBLISHED),
         "scoreboard_digits": digits_table(trials),
-        "scoreboard_parts": detector_table(trials, [*PARTS, ENSEMBLE], accepted_text),
+        "scoreboard_parts": detector_table(trials, [*PARTS, ENSEMBLE], ["accepted"], 3),
     }
 
 
-def accepted_figure(frame):
+def accepted_figure(trials):
     """Shares accepted where 1 % of the test digits are rejected: a row a set, a marker a detector, lines the range."""
+    frame = pd.concat(frame_of(record["metrics"]["detectors"]) for record in trials)
     figure, ax = plt.subplots(figsize=(10, 5.5), layout="constrained")
     detectors, smallest = [*DETECTORS, OURS, ENSEMBLE], 1e-4
     for number, (detector, marker) in enumerate(zip(detectors, itertools.cycle("osD^v<>P"), strict=False)):
@@ -350,28 +326,22 @@ def figures(records):
     trials = trials_of(records)
     ten = [record for record in trials if record["settings"]["classes"] == 10]
     made = {"scoreboard_reliability.png": reliability_figure(ten)} if ten else {}
-    return made | ({"scoreboard.png": accepted_figure(frame_of(trials))} if trials else {})
+    return made | ({"scoreboard.png": accepted_figure(trials)} if trials else {})
 
 
 def csvs(records):
     """The mean shares accepted by combinations of layers, {file name: text}."""
-    rows = []
-    for record in records:
-        for variant, found in record["metrics"].get("combinations", {}).items():
-            rows += rows_of(found, variant=variant)
-    if not rows:
+    chosen = [record["metrics"]["combinations"] for record in records if "combinations" in record["metrics"]]
+    if not chosen:
         return {}
-    shares = pd.DataFrame(rows).pivot_table("accepted", ["variant", "detector"], "set", sort=False)
+    frames = [frame_of(found).assign(variant=variant) for one in chosen for variant, found in one.items()]
+    shares = pd.concat(frames).pivot_table("accepted", ["variant", "detector"], "set", sort=False)
     shares.insert(0, "mean", shares.drop(columns=pseudo.LEARNED).mean(axis=1))  # of what no network has learned
     return {"scoreboard_evidence.csv": shares.sort_values("mean").round(4).to_csv()}
 
 
 def main():
-    parser = cli.Parser(__doc__, out=cli.PROJECT / "runs")
-    parser.add_argument("--choose", action="store_true", help="compare what the detector looks at")
-    parser.add_argument("--seeds", type=cli.positive_int, metavar="N", help=f"the first N of {len(SEEDS)}")
-    sweep.add_flags(parser)
-    args = parser.parse()
+    args = sweep.parser(__doc__, "compare what the detector looks at", f"the first N of {len(SEEDS)}").parse()
     trials = plan(args, None if args.choose else sweep.cifar10_setting(args.data))
     found = sweep.run("experiments.scoreboard", trials, args)
     print(*(csvs(found) if args.choose else tables(found)).values(), sep="\n\n")

@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.neighbors import LocalOutlierFactor
 
 from common import cli, records, training
-from experiments.tables import below, caption, markdown
+from experiments.tables import caption, markdown
 from hypersphere import datasets, features, files, networks, tsne
 
 BATCH_SIZE, EPOCHS, REPEATS = 128, 3, 3
@@ -61,8 +61,8 @@ def tables(records):
         for number, (variant, seconds) in enumerate(variants.items()):
             median, span = np.median(seconds), f"{min(seconds):.1f} to {max(seconds):.1f}"
             rows.append([stage, variant, f"{median:.1f}", span, f"{ours / median:.2f}" if number else ""])
-    table = markdown(["stage", "variant", "seconds (median)", "range", "ours / this"], rows)
-    return {"stages": below(table, caption([last], last["settings"]["repeats"], "repeat", versions=True))}
+    header = ["stage", "variant", "seconds (median)", "range", "ours / this"]
+    return {"stages": markdown(header, rows, caption([last], last["settings"]["repeats"], "repeat", versions=True))}
 
 
 def main():

@@ -1,37 +1,47 @@
 """Runs a study's trials, several at a time, on this machine or on a Dask cluster.
 
 A study is a module with `run_trial(name, settings, data, models)`: it runs one trial, whose result is decided by
-`settings` alone, keeps networks in the folder `models` if it likes, and returns the trial's record. The records are
-the lines of one file; a trial that has its line is never run again.
+`settings` alone, keeps networks in the folder `models` if it likes, and returns what goes into the trial's record:
+"metrics", and more if it likes. The records are the lines of one file; a trial that has its line is never run again.
 """
 
 import contextlib
 import functools
+import hashlib
 import importlib
 import json
 import os
+import tempfile
+import time
 import warnings
+from pathlib import Path
 
 import joblib
+import keras
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from common import cli, records, training
-from experiments import cluster
+from common.cli import PROJECT
 from hypersphere import datasets
 from hypersphere.errors import InputError
-from hypersphere.files import make_writable
+from hypersphere.files import make_writable, replacing
 
 ATTEMPTS = 3  # at a sweep whose workers die
 # A trial is one core's work, so that its result depends neither on --jobs nor on the machine's number of cores.
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
-def add_flags(parser):
-    """The flags of every sweep: --precision, --jobs and --dask."""
+def parser(docstring, choose=None, seeds=None):
+    """A study's parser with the flags of every sweep; --choose and --seeds if there are words for their help."""
+    parser = cli.Parser(docstring, out=PROJECT / "runs")
+    if choose:
+        parser.add_argument("--choose", action="store_true", help=choose)
+        parser.add_argument("--seeds", type=cli.positive_int, metavar="N", help=seeds)
     words = "of the convolutions in training, %(default)s"
     parser.add_argument("--precision", choices=list(training.POLICIES), default="float32", help=words)
     parser.add_argument("--jobs", type=cli.positive_int, default=min(os.cpu_count(), 4), help="at a time, %(default)s")
     parser.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler, whose workers run the trials instead")
+    return parser
 
 
 def run(module, trials, args):
@@ -44,7 +54,7 @@ def run(module, trials, args):
     study = module.rpartition(".")[2]
     path, models = args.out / "results" / f"{study}.jsonl", args.out / "models" / study
     make_writable(models)
-    runner, task = cluster.run if args.dask else _on_this_machine, functools.partial(run_trial, module)
+    runner, task = _on_cluster if args.dask else _on_this_machine, functools.partial(run_trial, module)
     for attempt in range(ATTEMPTS + 1):
         done = finished(path, trials)
         todo = {name: settings for name, settings in trials.items() if name not in done}
@@ -86,12 +96,15 @@ def cifar10_setting(data):
 
 
 def run_trial(module, name, settings, data, models):
-    """A trial's record, from the function `run_trial` of the study's module."""
+    """A trial's record, with what the function `run_trial` of the study's module returns."""
     os.environ |= ONE_THREAD
     for split, key in records.CIFAR10_SETTINGS.items():
         if settings.get(key) not in (None, datasets.cifar10_sha256(data, split)):
             raise InputError(f"{name}: this machine has another CIFAR-10 than the one that started the sweep, or none")
-    return importlib.import_module(module).run_trial(name, settings, data, models)
+    keras.backend.clear_session()  # of the trial before
+    started = time.perf_counter()
+    found = importlib.import_module(module).run_trial(name, settings, data, models)
+    return records.new_record(name, settings, {}, started) | found
 
 
 def _on_this_machine(task, todo, args, models):
@@ -103,3 +116,50 @@ def _on_this_machine(task, todo, args, models):
     tasks = (joblib.delayed(task)(name, settings, args.data, models) for name, settings in todo.items())
     with contextlib.closing(parallel(tasks)) as ended:
         yield from ended  # closing ends the workers of an interrupted run
+
+
+def _on_cluster(task, todo, args, models):
+    """Yield the records of trials, {name: settings}, as they end; the networks that they keep come to `models`.
+
+    task : a function of a trial's name and settings, the data folder and a folder for networks, to its record.
+    Not through joblib's backend for Dask, which waits forever for a trial whose workers die again and again.
+    """
+    try:
+        import distributed
+
+        client = distributed.Client(args.dask, timeout=10)
+        versions = {client.run_on_scheduler(code_sha256), *client.run(code_sha256).values()}
+    except Exception as error:  # Dask makes a bare one of what a process cannot import
+        words = f"no Dask, no scheduler answers, or it or a worker cannot load this project ({error})"
+        raise InputError(f"--dask {args.dask}: {words}; see docs/extending.md") from None
+    with client:
+        if set(client.nthreads().values()) != {1}:
+            raise InputError(f"--dask {args.dask}: no workers, or not of one thread each; start them with --nthreads 1")
+        if versions != {code_sha256()}:
+            raise InputError(f"--dask {args.dask}: the scheduler or a worker runs another version of this project")
+        futures = {client.submit(_run, task, name, todo[name], args.data, pure=False): name for name in todo}
+        for future in distributed.as_completed(futures):  # a trial whose worker dies has gone to another one
+            try:
+                record, files = future.result()
+            except (InputError, distributed.KilledWorker, distributed.CancelledError) as error:
+                raise InputError(f"--dask {args.dask}: {futures[future]}: {error}; see the workers' logs") from None
+            for file, content in files.items():  # before the record, which says that they are there
+                (models / file).parent.mkdir(parents=True, exist_ok=True)
+                with replacing(models / file) as beside:
+                    beside.write_bytes(content)
+            future.release()
+            yield record
+
+
+def _run(task, name, settings, data):
+    """Run a trial on a worker: its record and the files that it kept, {path: bytes}."""
+    with tempfile.TemporaryDirectory() as folder:
+        record = task(name, settings, data, Path(folder))
+        kept = [path for path in Path(folder).rglob("*") if path.is_file()]
+        return record, {str(path.relative_to(folder)): path.read_bytes() for path in kept}
+
+
+def code_sha256():
+    """SHA-256 of all code that a trial may run."""
+    files = [path for pattern in ["*.py", "*/*.py"] for path in PROJECT.glob(pattern)]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()

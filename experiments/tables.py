@@ -18,19 +18,13 @@ FREE = {"seed", "precision", "input_space"}
 VERSIONS = ["python", "tensorflow", "tensorflow-cpu", "keras", "scikit-learn"]  # those that a caption names
 
 
-def markdown(header, rows):
-    """A Markdown table whose columns line up in a terminal too."""
-    cells = [header, *rows]
+def markdown(header, rows, *below):
+    """A Markdown table whose columns line up in a terminal too, with further paragraphs below it."""
+    cells = [[str(cell) for cell in row] for row in [header, *rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     cells.insert(1, ["-" * width for width in widths])
     lines = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in cells]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def pivot(frame, rows, columns, text):
-    """A data frame of texts, `text(group)` for each value of `rows` and of `columns`, in order of appearance."""
-    cells = pd.Series({key: text(group) for key, group in frame.groupby([rows, columns], sort=False)})
-    return cells.unstack().reindex(index=frame[rows].unique(), columns=frame[columns].unique()).fillna("")
+    return "\n\n".join(["\n".join(f"| {' | '.join(line)} |" for line in lines), *below])
 
 
 def spread(values, digits, factor=1.0):
@@ -65,11 +59,8 @@ def leaves(tree, path=()):
             yield (*path, key), value
 
 
-def require_alike(records, free=(), repeats=True):
-    """Raises InputError if two records differ in a setting that is not in FREE or `free`, or are the same trial's.
-
-    repeats : whether records of one name must have different seeds.
-    """
+def require_alike(records, free=()):
+    """Raises InputError if two records differ in a setting that is not in FREE or `free`, or are the same trial's."""
     for record in records[1:]:
         settings = [dict(leaves(r["settings"] | {"flags": r.get("flags", {})})) for r in (records[0], record)]
         for path in settings[0] | settings[1]:
@@ -81,7 +72,7 @@ def require_alike(records, free=(), repeats=True):
                 remedy = "they do not belong into one table: keep them in different files"
                 raise InputError(f"records {records[0]['name']} and {record['name']}: {words}; {remedy}")
     for (name, seed), count in Counter((record["name"], record["settings"]["seed"]) for record in records).items():
-        if repeats and count > 1:
+        if count > 1:
             raise InputError(f"records {name}: {count} with seed {seed}; delete all but one of the lines")
 
 
@@ -114,31 +105,24 @@ def named(values):
     return "mixed: " + " and ".join(f"{value} ({count})" for value, count in counts.items())
 
 
-def below(table, *lines):
-    """A table, or a text, with further paragraphs below it."""
-    return "\n\n".join([table, *lines])
+def contrasts_table(found, group, measure, unit, records, cifar10=False, least=2):
+    """The Markdown of contrasts, [(title, name of the group, paired differences, (n,)), ...], "" if there are none.
 
-
-def holm(p_values):
-    """Holm's correction of p-values for their number: sorted, times m, m - 1, ..., never falling."""
-    order = np.argsort(p_values)
-    rising = np.maximum.accumulate(np.sort(p_values) * np.arange(len(order), 0, -1))
-    return np.minimum(1, rising)[np.argsort(order)]
-
-
-def contrasts_table(found, group, measure, repeats):
-    """The Markdown of contrasts, [(title, name of the group, paired differences, (n,)), ...].
-
-    Student's intervals; p-values by Wilcoxon's signed-rank test, after Holm's correction over all.
+    Student's intervals; p-values by Wilcoxon's signed-rank test, after Holm's correction over all. Contrasts of fewer
+    differences than `least` are left out. unit, records, cifar10 : of the caption.
     """
-    p_values = holm([stats.wilcoxon(values).pvalue if np.any(values) else 1.0 for *_, values in found])
+    found = [contrast for contrast in found if len(contrast[2]) >= least]
+    if not found:
+        return ""
+    p_values = pd.Series([stats.wilcoxon(values).pvalue if np.any(values) else 1.0 for *_, values in found])
+    times = p_values.sort_values() * np.arange(len(found), 0, -1)  # Holm: sorted, times m, m - 1, ..., never falling
     rows = []
-    for (title, name, values), p_value in zip(found, p_values, strict=True):
+    for (title, name, values), p_value in zip(found, times.cummax().clip(upper=1).sort_index(), strict=True):
         mean, half = values.mean(), half_width(values)
         interval, higher = f"{mean - half:+.3f} to {mean + half:+.3f}", f"{np.sum(values > 0)} of {len(values)}"
         rows.append([title, name, f"{mean:+.3f}", interval, higher, f"{p_value:.3f}"])
-    header = ["planned contrast", group, f"difference of {measure}", "95 % interval", f"{repeats} higher", "p, Holm"]
-    return markdown(header, rows)
+    header = ["planned contrast", group, f"difference of {measure}", "95 % interval", f"{unit}s higher", "p, Holm"]
+    return markdown(header, rows, caption(records, max(len(values) for *_, values in found), unit, cifar10))
 
 
 def number_holds(values, article, digits, better=0):

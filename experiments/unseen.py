@@ -16,73 +16,57 @@ Writes  runs/results/unseen.jsonl     a line a trial, as it ends
 
 import functools
 import itertools
-import time
-from dataclasses import asdict, replace
 from pathlib import Path
 
-import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from sklearn.decomposition import PCA
 
-from common import cli, records
 from experiments import building, pseudo, sweep
-from experiments.tables import below, caption, cell, contrasts_table, markdown, require_alike
-from hypersphere import datasets, features, heads, outliers, scores
+from experiments.tables import caption, cell, contrasts_table, markdown, require_alike
+from hypersphere import datasets, features, outliers, scores
 from hypersphere.enrolment import few_shot, retrieval
 
-HEADS = {  # title, layer, its arguments; the first two are spaces without a network
-    "pixels": ("pixels, centred", None, {}),
-    "pca64": ("PCA, 64 components", None, {}),
-    "softmax": ("softmax", keras.layers.Dense, {}),
-    "l2softmax": ("L2-softmax", heads.L2Softmax, {"alpha": 16.0}),
-    "cosface": ("CosFace", heads.CosFace, {"scale": 30.0, "margin": 0.05}),
-    "arcface": ("ArcFace", heads.ArcFace, {"scale": 30.0, "margin": 0.05}),
-    "adacos": ("AdaCos, fixed", heads.AdaCos, {}),
-    "adacos-dynamic": ("AdaCos, dynamic", heads.AdaCos, {"dynamic": True}),
-    "subcluster": ("sub-cluster AdaCos", heads.SubClusterAdaCos, {"num_centers": 16}),
-}
+HEADS = {"pixels": (None, {}, "pixels, centred"), "pca64": (None, {}, "PCA, 64 components")}  # without a network
+HEADS |= building.HEADS
 DATASETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
 EXAMPLES, CHOICES = [1, 5, 20], 100  # of each new class, chosen at random so often
 CANDIDATES = {  # recipes, and in how many quarter turns each class is a class of its own
     "article": (building.ARTICLE, 1),
-    "augmented": (building.Recipe(epochs=12), 1),
-    "turns": (building.Recipe(epochs=4), 4),  # the one in use; each epoch sees each image in four turns
-    "turns, twice as long": (building.Recipe(epochs=8), 4),
+    "augmented": (building.RECIPE | {"epochs": 12}, 1),
+    "turns": (building.RECIPE | {"epochs": 4}, 4),  # the one in use; each epoch sees each image in four turns
+    "turns, twice as long": (building.RECIPE | {"epochs": 8}, 4),
 }
 PAIRS, CHOICE_SEED = [(0, 1), (2, 4), (1, 3)], 100  # known classes that play the new ones; the seed of no other trial
-SCALES = [2, 4, 8, 16, 32, 64]
+SCALES = [2.0, 4.0, 8.0, 16.0, 32.0, 64.0]
 PLANNED = [("l2softmax", "softmax"), ("arcface", "l2softmax"), ("adacos", "arcface")]  # MAP@R, first minus second
 PLANNED += [("subcluster", "adacos")]
 
 
 def plan(args):
     """The trials, {name: settings}: every head learns from the same images."""
-    spaces = {head: {"head": head, "head_arguments": HEADS[head][2]} for head in args.heads}
+    spaces = {head: {"head": head, "head_arguments": HEADS[head][1]} for head in args.heads}
     seeds = range(args.seeds or (1 if args.smoke else 5 if args.scales else 10))
     chosen = [args.dataset] if args.dataset else list(DATASETS)
-    parts = [(dataset, dataset, "turns", {}) for dataset in chosen]  # name, data set, recipe, further settings
+    parts = {dataset: {"dataset": dataset} for dataset in chosen}
     if args.scales:  # without a margin, CosFace is AdaCos with another scale
-        arguments = {f"scale{scale}": {"scale": float(scale), "margin": 0.0} for scale in SCALES}
-        spaces = {space: {"head": "cosface", "head_arguments": arguments[space]} for space in arguments}
-        parts = [("scales/mnist", "mnist", "turns", {})]
+        spaces = {f"scale{s:g}": {"head": "cosface", "head_arguments": {"scale": s, "margin": 0.0}} for s in SCALES}
+        parts = {"scales/mnist": {"dataset": "mnist"}}
     elif args.images:
         folder = Path(args.images).resolve()  # so that "." has a name, too
-        parts = [(f"images/{folder.name}", str(folder), "turns", {})]
+        parts = {f"images/{folder.name}": {"dataset": str(folder)}}
     elif args.choose:
-        seeds, parts = [CHOICE_SEED], []
+        seeds, parts = [CHOICE_SEED], {}
         for dataset, recipe, pair in itertools.product(chosen, CANDIDATES, PAIRS):
             name = f"choice/{dataset}/{recipe.replace(', ', '_').replace(' ', '_')}-new_{pair[0]}_{pair[1]}"
-            parts.append((name, dataset, recipe, {"pair": pair}))
-    trials = {}
-    for name, dataset, candidate, more in parts:
-        recipe, turns = CANDIDATES[candidate]
-        recipe = asdict(replace(recipe, epochs=1 if args.smoke else recipe.epochs))
-        settings = {"dataset": dataset, "recipe_name": candidate, "recipe": recipe, "turns": turns} | more
-        settings |= {"precision": args.precision, "smoke": args.smoke}
-        for seed, space in itertools.product(seeds, spaces):
-            trials[f"{name}/{space}-seed{seed}"] = settings | spaces[space] | {"seed": seed}
+            parts[name] = {"dataset": dataset, "recipe_name": recipe, "pair": pair}
+    trials, common = {}, {"recipe_name": "turns", "precision": args.precision, "smoke": args.smoke}
+    for (name, part), seed, space in itertools.product(parts.items(), seeds, spaces):
+        settings = common | part | spaces[space] | {"seed": seed}
+        recipe, turns = CANDIDATES[settings["recipe_name"]]
+        recipe = recipe | ({"epochs": 1} if args.smoke else {})
+        trials[f"{name}/{space}-seed{seed}"] = settings | {"recipe": recipe, "turns": turns}
     return trials
 
 
@@ -114,8 +98,8 @@ def load(settings, data):
 
 def run_trial(name, settings, data, models):
     """Train one head on the known classes, and judge its embedding, or pixels or their PCA, on the new ones."""
-    started, images, loss, metrics = time.perf_counter(), load(settings, data), [], {}
-    layer, seed = HEADS[settings["head"]][1], settings["seed"]
+    images, loss, metrics = load(settings, data), [], {}
+    layer, seed = HEADS[settings["head"]][0], settings["seed"]
     if layer is None:
         pixels = {part: x.reshape(len(x), -1) for part, (x, _) in images.items()}
         points = {part: x - pixels["train"].mean(axis=0) for part, x in pixels.items()}
@@ -125,73 +109,56 @@ def run_trial(name, settings, data, models):
     else:
         head = functools.partial(layer, dtype="float32", name="head", **settings["head_arguments"])
         x, y = pseudo.turned_classes(*images["train"], settings["turns"])
-        recipe = building.Recipe(**settings["recipe"])
-        network, loss = building.train(recipe, x, y, seed, settings["precision"], head)
+        network, loss = building.train(settings["recipe"], x, y, seed, settings["precision"], head)
         outputs = {part: features.extract(network, x) for part, (x, _) in images.items()}
         points = {part: found["embedding"] for part, found in outputs.items()}
         upright = outputs["known"]["logits"][:, : images["train"][1].max() + 1]  # where turns are classes, too
         metrics["known_accuracy"] = float(np.mean(upright.argmax(axis=1) == images["known"][1]))
-        keras.backend.clear_session()
     parts = {part: (points[part], y) for part, (_, y) in images.items()}
     metrics |= retrieval(*parts["new"])
     directions = {part: scores.directions(x) for part, x in points.items()}
     novelty = [scores.cosine_score(directions["train"], directions[part]) for part in ["known", "new"]]
     metrics["rejection_auroc"] = scores.auroc(*novelty)
     metrics["enrolment"] = few_shot(**parts, n_examples=EXAMPLES, choices=CHOICES, seed=seed)
-    return records.new_record(name, settings, metrics, started, loss=loss)
+    return {"metrics": metrics, "loss": loss}
 
 
-def of_heads(records):
-    """The records of the trials of heads, {data set: [records]}; InputError if they do not belong into one table."""
-    found = {}
-    for record in records:
-        if not record["name"].startswith(("choice/", "scales/")):
-            found.setdefault(record["settings"]["dataset"], []).append(record)
-    for chosen in found.values():
-        require_alike(chosen, free=["head", "head_arguments"])
-    return found
-
-
-def normalized(records):
+def frame_of(records):
     """A data frame of records, with settings and measures such as "head" and "enrolment.5.new" as columns."""
-    return pd.json_normalize(records).rename(columns=lambda name: name.split(".", 1)[-1])
+    return pd.json_normalize(records).rename(columns=lambda name: name.split(".", 1)[-1]).assign(record=records)
 
 
 def tables(records):
     """Retrieval and enrolment, a table a data set and a row a head, and the planned contrasts: {marker: Markdown}."""
-    made, compared, used = {}, [], []
-    for dataset, chosen in of_heads(records).items():
-        title, frame, rows = Path(dataset).name, normalized(chosen), []
-        groups = dict(list(frame.groupby("head")))
-        n = max(map(len, groups.values()))
-        for head, group in [(head, groups[head]) for head in HEADS if head in groups]:
+    made, compared, frame = {}, [], frame_of(records)
+    frame = frame[~frame.name.str.match("choice/|scales/")]
+    for dataset, chosen in frame.groupby("dataset", sort=False):
+        require_alike([*chosen.record], free=["head", "head_arguments"])
+        title, rows, n = Path(dataset).name, [], int(chosen["head"].value_counts().max())
+        for head in [head for head in HEADS if head in set(chosen["head"])]:
+            group = chosen[chosen["head"] == head]
             cells = [cell(group[measure], n, 3) for measure in ["recall_at_1", "map_at_r"]]
             for among in ["new", "all"]:
                 cells += [" / ".join(f"{group[f'enrolment.{k}.{among}'].mean():.2f}" for k in EXAMPLES)]
             cells += [cell(group.get("known_accuracy", pd.Series()).dropna(), n, 1, 100)]
-            rows.append([HEADS[head][0], *cells])
+            rows.append([HEADS[head][2], *cells])
         header = ["", "Recall@1", "MAP@R", "1 / 5 / 20 examples, among the new", "among all ten", "known classes, %"]
-        made[f"unseen_{title.replace('-', '_')}"] = below(markdown(header, rows), caption(chosen, n))
-        by_seed = frame.pivot(index="seed", columns="head", values="map_at_r")
-        for pair in [pair for pair in PLANNED if {*pair} <= groups.keys()]:
-            difference = (by_seed[pair[0]] - by_seed[pair[1]]).dropna().to_numpy()
-            if len(difference) > 1:
-                contrast = " minus ".join(HEADS[head][0] for head in pair)
-                compared.append((contrast, DATASETS.get(title, title), difference))
-                used += [record for record in chosen if record["settings"]["head"] in pair]
-    if compared:
-        n = max(len(difference) for *_, difference in compared)
-        made["unseen_contrasts"] = below(contrasts_table(compared, "data set", "MAP@R", "seeds"), caption(used, n))
-    return made
+        made[f"unseen_{title.replace('-', '_')}"] = markdown(header, rows, caption([*chosen.record], n))
+        by_seed = chosen.pivot(index="seed", columns="head", values="map_at_r").reindex(columns=[*HEADS])
+        for first, second in PLANNED:
+            contrast, difference = f"{HEADS[first][2]} minus {HEADS[second][2]}", by_seed[first] - by_seed[second]
+            compared.append((contrast, DATASETS.get(title, title), difference.dropna().to_numpy()))
+    made["unseen_contrasts"] = contrasts_table(compared, "data set", "MAP@R", "seed", [*frame.record])
+    return {marker: table for marker, table in made.items() if table}
 
 
 def csvs(records):
     """Means and standard deviations over pairs of new classes by recipe, and over seeds by scale: {file: text}."""
-    made, measures = {}, ["recall_at_1", "map_at_r", "enrolment.5.new", "known_accuracy"]
+    made, measures, frame = {}, ["recall_at_1", "map_at_r", "enrolment.5.new", "known_accuracy"], frame_of(records)
     for part, keys in {"choice": ["dataset", "head", "recipe_name"], "scales": ["head_arguments.scale"]}.items():
-        chosen = [record for record in records if record["name"].startswith(f"{part}/")]
-        if chosen:
-            table = normalized(chosen).groupby(keys)[measures].agg(["mean", "std", "count"])
+        chosen = frame[frame.name.str.startswith(f"{part}/")]
+        if len(chosen):
+            table = chosen.groupby(keys)[measures].agg(["mean", "std", "count"])
             table.columns = [" ".join(column) for column in table.columns]
             made[f"unseen_{part}.csv"] = table.to_csv(float_format="%.4f")
     return made
@@ -199,17 +166,18 @@ def csvs(records):
 
 def figures(records):
     """MAP@R against the scale of a cosine softmax, beside that of other heads, {file name: figure}."""
-    chosen = [record for record in records if record["name"].startswith("scales/")]
-    if not chosen:
+    frame = frame_of(records)
+    chosen, mnist = (frame[frame.name.str.startswith(part)] for part in ["scales/", "mnist/"])
+    if chosen.empty:
         return {}
-    require_alike(chosen, free=["head_arguments"])
+    require_alike([*chosen.record], free=["head_arguments"])
     figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
-    found = normalized(chosen).groupby("head_arguments.scale")["map_at_r"].agg(["mean", "std"])
+    found = chosen.groupby("head_arguments.scale").map_at_r.agg(["mean", "std"])
     ax.errorbar(found.index, found["mean"], found["std"], marker="o", capsize=3, label="cosine softmax, by its scale")
-    mnist = of_heads(records).get("mnist", [])
+    means = mnist.groupby("head").map_at_r.mean()
     for head, style in {"softmax": ":", "adacos": "--", "arcface": "-."}.items():
-        if values := [record["metrics"]["map_at_r"] for record in mnist if record["settings"]["head"] == head]:
-            ax.axhline(np.mean(values), color="0.4", linestyle=style, label=HEADS[head][0])
+        if head in means:
+            ax.axhline(means[head], color="0.4", linestyle=style, label=HEADS[head][2])
     ax.set_xscale("log", base=2)
     ax.set_xticks(found.index, [f"{scale:g}" for scale in found.index])
     ax.set(xlabel="scale s of the cosines", ylabel="MAP@R, mean ± standard deviation", title="MNIST, unseen classes")
@@ -219,14 +187,11 @@ def figures(records):
 
 
 def main():
-    parser = cli.Parser(__doc__, out=cli.PROJECT / "runs")
+    parser = sweep.parser(__doc__, "compare recipes on known classes alone", "trainings a head, 10; with --smoke 1")
     parser.add_argument("--dataset", choices=list(DATASETS), help="default: both")
     parser.add_argument("--images", metavar="FOLDER", help="your own images instead, a folder a class")
     parser.add_argument("--heads", nargs="+", choices=list(HEADS), default=list(HEADS), help="default: all")
-    parser.add_argument("--choose", action="store_true", help="compare recipes on known classes alone")
     parser.add_argument("--scales", action="store_true", help="compare scales of a cosine softmax on MNIST")
-    parser.add_argument("--seeds", type=cli.positive_int, metavar="N", help="trainings a head, 10; with --smoke 1")
-    sweep.add_flags(parser)
     args = parser.parse()
     for record in sweep.run("experiments.unseen", plan(args), args):
         print(f"{record['name']}: MAP@R {record['metrics']['map_at_r']:.3f}")

@@ -76,7 +76,7 @@ def test_a_candidate_is_judged_on_validation_digits_and_training_outliers(tmp_pa
     trials = article1.plan(args_of(choose=True, seeds=1), None)
     assert list(trials) == [f"choice/{name}/seed100" for name in article1.CANDIDATES]
     name, settings = list(trials.items())[1]
-    record = article1.run_trial(name, settings, tmp_path, tmp_path)
+    record = {"name": name} | article1.run_trial(name, settings, tmp_path, tmp_path)
     assert 0 < record["metrics"]["validation_accuracy"] <= 1
     assert set(record["metrics"]["accepted_at_rejection"]["0.01"]) == {"Fashion-MNIST", "CIFAR-10"}
     assert "10 epochs,1," in article1.csvs([record])["article1_choice.csv"]

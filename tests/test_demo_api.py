@@ -283,7 +283,7 @@ def test_build_makes_the_demos_files_from_a_run_of_the_scoreboard(tmp_path, monk
     with pytest.raises(InputError, match="classifier"):
         run("demo.build", "--run", run_folder, "--models", built)
     for number, (name, classes) in enumerate({"classifier": 10, "rotation1": 41, "rotation2": 41}.items()):
-        _, network = building.build(building.Recipe(1, width=4), (28, 28, 1), classes, seed=number)
+        *_, network = building.build(building.RECIPE | {"width": 4}, (28, 28, 1), classes, seed=number)
         networks.save_network(network, trial.with_name(f"{trial.name}-{name}.keras"))
     monkeypatch.setattr(build, "N_MAPPED", 200)
     with pytest.raises(InputError, match="missing; run python train_l2softmax"):

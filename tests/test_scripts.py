@@ -157,7 +157,7 @@ def test_files_of_different_trainings_are_refused(smoke_run, tmp_path):
 
 def test_the_study_chooses_for_the_scripts_network(smoke_run):
     script = networks.load_network(smoke_run / "models" / "l2softmax.keras", "run the test again")
-    _, network = building.build(article1.CANDIDATES["10 epochs"], (28, 28, 1), 10, seed=0)
+    *_, network = building.build(article1.CANDIDATES["10 epochs"], (28, 28, 1), 10, seed=0)
     shapes = [[weights.shape for weights in model.get_weights()] for model in (script, network)]
     assert shapes[0] == shapes[1]
 

@@ -12,7 +12,6 @@ import pytest
 
 from common import records
 from conftest import PROJECT, assert_one_line_error, run_script
-from experiments import cluster as cluster_module
 from experiments import sweep
 from hypersphere import datasets
 from hypersphere.errors import InputError
@@ -145,7 +144,7 @@ def test_what_cannot_run_trials_is_refused(address, tmp_path, monkeypatch):
     refused = pytest.raises(InputError, match=r"not of one thread each; .*--nthreads 1")
     with cluster(tmp_path, threads=2, workers=1) as other, refused:
         sweep_of({"0": {}}, tmp_path, other)
-    monkeypatch.setattr(cluster_module, "PROJECT", tmp_path)  # so that this machine's code is another
+    monkeypatch.setattr(sweep, "PROJECT", tmp_path)  # so that this machine's code is another
     with pytest.raises(InputError, match="another version"):
         sweep_of({"0": {}}, tmp_path, address)
 
