@@ -42,8 +42,9 @@ NAMES = {name: title for name, (*_, title) in HEADS.items()} | {"block_13_expand
 MEASURES = {"cosine": "largest cosine", "lof5": "LOF, k = 5", "lof20": "LOF, k = 20", "accuracy": "validation accuracy"}
 WORDS = {"upper-blocks": "upper blocks trained", "features": "features alone", "none": "no reference classes"}
 WORDS |= {"test": "new images of the test split"}
-WORDS |= {"cifar10": "CIFAR-10", "fashion-mnist": "Fashion-MNIST", "mnist": "MNIST"}
+WORDS |= {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 PAIRS = {"sneaker": ("fashion-mnist", 7, 9), "deer": ("cifar10", 4, 7)}  # the article's: data set, normal, anomaly
+FOUND = {"sneaker": "boots among sneakers", "deer": "horses among deer"}
 RECIPE = {"width": 32, "epochs": 12, "rate": 1e-2, "mirror": True, "shift": 0, "size": None}
 RECIPE |= {"batch_size": 128, "optimizer": "adamw", "weight_decay": 0.05}
 ARTICLE_RECIPE = {"epochs": 10, "optimizer": "adam", "rate": 1e-4, "weight_decay": 0.0, "mirror": False}
@@ -117,14 +118,13 @@ def choose_backbone(args):
                 raise InputError(f"--{flag}: of MobileNetV2; give --backbone mobilenetv2 with it")
         return {"backbone": "cnn"}
     use, width, size, weights = args.use or "fine-tuned", args.width or 0.5, args.size or 96, args.weights or "imagenet"
-    if use != "fine-tuned" and (args.references == "none" or args.faults or args.grid):
-        raise InputError(f"--use {use}: not with --references none, --faults or --grid; give --use fine-tuned")
+    if use != "fine-tuned" and (args.references == "none" or args.faults or args.grid or args.recipe):
+        words = "not with --references none, --faults, --grid or --recipe"
+        raise InputError(f"--use {use}: {words}; give --use fine-tuned")
     if use == "features" and args.heads:
         raise InputError("--use features: trains no head; leave --heads out, or give another --use")
     network = mobilenet.mobilenetv2(width, size, weights)
     sha256 = "" if weights == "none" else training.network_key(network)
-    if args.recipe and use != "fine-tuned":
-        raise InputError(f"--recipe: of --use fine-tuned, not of {use}")
     recipe = RECIPE | {"width": width, "size": size, "epochs": EPOCHS[use], "rate": 1e-3}
     recipe |= ARTICLE_RECIPE if args.recipe == "article" else {}
     return {"backbone": "mobilenetv2", "use": use, "weights": weights, "weights_sha256": sha256, "recipe": recipe}
@@ -233,7 +233,7 @@ def frozen_part(settings, images):
     return {name: [(x - mean) / deviation for x in sides] for name, sides in outputs.items()}, columns
 
 
-def head_of(name, arguments, n_classes, seeds, faulty=False):
+def head_of(name, arguments, n_classes, seeds, faulty):
     """A head by its name, the layer "head", in float32."""
     kind = FAULTY_HEADS[name] if faulty else HEADS[name][0]
     initializer = keras.initializers.GlorotUniform(next(seeds))
@@ -451,8 +451,7 @@ def numbers_claim(pair, words, rows, n):
         theirs.append(f"{article:.3f}" if len(values) else "-")
         ours.append(shared.cell(values, n, 3) or "-")
         tests += [shared.number_holds(values, article, 2, 1)] if len(values) else []
-    claim = {"sneaker": "Heads find boots among sneakers", "deer": "Heads find horses among deer"}[pair]
-    return [f"{claim}{words}", "AUROC", " / ".join(theirs), " / ".join(ours), shared.verdict(tests)]
+    return [f"Heads find {FOUND[pair]}{words}", "AUROC", " / ".join(theirs), " / ".join(ours), shared.verdict(tests)]
 
 
 def comparison_claim(pair, words, rows, n):
@@ -544,7 +543,7 @@ def boxes_figure(frame):
         ax.scatter(np.repeat(places, [*map(len, values)]), np.concatenate(values), s=9, color=color, label=way)
         names = [f"{NAMES[head]}\n{MEASURES[ARTICLE_SCORERS.get(head, 'cosine')]}" for head in heads_shown]
         ax.set_xticks(range(len(heads_shown)), names, fontsize=9)
-        ax.set(title=pair, ylabel="AUROC")
+        ax.set(title=FOUND.get(pair, pair), ylabel="AUROC")
         ax.grid(axis="y", alpha=0.3)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(ways))
     return figure

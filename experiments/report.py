@@ -24,8 +24,7 @@ from hypersphere.files import make_writable, replacing
 
 # A study is a module with `tables(records)`, {marker: Markdown}, and, where it has any, `figures(records)`, {file:
 # figure}, and `csvs(records)`, {file: text}. Its records are results/STUDY.jsonl.
-STUDIES = {"article1": article1, "article2": article2, "scoreboard": scoreboard, "unseen": unseen, "demo": demo}
-STUDIES |= {"speed": speed}
+STUDIES = {study.__name__.split(".")[1]: study for study in [article1, article2, scoreboard, unseen, demo, speed]}
 RESULTS = PROJECT / "results"
 MARKERS = re.compile(r"<!-- ([\w-]+) -->\n.*?<!-- /\1 -->", re.DOTALL)
 

@@ -122,7 +122,7 @@ def test_the_articles_pairs_are_the_default(tmp_path, monkeypatch, capsys):
         ({"normal": "Sneaker", "anomaly": "boot"}, "sneaker, bag, ankle boot"),
         ({"backbone": "mobilenetv2", "use": "upper-blocks", "weights": "none", "recipe": "article"}, "--recipe"),
         ({"backbone": "mobilenetv2", "use": "features"}, "leave --heads out"),
-        ({"backbone": "mobilenetv2", "use": "upper-blocks", "grid": True}, "--grid; give --use fine-tuned"),
+        ({"backbone": "mobilenetv2", "use": "upper-blocks", "grid": True}, "--grid or --recipe; give --use fine-tuned"),
         ({"use": "features"}, "--backbone mobilenetv2"),
         ({"backbone": "mobilenetv2", "weights": "no.h5"}, r"no\.h5: missing"),
         ({"backbone": "mobilenetv2", "use": "features", "references": "none"}, "give --use fine-tuned"),
