@@ -1,4 +1,4 @@
-"""Make the demo's files, models/demo, from the networks of one trial of `experiments.scoreboard`.
+"""Make the demo's files, models/demo, from the networks of the first seed of `experiments.scoreboard`.
 
     python -m demo.build --run runs     # the --out of experiments/scoreboard.py
 
@@ -16,12 +16,10 @@ import numpy as np
 
 from common import cli, records
 from demo.predictor import ARTICLE, FOLDER, NETWORKS
-from experiments.scoreboard import SEEDS
 from hypersphere import datasets, features, files, networks, tsne
 from hypersphere.errors import InputError
 
 N_MAPPED = 5000  # validation images on the map, the first ones
-TRIAL = f"ensemble/10-digits-seed{SEEDS[0]}"
 REMEDY = "run python -m experiments.scoreboard"
 
 
@@ -35,10 +33,11 @@ def main():
     args = parser.parse_args()
     cli.install_error_hook()
     path = args.run / "results" / "scoreboard.jsonl"
-    record = next((record for record in records.read_records(path) if record["name"] == TRIAL), None)
-    if record is None:
-        raise InputError(f"{path}: no record of {TRIAL}; {REMEDY}")
-    trial = args.run / "models" / "scoreboard" / TRIAL
+    trials = [record for record in records.read_records(path) if record["settings"].get("classes") == 10]
+    if not trials:
+        raise InputError(f"{path}: no record of networks that learned all ten digits; {REMEDY}")
+    record = min(trials, key=lambda record: record["settings"]["seed"])
+    trial = args.run / "models" / "scoreboard" / record["name"]
     trained = [trial.with_name(f"{trial.name}-{name}.keras") for name in ["classifier", "rotation1", "rotation2"]]
     classifier, *_ = (networks.load_network(path, REMEDY) for path in trained)
     networks.load_network(args.article, "run python train_l2softmax.py, or give --article", ["embedding"])

@@ -276,9 +276,9 @@ def test_build_makes_the_demos_files_from_a_run_of_the_scoreboard(tmp_path, monk
     with pytest.raises(InputError, match="no record"):
         run("demo.build", "--run", run_folder, "--models", built)
     (run_folder / "results").mkdir(parents=True)
-    record = records.read_record(FOLDER / "network.json", "") | {"name": build.TRIAL}
+    record = records.read_record(FOLDER / "network.json", "")
     records.append_record(run_folder / "results" / "scoreboard.jsonl", record)
-    trial = run_folder / "models" / "scoreboard" / build.TRIAL
+    trial = run_folder / "models" / "scoreboard" / record["name"]
     trial.parent.mkdir(parents=True)
     with pytest.raises(InputError, match="classifier"):
         run("demo.build", "--run", run_folder, "--models", built)
