@@ -95,10 +95,10 @@ for ax, (head, found) in zip(axes.flat, seen.items(), strict=True):
 figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 plots.save(figure, args.out / "figures" / "heads_scores.png", args.changed)
 for head, found in metrics.items():
-    words = [f"{article2.MEASURES[scorer]} {value:.3f}" for scorer, value in found["auroc"].items()]
+    words = [f"{article2.SCORERS[scorer]} {value:.3f}" for scorer, value in found["auroc"].items()]
     print(f"{article2.NAMES[head]}: AUROC by {', by '.join(words)}")
     if theirs := article2.ARTICLE_AUROC.get((args.pair, head)):
-        words = f"by {article2.MEASURES[article2.ARTICLE_SCORERS[head]]} {np.mean(theirs):.3f}"
+        words = f"by {article2.SCORERS[article2.ARTICLE_SCORERS[head]]} {np.mean(theirs):.3f}"
         print(f"    the article, with a fine-tuned MobileNetV2: {words} (mean of ten draws)")
 
 # %% [markdown]

@@ -39,7 +39,8 @@ from hypersphere.errors import InputError
 
 HEADS = building.HEADS | {"l2softmax": (heads.L2Softmax, {"alpha": 5.0}, "L2-softmax")}  # the article's alpha
 NAMES = {name: title for name, (*_, title) in HEADS.items()} | {"block_13_expand_relu": "features of block 13"}
-MEASURES = {"cosine": "largest cosine", "lof5": "LOF, k = 5", "lof20": "LOF, k = 20", "accuracy": "validation accuracy"}
+SCORERS = {"cosine": "largest cosine", "lof5": "LOF, k = 5", "lof20": "LOF, k = 20"}
+MEASURES = SCORERS | {"accuracy": "validation accuracy"}
 WORDS = {"upper-blocks": "upper blocks trained", "features": "features alone", "none": "no reference classes"}
 WORDS |= {"test": "new images of the test split"}
 WORDS |= {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
@@ -89,8 +90,7 @@ class WholeNorms:
         return keras.ops.matmul(layers.unit(embedding, axis=None), layers.unit(self.kernel, axis=None))
 
 
-FAULTY_HEADS = {"arcface": type("WholeNormsArcFace", (WholeNorms, heads.ArcFace), {})}
-FAULTY_HEADS["adacos"] = type("WholeNormsAdaCos", (WholeNorms, heads.AdaCos), {})
+FAULTY_HEADS = {name: type("FaultyHead", (WholeNorms, HEADS[name][0]), {}) for name in ["arcface", "adacos"]}
 
 # %% Plan
 
@@ -428,7 +428,7 @@ def contrasts(frame, planned):
     found, names = [], frame["head"] + ("_" + frame.faults).replace("_", "")
     for title, formula in planned.items():
         for pair, rows in frame[frame.pair.isin(PAIRS)].assign(name=names).groupby("pair", sort=False):
-            terms = rows.pivot_table(["cosine", "lof20"], "seed", "name")
+            terms = rows.pivot_table([*SCORERS], "seed", "name")
             terms.columns = [f"{name}_{scorer}".removesuffix("_cosine") for scorer, name in terms.columns]
             terms = terms.reindex(columns=re.findall(r"\w+", formula))
             found.append((title, pair, terms.eval(formula).dropna().to_numpy()))
@@ -510,8 +510,8 @@ def tables(records):
     same_draws = scratch[scratch.seed.isin(with_faults.seed) & scratch["head"].isin(with_faults["head"])]
     shown = [*ARTICLE_SCORERS, "block_13_expand_relu"]
     parts = {
-        "heads_scratch": (scratch[scratch.faults == ""], ["cosine", "lof5", "lof20", "accuracy"]),
-        "heads_fine_tuned": (pd.concat([article_frame(), tuned]) if len(tuned) else tuned, ["cosine", "lof5", "lof20"]),
+        "heads_scratch": (scratch[scratch.faults == ""], MEASURES),
+        "heads_fine_tuned": (pd.concat([article_frame(), tuned]) if len(tuned) else tuned, SCORERS),
         "faults": (same_draws, ["cosine", "lof20"]),
         "ways": (usual[(usual.faults == "") & usual["head"].isin(shown)], ["cosine", "lof20"]),
     }
@@ -541,7 +541,7 @@ def boxes_figure(frame):
         boxes = ax.boxplot(values, positions=places, widths=0.6 / len(ways), showfliers=False)
         plt.setp([line for lines in boxes.values() for line in lines], color=color)
         ax.scatter(np.repeat(places, [*map(len, values)]), np.concatenate(values), s=9, color=color, label=way)
-        names = [f"{NAMES[head]}\n{MEASURES[ARTICLE_SCORERS.get(head, 'cosine')]}" for head in heads_shown]
+        names = [f"{NAMES[head]}\n{SCORERS[ARTICLE_SCORERS.get(head, 'cosine')]}" for head in heads_shown]
         ax.set_xticks(range(len(heads_shown)), names, fontsize=9)
         ax.set(title=FOUND.get(pair, pair), ylabel="AUROC")
         ax.grid(axis="y", alpha=0.3)

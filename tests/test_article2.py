@@ -15,7 +15,6 @@ from experiments import article2, building, mobilenet
 from hypersphere import datasets, scores
 from hypersphere.errors import InputError
 
-SCORERS = {"cosine", "lof5", "lof20"}
 MOBILENET = {"backbone": "mobilenetv2", "width": 0.35, "weights": "none", "epochs": 1}
 
 
@@ -198,19 +197,19 @@ def test_heads_share_what_a_frozen_part_gives(use, tmp_path):
     record = article2.run_trial(name, settings, None, tmp_path)
     judged = heads or mobilenet.LAYERS
     found = {head: set(metrics["auroc"]) for head, metrics in record["metrics"]["heads"].items()}
-    assert found == dict.fromkeys(judged, SCORERS)
+    assert found == {head: set(article2.SCORERS) for head in judged}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [{"references": "none"}, MOBILENET | {"faults": "both"}])
 def test_other_trials_of_one_head(flags, tmp_path):
     record = article2.run_trial(*only_trial(**{"epochs": 1} | flags), None, tmp_path)
-    assert set(record["metrics"]["auroc"]) == SCORERS
+    assert set(record["metrics"]["auroc"]) == set(article2.SCORERS)
 
 
 def record_of(auroc, seed=0, **settings):
     common = only_trial()[1] | {"seed": seed} | settings
-    metrics = {"auroc": dict.fromkeys(SCORERS, auroc), "val_accuracy": 0.9}
+    metrics = {"auroc": dict.fromkeys(article2.SCORERS, auroc), "val_accuracy": 0.9}
     name = f"{common['head']}-{settings}-{seed}"
     return records.new_record(name, common, metrics, 0)
 
