@@ -64,7 +64,10 @@ def load_record(path):
     with reading(path, "damaged", REMEDY):
         metrics = json.loads(path.read_bytes())["metrics"]
         number = metrics["calibration"]["levels"].index(detectors.LayeredDetector().level)
-        return float(metrics["accuracy"]["test"]), float(metrics["calibration"]["rejected"][number])
+        shares = metrics["accuracy"]["test"], metrics["calibration"]["rejected"][number]
+        if not all(0 <= share <= 1 for share in shares):
+            raise ValueError(shares)
+        return shares
 
 
 def load_map(path):

@@ -357,7 +357,8 @@ def summary_rows(records):
     rows = []
     for claim, measure, *rest in claims(values):
         measure = measure.rpartition("CIFAR-10, ")[2]  # the page says once which sets the shares are of
-        rows += [[f"{claim}: {measure}", *rest]] if measure not in DETAILS else []
+        if measure not in DETAILS:
+            rows.append([f"{claim}: {measure}", *rest])
     return rows, f"article 1: n = {len(seeds)} seed{'s' * (len(seeds) > 1)}", seeds
 
 

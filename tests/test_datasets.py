@@ -31,6 +31,8 @@ def test_mnist_has_the_articles_split_and_smoke_is_a_slice_of_it():
         (lambda b: b[: len(b) // 2], "damaged or truncated"),
         (lambda b: b"not gzip at all", "damaged or truncated"),
         (lambda b: b[:20] + bytes([b[20] ^ 255]) + b[21:], "damaged or truncated"),
+        (lambda b: gzip.compress(b"\x00\x00\x0d\x01" + bytes(8)), "not the official one"),
+        (lambda b: gzip.compress(b"\x00\x00\x08\x03\x00"), "not the official one"),
         (lambda b: gzip.compress(gzip.decompress(b)[:-1]), "not the official one"),
     ],
 )
