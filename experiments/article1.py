@@ -1,6 +1,6 @@
 """Article 1: what an L2-constrained softmax does to accuracy, t-SNE maps and novelty detection, claim by claim.
 
-    python -m experiments.article1                  # ten seeds, an hour and a half on two cores
+    python -m experiments.article1                  # ten seeds, an hour on two cores
     python -m experiments.article1 --choose         # the candidates for the recipe instead, 40 minutes
     python -m experiments.article1 --smoke          # a try on small slices, a minute
 

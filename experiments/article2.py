@@ -570,7 +570,7 @@ def figures(records):
     frame, made = frame_of(records), {}
     tuned = fine_tuned(without_grid(frame))
     if len(tuned):
-        ways = np.where(tuned.faults == "", "ours, corrected", "ours, with the faults of the published code")
+        ways = np.where(tuned.faults == "", "ours, without the faults", "ours, with the faults of the published code")
         made["article2.png"] = boxes_figure(pd.concat([article_frame(), tuned.assign(way=ways)]))
     differences = grid_differences(frame)
     return made | ({"article2_grid.png": grid_figure(differences)} if differences is not None else {})

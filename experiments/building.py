@@ -141,12 +141,12 @@ def fit(encoder, head, recipe, rate, x, y, seed):
     """
     model = MetricModel(encoder, head) if isinstance(head, heads.Head) else keras.Sequential([encoder, head])
     cycle = training.one_cycle(rate, recipe["epochs"] * math.ceil(len(x) / recipe["batch_size"]))
-    optimizer = {
-        "adam": keras.optimizers.Adam(rate, amsgrad=True),
-        "adamw": keras.optimizers.AdamW(cycle, weight_decay=recipe["weight_decay"]),
-        "sgd": keras.optimizers.SGD(cycle, momentum=0.9, nesterov=True),
+    kind, options = {
+        "adam": (keras.optimizers.Adam, {"learning_rate": rate, "amsgrad": True}),
+        "adamw": (keras.optimizers.AdamW, {"learning_rate": cycle, "weight_decay": recipe["weight_decay"]}),
+        "sgd": (keras.optimizers.SGD, {"learning_rate": cycle, "momentum": 0.9, "nesterov": True}),
     }[recipe["optimizer"]]
-    training.compile_for_logits(model, optimizer)
+    training.compile_for_logits(model, kind(**options))
     rows = training.fit(model, (x, y), epochs=recipe["epochs"], batch_size=recipe["batch_size"], seed=seed)
     return [row["loss"] for row in rows]
 
