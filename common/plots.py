@@ -12,6 +12,8 @@ from hypersphere.files import replacing
 
 # Chosen to be told apart with colour-blindness too; of the last two one is like another grey, one pale on white.
 DIGIT_COLORS = [*plt.style.library["petroff10"]["axes.prop_cycle"].by_key()["color"][:8], "#30343f", "#45b0b8"]
+SPACES = {"input": "the pixels", "cnn": "the plain CNN", "l2softmax": "the L2-constrained CNN"}  # where LOF looks
+SPACES |= {"cnn_directions": "the plain CNN, normalised"}  # after its training
 CURVE = np.geomspace(0.001, 0.5, 25)  # shares of the digits rejected, at which records have ROC curves
 WHITE_OUTLINE = [patheffects.withStroke(linewidth=3, foreground="white")]
 
@@ -120,15 +122,16 @@ def score_histograms(ax, scores, thresholds, title):
     ax.xaxis.set_minor_formatter("{x:g}")
 
 
-def roc_curves(ax, curves, titles, name):
+def roc_curves(ax, curves, name):
     """ROC curves of one set's rejection, and the article's points, in the colours of their spaces.
 
     curves : {space: (shares of MNIST test rejected, shares of the set rejected)}, of the latter one array or several,
-    (seeds, n), drawn as their mean and range; titles : {space: title}; name : of the set.
+    (seeds, n), drawn as their mean and range; name : of the set.
     """
-    for (space, (digits, others)), color, style in zip(curves.items(), DIGIT_COLORS, ["--", "-.", "-"], strict=False):
+    styles = ["--", "-.", "-", ":"]
+    for (space, (digits, others)), color, style in zip(curves.items(), DIGIT_COLORS, styles, strict=False):
         runs = 100 * np.atleast_2d(others)
-        ax.plot(100 * digits, runs.mean(axis=0), style, linewidth=2, color=color, label=titles[space])
+        ax.plot(100 * digits, runs.mean(axis=0), style, linewidth=2, color=color, label=SPACES[space])
         if len(runs) > 1:
             ax.fill_between(100 * digits, runs.min(axis=0), runs.max(axis=0), color=color, alpha=0.2, linewidth=0)
         for (article_space, _), shares in published.ACCEPTED.items():

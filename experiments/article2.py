@@ -10,11 +10,10 @@ The *normal* class and 1,000 images each of eight *reference* classes train a cl
 normal training images alone then tells new normal images from those of the tenth class, the *anomaly*.
 --use: MobileNetV2 is fine-tuned; or its upper blocks alone, on what the frozen ones give once for all heads of a draw;
 or its features are judged as they are. --references none: the normal class's four rotations and their mirror images are
-the classes.
+the classes. --backbone pixels: a baseline without a network.
 
 Reads   data/fashion-mnist, data/mnist, cifar-10-batches-bin (downloaded once if absent)
-Writes  runs/results/article2.jsonl   a line a trial, as it ends
-Repeating the command continues with what is missing.
+Writes  runs/results/article2.jsonl   a line a trial, as it ends; a second call runs those that are missing
 Source of the protocol: https://qiita.com/shinmura0/items/d2a3a46c3fb287a1ea0e
 """
 
@@ -38,11 +37,12 @@ from hypersphere.errors import InputError
 # %% Settings
 
 HEADS = building.HEADS | {"l2softmax": (heads.L2Softmax, {"alpha": 5.0}, "L2-softmax")}  # the article's alpha
-NAMES = {name: title for name, (*_, title) in HEADS.items()} | {"block_13_expand_relu": "features of block 13"}
+NAMES = {name: title for name, (*_, title) in HEADS.items()}
+NAMES |= {"block_13_expand_relu": "features of block 13", "no head": "no head"}
 SCORERS = {"cosine": "largest cosine", "lof5": "LOF, k = 5", "lof20": "LOF, k = 20"}
 MEASURES = SCORERS | {"accuracy": "validation accuracy"}
 WORDS = {"upper-blocks": "upper blocks trained", "features": "features alone", "none": "no reference classes"}
-WORDS |= {"test": "new images of the test split"}
+WORDS |= {"test": "new images of the test split", "cnn": "from scratch", "pixels": "pixels, no network"}
 WORDS |= {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 PAIRS = {"sneaker": ("fashion-mnist", 7, 9), "deer": ("cifar10", 4, 7)}  # the article's: data set, normal, anomaly
 FOUND = {"sneaker": "boots among sneakers", "deer": "horses among deer"}
@@ -112,11 +112,13 @@ def choose_pairs(dataset, normal, anomaly, data):
 
 def choose_backbone(args):
     """The backbone's settings: MobileNetV2 is built now, as several trials at once must not download its weights."""
-    if args.backbone == "cnn":
+    if args.backbone != "mobilenetv2":
         for flag in ["weights", "use", "width", "size", "recipe"]:
             if getattr(args, flag):
                 raise InputError(f"--{flag}: of MobileNetV2; give --backbone mobilenetv2 with it")
-        return {"backbone": "cnn"}
+        if args.backbone == "pixels" and (args.heads or args.references == "none" or args.faults or args.grid):
+            raise InputError("--backbone pixels: leave --heads, --references, --faults and --grid out")
+        return {"backbone": args.backbone}
     use, width, size, weights = args.use or "fine-tuned", args.width or 0.5, args.size or 96, args.weights or "imagenet"
     if use != "fine-tuned" and (args.references == "none" or args.faults or args.grid or args.recipe):
         words = "not with --references none, --faults, --grid or --recipe"
@@ -141,8 +143,8 @@ def plan(args):
     for point in GRID if args.grid else []:
         name = "arcface" if point == HEADS["arcface"][1] else "arcface-scale{scale:g}-margin{margin:g}".format(**point)
         by_name[name] = {"head": "arcface", "head_arguments": point}
-    if backbone.get("use", "fine-tuned") != "fine-tuned":
-        by_name = {"draw": {"heads": {} if args.use == "features" else chosen}}
+    if args.backbone == "pixels" or args.use in ("features", "upper-blocks"):
+        by_name = {"draw": {"heads": chosen if args.use == "upper-blocks" else {}}}
     trials = {}
     for dataset, normal, anomaly in choose_pairs(args.dataset, args.normal, args.anomaly, args.data):
         settings = {"recipe": RECIPE | RECIPES[dataset]} | backbone | common
@@ -171,7 +173,7 @@ def way_of(settings):
     """The network and what is special about its trials, in words."""
     recipe, keys = settings["recipe"], [settings.get("use"), settings["references"], settings["split"]]
     network = f"MobileNetV2, width {recipe['width']}, {recipe['size']} pixels"
-    words = [network if settings["backbone"] == "mobilenetv2" else "from scratch"]
+    words = [WORDS.get(settings["backbone"], network)]
     words += ["the article's recipe"] if recipe.get("optimizer") == "adam" else []
     words += [WORDS.get(key, key) for key in keys if key not in (None, "eight", "train")]
     return ", ".join(words + ([f"faults: {settings['faults']}"] if settings.get("faults") else []))
@@ -219,6 +221,8 @@ def frozen_part(settings, images):
     """
     recipe, use = settings["recipe"], settings.get("use", "fine-tuned")
     inputs = {name: [x, x[:, :, ::-1]] if recipe["mirror"] else [x] for name, x in images.items()}
+    if settings["backbone"] == "pixels":
+        return {key: [x.reshape(len(x), -1) for x in sides] for key, sides in inputs.items()}, {"no head": slice(None)}
     if use == "fine-tuned":
         return inputs | {name: [images[name]] for name in ["train", "val"]}, {}
     network = mobilenet.mobilenetv2(recipe["width"], recipe["size"], settings["weights"])
@@ -507,7 +511,7 @@ def tables(records):
         made["article2_claims"] = shared.markdown(["claim", "measured as", "article", "ours", "verdict"], rows, caption)
     with_faults = scratch[scratch.faults != ""]
     same_draws = scratch[scratch.seed.isin(with_faults.seed) & scratch["head"].isin(with_faults["head"])]
-    shown = [*ARTICLE_SCORERS, "block_13_expand_relu"]
+    shown = ["no head", *ARTICLE_SCORERS, "block_13_expand_relu"]
     parts = {
         "heads_scratch": (scratch[scratch.faults == ""], MEASURES),
         "heads_fine_tuned": (pd.concat([article_frame(), tuned]) if len(tuned) else tuned, SCORERS),
@@ -591,7 +595,7 @@ def csvs(records):
 
 def add_backbone_flags(parser):
     """The flags that choose a network and how it is trained."""
-    parser.add_argument("--backbone", choices=["cnn", "mobilenetv2"], default="cnn", help="%(default)s")
+    parser.add_argument("--backbone", choices=["cnn", "mobilenetv2", "pixels"], default="cnn", help="%(default)s")
     parser.add_argument("--use", choices=list(EPOCHS), help="of mobilenetv2, fine-tuned")
     parser.add_argument("--recipe", choices=["one-cycle", "article"], help="of --use fine-tuned, one-cycle")
     parser.add_argument("--width", type=float, choices=[0.35, 0.5, 1.0], help="of mobilenetv2, 0.5")

@@ -73,13 +73,13 @@ def show(made, records):
 
 
 def show_last_run(folder, figures):
-    """Print the tables of the scripts' last run, its claims beside those of the committed seeds, and its figures."""
+    """Print the tables of the scripts' last run, its claims beside those of the committed seeds, and its folder."""
     run = article1.load_scripts(folder)
     if not run:
         raise InputError(f"{folder}: no records; run the scripts first")
     made = {"this run": article1.run_beside_seeds(run, read_records(RESULTS / "article1.jsonl"))} | article1.tables(run)
     show({title: table for title, table in made.items() if title not in ("claims", "network")}, run)
-    print("figures:", *filter(Path.is_file, (figures / f"{name}.png" for name in article1.FIGURES)), sep="\n  ")
+    print(f"figures: {figures}")
 
 
 def main():

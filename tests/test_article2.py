@@ -119,12 +119,11 @@ def test_the_articles_pairs_are_the_default(tmp_path, monkeypatch, capsys):
         ({"dataset": None, "normal": 7, "anomaly": 9}, "give --dataset"),
         ({"normal": 7, "anomaly": 7}, "two of its classes"),
         ({"normal": "Sneaker", "anomaly": "boot"}, "sneaker, bag, ankle boot"),
-        ({"backbone": "mobilenetv2", "use": "upper-blocks", "weights": "none", "recipe": "article"}, "--recipe"),
         ({"backbone": "mobilenetv2", "use": "features"}, "leave --heads out"),
         ({"backbone": "mobilenetv2", "use": "upper-blocks", "grid": True}, "--grid or --recipe; give --use fine-tuned"),
         ({"use": "features"}, "--backbone mobilenetv2"),
         ({"backbone": "mobilenetv2", "weights": "no.h5"}, r"no\.h5: missing"),
-        ({"backbone": "mobilenetv2", "use": "features", "references": "none"}, "give --use fine-tuned"),
+        ({"backbone": "pixels"}, "leave --heads"),
         ({"faults": "norms", "heads": ["softmax"]}, "--faults: of arcface, adacos"),
     ],
 )
@@ -198,6 +197,14 @@ def test_heads_share_what_a_frozen_part_gives(use, tmp_path):
     judged = heads or mobilenet.LAYERS
     found = {head: set(metrics["auroc"]) for head, metrics in record["metrics"]["heads"].items()}
     assert found == {head: set(article2.SCORERS) for head in judged}
+
+
+def test_pixels_are_compared_with_those_of_the_mirror_image(tmp_path):
+    name, settings = only_trial(backbone="pixels", heads=None)
+    parts = [article2.draw(settings)[0][name] for name in ["known", "normal", "anomaly"]]
+    directions = [article2.mean_direction([side.reshape(len(x), -1) for side in [x, x[:, :, ::-1]]]) for x in parts]
+    found = article2.run_trial(name, settings, None, tmp_path)["metrics"]["heads"]["no head"]
+    assert found == {"auroc": article2.auroc_by_scorer(*directions)}
 
 
 @pytest.mark.slow

@@ -99,12 +99,6 @@ def test_an_empty_picture_is_none(gray):
     assert prepared(saved(Image.effect_noise((280, 280), 3))) is None
 
 
-def test_a_dot_stays_small():
-    picture = Image.new("L", (280, 280))
-    picture.paste(255, (130, 130, 152, 152))
-    assert np.count_nonzero(prepared(saved(picture))) <= 12**2
-
-
 def test_arrays_are_read_as_they_are(digits):
     for factor in [255, 1, 1.02]:  # 1.02: as resizing overshoots
         read = images.read_array((factor * digits[3]).tolist())

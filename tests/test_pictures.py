@@ -123,8 +123,6 @@ def test_bad_files_are_named(content, kind, words):
 
 def test_more_pixels_are_read_where_they_are_trusted():
     content = saved(Image.new("L", (3000, 1000), 255))
-    with pytest.raises(pictures.PictureError, match="3000 x 1000"):
-        pictures.read_image(content)
     np.testing.assert_array_equal(pictures.read_image(content, max_pixels=3 * 10**6), 1)
 
 
