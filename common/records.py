@@ -108,7 +108,7 @@ def revision():
             git = {"cwd": PROJECT, "text": True}
             head = subprocess.check_output(["git", "rev-parse", "--short=12", "HEAD"], **git)
             changed = subprocess.check_output(["git", "status", "--porcelain", "-uno", "--", "*.py"], **git)
-            return head.strip() + "+" * bool(changed)
+            return head.strip() + ("+" if changed else "")
     return None
 
 

@@ -484,7 +484,7 @@ def claims(frame):
     """The article's claims that were run: rows [claim, how it is measured, the article's number, ours, verdict]."""
     tuned, differences = fine_tuned(without_grid(frame)), grid_differences(frame)
     parts = [
-        (pair, ", with the faults" * bool(faults), rows, tuned.seed.nunique())
+        (pair, ", with the faults" if faults else "", rows, tuned.seed.nunique())
         for (faults, pair), rows in tuned[tuned.pair.isin(PAIRS)].groupby(["faults", "pair"], sort=False)
     ]
     rows = [numbers_claim(*part) for part in parts]
