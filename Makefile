@@ -19,6 +19,7 @@ OUT := $(or $(shell echo '$(FLAGS)' | sed -nE 's/.*--out[= ] *([^ ]+).*/\1/p'),$
 STUDIES := article1 article2 scoreboard unseen
 TRAINING := common/training.py $(patsubst %,hypersphere/%.py,datasets features layers networks) $(wildcard data/mnist/*.gz)
 DETECTION := $(patsubst %,hypersphere/%.py,datasets detectors features outliers scores)
+CIFAR10_MISSING := $(shell grep -s '"missing": "[^"]' $(OUT)/results/lof.json)
 TRAINED := $(OUT)/results/cnn.json $(OUT)/results/l2softmax.json
 .PHONY: all anew test test-all demo $(STUDIES) report lint clean
 
@@ -30,9 +31,9 @@ $(OUT)/results/cnn.json: train_cnn_baseline.py
 	@HYPERSPHERE_STAGE="[1/4]" $(PY) $< $(FLAGS) $(TRAIN)
 $(OUT)/results/l2softmax.json: train_l2softmax.py
 	@HYPERSPHERE_STAGE="[2/4]" $(PY) $< $(FLAGS) $(TRAIN)
-$(OUT)/results/tsne.json: visualize_tsne.py hypersphere/tsne.py common/plots.py $(TRAINED)
+$(OUT)/results/tsne.json: visualize_tsne.py hypersphere/tsne.py hypersphere/scores.py common/plots.py $(TRAINED)
 	@HYPERSPHERE_STAGE="[3/4]" $(PY) $< $(FLAGS)
-$(OUT)/results/lof.json: anomaly_lof.py $(DETECTION) common/plots.py $(TRAINED)
+$(OUT)/results/lof.json: anomaly_lof.py $(DETECTION) common/plots.py $(TRAINED) $(if $(CIFAR10_MISSING),anew)
 	@HYPERSPHERE_STAGE="[4/4]" $(PY) $< $(FLAGS)
 $(TRAINED): $(TRAINING) $(if $(TRAIN),anew) | .venv/run
 

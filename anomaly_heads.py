@@ -26,6 +26,7 @@ from common import cli
 
 cli.start()  # before Keras is imported
 
+import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
@@ -44,6 +45,7 @@ parser.set_defaults(references="eight", split="train", faults=None, precision="f
 args = parser.parse()
 
 started = time.perf_counter()
+keras.utils.set_random_seed(args.draw)
 args.dataset, args.normal, args.anomaly = article2.PAIRS[args.pair]
 args.first = args.draw
 settings, *_ = article2.plan(args).values()
@@ -54,7 +56,7 @@ titles = {"normal": f"{classes[args.normal]} (normal, new images)", "anomaly": f
 # %% Data: 1,000 images of each of nine classes to learn; 1,000 new normal ones and 1,000 anomalies
 images, labels = article2.draw(settings, args.data)  # {set: (n, h, w, c) in [0, 1]}, {set: (n,)}
 rows = {name: images[key][:12] for name, key in [("normal", "known"), ("references", "train"), ("anomaly", "anomaly")]}
-rows["references"] = images["train"][:: len(images["train"]) // 11][:8]
+rows["references"] = images["train"][:: len(images["train"]) // 9][:8]
 rows = {name: [(image, "") for image in shown] for name, shown in rows.items()}
 figure = plots.rows_of_images(rows, article2.classes_of(settings))
 plots.save(figure, args.out / "figures" / "heads_samples.png", args.changed)

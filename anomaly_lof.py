@@ -65,7 +65,8 @@ for name, script in SCRIPTS.items():
     keys[name] = training.network_key(trained[name])
     equal = {"label_test": y_test, "network": keys[name]}  # of the same images and training
     arrays[name] = files.load_arrays(models / f"{name}.npz", remedy, equal)
-changed = " ".join(filter(None, dict.fromkeys([str(arrays["l2softmax"]["changed"]), args.changed])))  # for titles
+words = [*(str(saved["changed"]) for saved in arrays.values()), args.changed]
+changed = " ".join(filter(None, dict.fromkeys(words)))  # for titles
 
 # %% Images that are not digits
 ood, missing = outliers.load_far(args.data, args.outliers, args.strict, args.smoke, args.split)

@@ -48,7 +48,8 @@ for name, script in {"cnn": "train_cnn_baseline.py", "l2softmax": "train_l2softm
     trained[name] = records.read_record(args.out / "results" / f"{name}.json", remedy)
     equal = {"label_test": y_test, "network": trained[name].get("network")}  # of the same images and training
     arrays[name] = files.load_arrays(args.out / "models" / f"{name}.npz", remedy, equal)
-changed = " ".join(filter(None, dict.fromkeys([str(arrays["l2softmax"]["changed"]), args.changed])))  # for titles
+words = [*(str(saved["changed"]) for saved in arrays.values()), args.changed]
+changed = " ".join(filter(None, dict.fromkeys(words)))  # for titles
 splits = list(mnist) if args.all else ["test"]
 x, y = (np.concatenate([mnist[split][part] for split in splits]) for part in [0, 1])
 titles = {"input": "Pixels", "cnn": "Plain CNN", "l2softmax": "L2-constrained CNN"}

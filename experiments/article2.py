@@ -3,6 +3,7 @@
     python -m experiments.article2                   # the article's two pairs, seven heads, ten draws
     python -m experiments.article2 --dataset mnist --normal 4 --anomaly 9 --draws 3
     python -m experiments.article2 --backbone mobilenetv2 --use upper-blocks --width 1.0 --size 128
+    python -m experiments.article2 --backbone pixels # a baseline without a network
     python -m experiments.article2 --faults both     # a control: with the faults of the published code
     python -m experiments.article2 --smoke           # a try on small draws, a minute
 
@@ -10,7 +11,7 @@ The *normal* class and 1,000 images each of eight *reference* classes train a cl
 normal training images alone then tells new normal images from those of the tenth class, the *anomaly*.
 --use: MobileNetV2 is fine-tuned; or its upper blocks alone, on what the frozen ones give once for all heads of a draw;
 or its features are judged as they are. --references none: the normal class's four rotations and their mirror images are
-the classes. --backbone pixels: a baseline without a network.
+the classes.
 
 Reads   data/fashion-mnist, data/mnist, cifar-10-batches-bin (downloaded once if absent)
 Writes  runs/results/article2.jsonl   a line a trial, as it ends; a second call runs those that are missing
@@ -33,8 +34,6 @@ from experiments import building, mobilenet, sweep
 from experiments import tables as shared
 from hypersphere import datasets, heads, layers, scores
 from hypersphere.errors import InputError
-
-# %% Settings
 
 HEADS = building.HEADS | {"l2softmax": (heads.L2Softmax, {"alpha": 5.0}, "L2-softmax")}  # the article's alpha
 NAMES = {name: title for name, (*_, title) in HEADS.items()}
@@ -92,8 +91,6 @@ class WholeNorms:
 
 FAULTY_HEADS = {name: type("FaultyHead", (WholeNorms, HEADS[name][0]), {}) for name in ["arcface", "adacos"]}
 
-# %% Plan
-
 
 def choose_pairs(dataset, normal, anomaly, data):
     """The pairs that the flags ask for, [(data set, normal, anomaly)]: without a choice the article's."""
@@ -112,19 +109,18 @@ def choose_pairs(dataset, normal, anomaly, data):
 
 def choose_backbone(args):
     """The backbone's settings: MobileNetV2 is built now, as several trials at once must not download its weights."""
-    if args.backbone != "mobilenetv2":
-        for flag in ["weights", "use", "width", "size", "recipe"]:
-            if getattr(args, flag):
-                raise InputError(f"--{flag}: of MobileNetV2; give --backbone mobilenetv2 with it")
-        if args.backbone == "pixels" and (args.heads or args.references == "none" or args.faults or args.grid):
-            raise InputError("--backbone pixels: leave --heads, --references, --faults and --grid out")
-        return {"backbone": args.backbone}
-    use, width, size, weights = args.use or "fine-tuned", args.width or 0.5, args.size or 96, args.weights or "imagenet"
+    for flag in ["weights", "use", "width", "size", "recipe"]:
+        if args.backbone != "mobilenetv2" and getattr(args, flag):
+            raise InputError(f"--{flag}: of MobileNetV2; give --backbone mobilenetv2 with it")
+    use = "features" if args.backbone == "pixels" else args.use or "fine-tuned"
     if use != "fine-tuned" and (args.references == "none" or args.faults or args.grid or args.recipe):
         words = "not with --references none, --faults, --grid or --recipe"
-        raise InputError(f"--use {use}: {words}; give --use fine-tuned")
+        raise InputError(f"--backbone {args.backbone}, {use}: {words}; leave them out, or give --use fine-tuned")
     if use == "features" and args.heads:
-        raise InputError("--use features: trains no head; leave --heads out, or give another --use")
+        raise InputError("--backbone pixels and --use features train no head; leave --heads out, or give another")
+    if args.backbone != "mobilenetv2":
+        return {"backbone": args.backbone}
+    width, size, weights = args.width or 0.5, args.size or 96, args.weights or "imagenet"
     network = mobilenet.mobilenetv2(width, size, weights)
     sha256 = "" if weights == "none" else training.network_key(network)
     recipe = RECIPE | {"width": width, "size": size, "epochs": EPOCHS[use], "rate": 1e-3}
@@ -153,7 +149,8 @@ def plan(args):
         settings["recipe"] = recipe | {"epochs": args.epochs or (2 if args.smoke else recipe["epochs"])}
         if dataset == "cifar10":
             datasets.find_cifar10(args.data)
-            settings[records.CIFAR10_SETTINGS[args.split]] = datasets.cifar10_sha256(args.data, args.split)
+            for split in ["train", args.split]:
+                settings[records.CIFAR10_SETTINGS[split]] = datasets.cifar10_sha256(args.data, split)
         classes = [datasets.CLASS_NAMES[dataset][number] for number in [normal, anomaly]]
         pair = "-".join(re.sub(r"\W+", "_", words.lower()) for words in [dataset, *classes])
         folder = f"{pair}/{re.sub(r'[^0-9a-z.]+', '_', way_of(settings).lower())}"
@@ -177,9 +174,6 @@ def way_of(settings):
     words += ["the article's recipe"] if recipe.get("optimizer") == "adam" else []
     words += [WORDS.get(key, key) for key in keys if key not in (None, "eight", "train")]
     return ", ".join(words + ([f"faults: {settings['faults']}"] if settings.get("faults") else []))
-
-
-# %% A trial
 
 
 def views(x):
@@ -342,9 +336,6 @@ def run_trial(name, settings, data, models):
     if "head" in settings:
         return {"metrics": metrics[head], "loss": losses[head]}
     return {"metrics": {"heads": metrics}, "loss": losses}
-
-
-# %% Tables and figures
 
 
 def metrics_by_head(record):

@@ -98,10 +98,9 @@ def main():
         show_last_run(folder, figures)
         return
     records = load(folder)
-    made = all_tables(records)
-    if not made:
+    made, texts = all_tables(records), {folder / name: text for name, text in made_by_studies("csvs", records).items()}
+    if not made and not texts:
         raise InputError(f"{folder}: no records; run a study first")
-    texts = {folder / name: text for name, text in made_by_studies("csvs", records).items()}
     if args.results:
         show(made, [record for lines in records.values() for record in lines])
     else:

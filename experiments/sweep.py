@@ -37,7 +37,7 @@ def parser(docstring, choose=None, seeds=None):
     if choose:
         parser.add_argument("--choose", action="store_true", help=choose)
         parser.add_argument("--seeds", type=cli.positive_int, metavar="N", help=seeds)
-    words = "of the convolutions in training, %(default)s"
+    words = "of the convolutions, %(default)s"
     parser.add_argument("--precision", choices=list(training.POLICIES), default="float32", help=words)
     parser.add_argument("--jobs", type=cli.positive_int, default=min(os.cpu_count(), 4), help="at a time, %(default)s")
     parser.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler, whose workers run the trials instead")

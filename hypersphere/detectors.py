@@ -2,7 +2,6 @@
 
 import math
 import warnings
-from pathlib import Path
 
 import numpy as np
 import skops.io
@@ -116,7 +115,8 @@ class LayeredDetector(OutlierMixin, BaseEstimator):
 
     def _layer_scores(self, X):
         rows = {name: self.transforms_[name].transform(X[:, columns]) for name, columns, *_ in self.layers_}
-        return finite(np.column_stack([_score(self.measures_[name], x) for name, x in rows.items()]))
+        found = np.column_stack([_score(self.measures_[name], x) for name, x in rows.items()])
+        return finite(found.astype(np.result_type(found, np.float32)))  # float16 is too coarse
 
     def layer_log_p_values(self, X):
         """The logarithm of each layer's p-value, (n, d) to (n, number of layers)."""
@@ -201,7 +201,7 @@ def side_by_side(features, table):
 
 def save_detector(detector, path):
     """Write a fitted detector, scikit-learn's LOF with `algorithm="brute"` or `LayeredDetector`, without pickle."""
-    with replacing(Path(path)) as beside:
+    with replacing(path) as beside:
         skops.io.dump(detector, beside)
 
 

@@ -36,7 +36,7 @@ class Enrolment(ClassifierMixin, BaseEstimator):
 
         Raises ValueError if the labels are strings and those enrolled are numbers, or the other way round.
         """
-        started = hasattr(self, "classes_")
+        started = len(getattr(self, "classes_", [])) > 0  # not where every class was forgotten
         X, y = validate_data(self, X, y, reset=not started, ensure_min_samples=1)
         check_classification_targets(y)
         known, sums, counts = (self.classes_, self.sums_, self.counts_) if started else (y[:0], X[:0], np.zeros(0, int))

@@ -36,6 +36,7 @@ def replacing(path):
 
     Raises InputError if the disk is full or the folder unwritable; the old file then stays.
     """
+    path = Path(path)
     beside = path.with_name(f".partial-{os.getpid()}-{path.name}")  # another process may write the same file
     try:
         yield beside

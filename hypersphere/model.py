@@ -1,7 +1,6 @@
 """A model of an encoder and a head that trains with a plain `fit(x, y)`."""
 
 import keras
-import numpy as np
 from keras import ops
 
 from hypersphere import heads  # noqa: F401 - so that a saved model finds its head
@@ -16,7 +15,7 @@ class MetricModel(keras.Model):
         model.fit(x, y)
 
     `predict` gives logits, `encoder.predict` embeddings. In training the loss is that of the head's `training_logits`,
-    in evaluation that of the logits. A saved model loads once `hypersphere` is imported, and continues to train.
+    in evaluation that of the logits. A saved model loads where `MetricModel` is imported, and continues to train.
 
     Labels are whole numbers from 0, (n,) or (n, 1). `fit` raises ValueError if an array of labels is out of range.
     Labels from a data set are seen in the compiled step alone: there PyTorch and, on a CPU, TensorFlow raise an error;
@@ -37,10 +36,8 @@ class MetricModel(keras.Model):
         return cls(**config | parts)
 
     def build(self, input_shape):
-        for part in [self.encoder, self.head]:
-            if not part.built:  # a loaded one is
-                part.build(input_shape)
-            input_shape = part.compute_output_shape(input_shape)
+        inputs = keras.tree.map_shape_structure(keras.KerasTensor, input_shape)
+        self.head(self.encoder(inputs))  # builds both, whatever kind of model the encoder is
 
     def call(self, x, training=False):
         return self.head(self.encoder(x, training=training))
@@ -58,7 +55,8 @@ class MetricModel(keras.Model):
     def fit(self, x=None, y=None, *arguments, **options):
         """As Keras's. Raises ValueError if labels are out of range."""
         if y is not None:
-            least, largest, count = np.min(y), np.max(y), self.head.num_classes
+            labels, count = ops.convert_to_numpy(y), self.head.num_classes
+            least, largest = labels.min(), labels.max()
             if least < 0 or largest >= count:
                 raise ValueError(f"labels from {least} to {largest}, but the head has the classes 0 to {count - 1}")
         return super().fit(x, y, *arguments, **options)

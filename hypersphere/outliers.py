@@ -65,7 +65,7 @@ def load_class_folders(folder, n_classes, n_images):
 
     Raises InputError if there are fewer than so many classes, or images of one.
     """
-    folders = [path for path in sorted(Path(folder).glob("*")) if path.is_dir()]
+    folders = [path for path in sorted(Path(folder).glob("[!.]*")) if path.is_dir()]
     if len(folders) < n_classes:
         remedy = f"give a folder of at least {n_classes} folders, a class each"
         raise InputError(f"{folder}: {len(folders)} classes; {remedy}")

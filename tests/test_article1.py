@@ -135,6 +135,9 @@ def test_one_run_stands_beside_the_seeds():
     made = article1.run_beside_seeds(SEEDS[:1], SEEDS)
     wrong = [record["metrics"]["l2softmax"]["wrong"] for record in SEEDS]
     theirs = f"{len(SEEDS)} seeds  {np.mean(wrong):.1f} ({min(wrong)} to {max(wrong)})\n"
+    other = copy.deepcopy(SEEDS[:1])
+    other[0]["flags"]["l2softmax"]["epochs"] = 3
+    assert "one draw" in made and "beside it: epochs 3." in article1.run_beside_seeds(other, SEEDS)
     assert re.search(rf"L2 leaves 69 .*\n +article +69\n +this run  {wrong[0]}\n +{re.escape(theirs)}", made)
 
 

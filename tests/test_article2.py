@@ -120,10 +120,10 @@ def test_the_articles_pairs_are_the_default(tmp_path, monkeypatch, capsys):
         ({"normal": 7, "anomaly": 7}, "two of its classes"),
         ({"normal": "Sneaker", "anomaly": "boot"}, "sneaker, bag, ankle boot"),
         ({"backbone": "mobilenetv2", "use": "features"}, "leave --heads out"),
-        ({"backbone": "mobilenetv2", "use": "upper-blocks", "grid": True}, "--grid or --recipe; give --use fine-tuned"),
+        ({"backbone": "mobilenetv2", "use": "upper-blocks", "grid": True}, "upper-blocks: not with .* or"),
         ({"use": "features"}, "--backbone mobilenetv2"),
         ({"backbone": "mobilenetv2", "weights": "no.h5"}, r"no\.h5: missing"),
-        ({"backbone": "pixels"}, "leave --heads"),
+        ({"backbone": "pixels"}, "leave --heads out"),
         ({"faults": "norms", "heads": ["softmax"]}, "--faults: of arcface, adacos"),
     ],
 )

@@ -154,7 +154,7 @@ def test_arrays_round_trip_and_name_what_is_wrong(tmp_path):
     path, label = tmp_path / "e.npz", np.arange(4)
     with pytest.raises(InputError, match=r"e\.npz: missing; train again"):
         files.load_arrays(path, "train again")
-    files.save_arrays(path, {"label_test": label, "embedding_test": np.eye(4, dtype=np.float32)})
+    files.save_arrays(str(path), {"label_test": label, "embedding_test": np.eye(4, dtype=np.float32)})
     arrays = files.load_arrays(path, "train again", {"label_test": label})
     assert list(arrays) == ["label_test", "embedding_test"] and arrays["embedding_test"].dtype == np.float32
     np.testing.assert_array_equal(arrays["embedding_test"], np.eye(4))

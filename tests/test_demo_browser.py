@@ -280,22 +280,6 @@ def test_nothing_is_judged_while_the_pen_is_down(page):
     assert all(text.startswith("looks like") for _, text in seen["verdict"][:-1])
 
 
-def test_in_a_long_scribble_a_move_paints_only_what_is_new(page):
-    lines = page.evaluate("""async () => {
-        const { drawing, extendStroke, startStroke } = await import("/static/drawing.js");
-        const point = (i) => [0.5 + 0.4 * Math.sin(i), 0.5 + 0.4 * Math.cos(1.7 * i)];
-        startStroke([0.5, 0.5]);
-        for (let i = 0; i < 5000; i++) extendStroke([point(i)]);
-        let lines = 0;
-        const { lineTo } = CanvasRenderingContext2D.prototype;
-        CanvasRenderingContext2D.prototype.lineTo = function (...place) { lines += 1; lineTo.apply(this, place); };
-        extendStroke([point(5000), point(5001)]);
-        CanvasRenderingContext2D.prototype.lineTo = lineTo;
-        return lines;
-    }""")
-    assert lines == 2
-
-
 def test_the_arrow_keys_draw(page):
     page.focus("#pad")
     for key, times in [("ArrowUp", 8), (" ", 1), ("ArrowDown", 16), (" ", 1), ("ArrowRight", 3)]:

@@ -152,6 +152,8 @@ def test_a_score_counts_as_it_is(rng):
     fitted = LayeredDetector([("score", [0], "score", 1.0)], level=0.1).fit(known, X_calibration=calibration)
     p = scores.conformal_p_values(calibration[np.arange(200) % 5 > 0, 0], new[:, 0])
     np.testing.assert_array_equal(fitted.predict(new) == -1, p <= 0.1)  # monotone, so its calibration alone counts
+    coarse = fitted.fit(known.astype(np.float16), X_calibration=calibration.astype(np.float16))
+    np.testing.assert_array_equal(coarse.predict(new + 100), -1)
 
 
 def test_a_wide_layer_is_reduced_to_its_principal_components(rng):

@@ -45,6 +45,7 @@ def test_without_a_class_nothing_is_named():
         with pytest.raises(ValueError, match="every class was forgotten"):
             method(at(5))
     assert list(enrolment.partial_fit(at(45), ["heart"]).predict(at(5))) == ["heart"]
+    assert enrolment.forget("heart").partial_fit(at(0, 90), [3, 4]).predict(at(5)).tolist() == [3], "numbers again"
 
 
 def test_it_is_saved_without_pickle(tmp_path):

@@ -159,6 +159,20 @@ def test_trains_in_mixed_precision(name, policy):
         assert np.isfinite(float(model.head.scale)) and np.isfinite(model.predict(X, verbose=0)).all()
 
 
+def test_an_encoder_of_ones_own_class_and_labels_as_a_tensor():
+    class Encoder(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(4)
+
+        def call(self, x):
+            return self.dense(x)
+
+    model = MetricModel(Encoder(), CosFace(CLASSES))
+    model.compile(keras.optimizers.Adam(0.03), metrics=["accuracy"])
+    assert fitted(model, y=ops.convert_to_tensor(Y))["accuracy"][-1] > 0.9
+
+
 def test_a_functional_model_and_a_loop_of_ones_own():
     head, image = AdaCos(CLASSES, dynamic=True), keras.Input((12,))
     network = keras.Model(image, head(keras.layers.Dense(4)(image)))

@@ -270,6 +270,8 @@ def test_make_runs_a_stage_only_when_it_must(clone):
     assert planned("FLAGS=--smoke") == planned("TRAIN=--epochs 5") == planned("-W", "common/training.py") == SCRIPTS
     assert planned("-W", "train_cnn_baseline.py") == ["train_cnn_baseline.py", "visualize_tsne.py", "anomaly_lof.py"]
     assert planned("-W", "common/plots.py") == ["visualize_tsne.py", "anomaly_lof.py"]
+    (clone / "results" / "lof.json").write_text('"missing": "CIFAR-10 cannot be downloaded"')
+    assert planned() == ["anomaly_lof.py"], "CIFAR-10 may be there now"
 
 
 @needs_make

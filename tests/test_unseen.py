@@ -47,7 +47,7 @@ def write_folders(folder, counts):
 
 
 def test_ones_own_folders(tmp_path, monkeypatch):
-    write_folders(tmp_path / "mine", dict.fromkeys("abcd", 63))
+    write_folders(tmp_path / "mine", dict.fromkeys(["a", "b", "c", "d", ".hidden"], 63))
     monkeypatch.chdir(tmp_path / "mine")
     ((name, settings),) = unseen.plan(args_of(images=".", smoke=False)).items()
     assert name == "images/mine/arcface-seed0", "a name inside the folder to write to"
@@ -56,6 +56,8 @@ def test_ones_own_folders(tmp_path, monkeypatch):
     assert set(images["train"][1]) == {0, 1} and set(images["new"][1]) == {2, 3}
     assert images["train"][0].shape[1:] == (28, 28, 1)
     assert min(np.bincount(images["new"][1])[2:]) > max(unseen.EXAMPLES)
+    with pytest.raises(SystemExit):
+        run("experiments.unseen", "--images", ".", "--scales")
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ byId("modes").addEventListener("change", () => {
   show(shown.answer);
   announce();
 });
-byId("save").addEventListener("click", save);
+byId("save").addEventListener("click", () => byId("answer").getAttribute("aria-busy") === "false" && save());
 
 show(shown.answer);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showMap);

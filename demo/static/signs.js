@@ -9,6 +9,7 @@ const [MOST_SIGNS, MOST_EXAMPLES, LEAST_EXAMPLES] = [10, 5, 3]; // the server ta
 const BLANK = Array(28).fill(Array(28).fill(0));
 
 const byId = (id) => document.getElementById(id);
+const givenName = () => byId("name").value.normalize("NFKC").trim(); // as the server compares names
 const say = (text) => (byId("taught").textContent = text);
 let signs = load(); // [{name, examples}, ...]
 
@@ -17,7 +18,7 @@ function load() {
     const kept = JSON.parse(localStorage.getItem(KEY)) ?? [];
     const whole = kept.filter((sign) => typeof sign?.name === "string" && Array.isArray(sign.examples));
     if (whole.length < kept.length) say("A kept sign was damaged, and is forgotten.");
-    return whole;
+    return whole.map(({ name, examples }) => ({ name: name.normalize("NFKC"), examples }));
   } catch {
     say("The kept signs were damaged, and are forgotten.");
     return [];
@@ -42,11 +43,13 @@ export async function dropDamaged() {
 
 // Another example of a sign.
 async function teach(name, example) {
+  const before = signs;
   const old = signs.find((sign) => sign.name === name);
   if (!old && signs.length === MOST_SIGNS) return say(`No more than ${MOST_SIGNS} signs; remove one first.`);
   const sign = { name, examples: [...(old?.examples ?? []), example].slice(-MOST_EXAMPLES) };
   const { error } = await checked(sign);
   if (error) return say(asSentence(error));
+  if (signs !== before) return; // sent twice
   const missing = LEAST_EXAMPLES - sign.examples.length;
   const known = old?.examples.length === MOST_EXAMPLES ? "Its five newest drawings count." : "From now on it is recognised.";
   const text = missing > 0 ? `Draw it again, ${missing} more to go.` : `${known} What looks like a digit stays one.`;
@@ -66,7 +69,7 @@ function keep(kept, text) {
 
 function showSigns() {
   byId("chips").replaceChildren(...signs.map(chip));
-  const known = signs.find(({ name }) => name === byId("name").value.trim())?.examples.length ?? 0;
+  const known = signs.find(({ name }) => name === givenName())?.examples.length ?? 0;
   byId("dots").textContent = "●".repeat(known).padEnd(LEAST_EXAMPLES, "○").slice(0, LEAST_EXAMPLES);
 }
 
@@ -85,7 +88,7 @@ function chip(sign, number) {
 
 byId("teach").addEventListener("submit", (event) => {
   event.preventDefault();
-  const name = byId("name").value.trim();
+  const name = givenName();
   const isKnown = byId("answer").getAttribute("aria-busy") === "false" && shown.answer.features;
   if (!name) say("Give it a name first.");
   else if (!isKnown) say("Draw it first, and wait for the answer.");
