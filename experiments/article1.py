@@ -293,7 +293,7 @@ def run_beside_seeds(run, seeds):
     """The article's claims, with its numbers, those of one run and of several seeds. run, seeds : lists of records."""
     seeds, values = measured(seeds)
     theirs = {tuple(row[:2]): row[3] for row in claims(values, mean_and_range)}
-    flags, usual = (dict(shared.leaves(record["flags"])) for record in [run[0], seeds[0]])
+    flags, usual = (dict(shared.leaves(record["flags"])) for record in [run[0], (seeds or run)[0]])
     changed = {f"{path[-1]} {flags[path]}" for path in flags if flags[path] != usual.get(path, flags[path])}
     words = ", ".join(sorted(word for word in changed if not word.startswith("seed ")))
     what = f"This run differs from the seeds beside it: {words}" if words else "This run is one draw of what seeds give"
