@@ -278,7 +278,8 @@ def tables(records):
     parts = {"claims": (header, claims(values)), "tsne": tsne(values, n)}
     if values["l2softmax", "auroc", "Fashion-MNIST"]:
         sets = [path[3] for path in values if path[:3] == ("l2softmax", AT_CONTAMINATION, "0.001")]
-        shown = [lof, separation, calibrated] if values["layered", "seconds"] else [lof, separation]
+        has_layered = values["layered", "accepted_at_level", "0.01", "MNIST test"]
+        shown = [lof, separation, calibrated] if has_layered else [lof, separation]
         parts |= {part.__name__: part(values, n, sets) for part in shown}
     made = {}
     for name, (header, rows) in parts.items():
@@ -294,8 +295,8 @@ def run_beside_seeds(run, seeds):
     seeds, values = measured(seeds)
     theirs = {tuple(row[:2]): row[3] for row in claims(values, mean_and_range)}
     flags, usual = (dict(shared.leaves(record["flags"])) for record in [run[0], (seeds or run)[0]])
-    changed = {f"{path[-1]} {flags[path]}" for path in flags if flags[path] != usual.get(path, flags[path])}
-    words = ", ".join(sorted(word for word in changed if not word.startswith("seed ")))
+    changed = [path for path in flags if path[-1] != "seed" and flags[path] != usual.get(path, flags[path])]
+    words = ", ".join(sorted({f"{path[-1]} {flags[path]}" for path in changed}))
     what = f"This run differs from the seeds beside it: {words}" if words else "This run is one draw of what seeds give"
     lines = [f"{what}. Of the seeds: their mean, and (lowest to highest)."]
     for claim, measure, article, ours, _ in claims(measured(run)[1], mean_and_range):
@@ -315,8 +316,8 @@ def tsne(values, n):
 
 def lof(values, n, sets):
     """Shares accepted at LOF's contaminations, and where a given share of the digits is rejected."""
-    rates, rows = [RATES[0], ("cnn", "0.01", None), ("cnn_directions", "0.01", None), *RATES[1:], *STATED], []
-    for measure, chosen in {AT_CONTAMINATION: rates, AT_REJECTION: rates[:5]}.items():
+    rates, rows = [RATES[0], ("cnn", "0.01", None), ("cnn_directions", "0.01", None), *RATES[1:]], []
+    for measure, chosen in {AT_CONTAMINATION: rates + STATED, AT_REJECTION: rates}.items():
         for space, level, stated in chosen:
             at = f"contamination {level} as stated" if level == stated else f"contamination {level}"
             at = at if measure == AT_CONTAMINATION else f"{PERCENT[level]} of MNIST test rejected"
@@ -363,7 +364,7 @@ def summary_rows(records):
 
 
 def images_figure(values, sets):
-    """Shares accepted by how many training images LOF saw, where 1 % and 4 % of the digits are rejected."""
+    """Shares accepted by how many images LOF saw, in three of the spaces, where 1 % and 4 % of digits are rejected."""
     options = {"squeeze": False, "sharex": True, "sharey": True, "layout": "constrained"}
     figure, axes = plt.subplots(2, len(sets), figsize=(5.5 * len(sets), 6.4), **options)
     article = {(level, space): published.ACCEPTED[space, stated] for space, level, stated in RATES}
@@ -396,7 +397,7 @@ def figures(records):
     for ax, name in zip(axes.flat, sets, strict=True):
         curves = {s: (plots.CURVE, 1 - np.array(values[s, "curve", name])) for s in SPACES if values[s, "curve", name]}
         plots.roc_curves(ax, curves, name)
-    roc.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, title="LOF on")
+    roc.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title="LOF on")
     return {"article1_roc.png": roc, "article1_images.png": images_figure(values, sets)}
 
 

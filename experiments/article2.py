@@ -149,7 +149,7 @@ def plan(args):
         settings["recipe"] = recipe | {"epochs": args.epochs or (2 if args.smoke else recipe["epochs"])}
         if dataset == "cifar10":
             datasets.find_cifar10(args.data)
-            for split in ["train", args.split]:
+            for split in {"train", args.split}:
                 settings[records.CIFAR10_SETTINGS[split]] = datasets.cifar10_sha256(args.data, split)
         classes = [datasets.CLASS_NAMES[dataset][number] for number in [normal, anomaly]]
         pair = "-".join(re.sub(r"\W+", "_", words.lower()) for words in [dataset, *classes])

@@ -73,7 +73,7 @@ def show(made, records):
 
 
 def show_last_run(folder, figures):
-    """Print the tables of the scripts' last run, its claims beside those of the committed seeds, and its folder."""
+    """Print the last run's tables, its claims beside those of the committed seeds, and where its figures are."""
     run = article1.load_scripts(folder)
     if not run:
         raise InputError(f"{folder}: no records; run the scripts first")

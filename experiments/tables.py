@@ -72,10 +72,11 @@ def require_alike(records, free=()):
                 words = f"{'.'.join(path)} is {values[0]} in one and {values[1]} in the other"
                 remedy = "they do not belong into one table: keep them in different files"
                 raise InputError(f"records {records[0]['name']} and {record['name']}: {words}; {remedy}")
-    settings = [json.dumps(record["settings"], sort_keys=True) for record in records]
-    for record, own in zip(records, settings, strict=True):
-        if (count := settings.count(own)) > 1:
-            raise InputError(f"records {record['name']}: {count} with equal settings; delete all but one of the lines")
+    trials = [(record["name"], record["settings"]["seed"]) for record in records]
+    settings = [json.dumps(record["settings"], sort_keys=True) for record in records]  # equal under another name, too
+    for (name, seed), own in zip(trials, settings, strict=True):
+        if (count := max(trials.count((name, seed)), settings.count(own))) > 1:
+            raise InputError(f"records {name}: {count} with seed {seed}; delete all but one of the lines")
 
 
 def caption(records, n, unit="seed", cifar10=False, versions=False):

@@ -89,10 +89,10 @@ def load(settings, data):
         x, y = x[y < 5], np.argsort(order)[y[y < 5]]
         is_test = np.arange(len(y)) % 6 == 0
         x, y, x_test, y_test, n_known = x[~is_test], y[~is_test], x[is_test], y[is_test], 3
-    step = max(1, len(y_test) // 600) if settings["smoke"] else 1  # not the first: folders come one after the other
-    known, x_test, y_test = np.flatnonzero(y < n_known)[::step], x_test[::step], y_test[::step]
+    rows = [np.flatnonzero(y < n_known), np.arange(len(y_test))]  # of --smoke 600 or so, from all folders
+    known, test = (row[:: max(1, len(row) // 600) if settings["smoke"] else 1] for row in rows)
     known = known[np.arange(len(known)) % 6 != 5]  # the others validate
-    test_rows = {"known": y_test < n_known, "new": y_test >= n_known}
+    test_rows = {"known": test[y_test[test] < n_known], "new": test[y_test[test] >= n_known]}
     return {"train": (x[known], y[known])} | {name: (x_test[rows], y_test[rows]) for name, rows in test_rows.items()}
 
 

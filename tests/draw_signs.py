@@ -78,10 +78,9 @@ def scribbled(rng):
 
 if __name__ == "__main__":
     rng = np.random.default_rng(1)
-    drawn = {group: {} for group in SIGNS}
-    for group, signs in SIGNS.items():
-        for name, strokes in signs.items():
-            drawn[group][name] = [varied(strokes, rng) for _ in range(VARIANTS)]
+    drawn = {
+        group: {name: [varied(strokes, rng) for _ in range(VARIANTS)] for name, strokes in signs.items()}
+        for group, signs in SIGNS.items()
+    }
     drawn["scribbles"] = [scribbled(rng) for _ in range(100)]
-    path = Path(__file__).with_name("signs.json")
-    path.write_text(json.dumps(drawn, separators=(",", ":")) + "\n")
+    Path(__file__).with_name("signs.json").write_text(json.dumps(drawn, separators=(",", ":")) + "\n")

@@ -93,10 +93,11 @@ def test_size_and_place_do_not_matter(scale, digits):
 
 
 @pytest.mark.parametrize("gray", [0, 128, 255])
-def test_an_empty_picture_is_none(gray):
+def test_an_empty_picture_is_none_and_a_dot_stays_small(gray):
     assert prepared(saved(Image.new("L", (280, 280), gray))) is None
     assert prepared(saved(Image.new("RGBA", (280, 280), (gray, gray, gray, 0)))) is None
     assert prepared(saved(Image.effect_noise((280, 280), 3))) is None
+    assert np.count_nonzero(prepared(saved(ImageOps.expand(Image.new("L", (22, 22), 255), 129)))) <= 12**2
 
 
 def test_arrays_are_read_as_they_are(digits):

@@ -19,11 +19,7 @@ from hypersphere.detectors import LayeredDetector
 from hypersphere.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:nothing can be rejected")
-LAYERS = [
-    ("first", slice(0, 2), "lof", 0.05),
-    ("second", [2, 3], "lof", 1.0),
-    ("third", slice(4, 7), "distance", 1.0),
-]
+LAYERS = [("first", slice(0, 2), "lof", 0.05), ("second", [2, 3], "lof", 1.0), ("third", slice(4, 7), "distance", 1.0)]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -169,9 +169,8 @@ def test_article_2_in_one_draw(tmp_path):
     ours = record(tmp_path, "anomaly_heads")["metrics"]["arcface"]["auroc"]["cosine"]
     assert f"ArcFace: AUROC by largest cosine {ours:.3f}" in printed and ours > 0.6
     assert "by largest cosine 0.934 (mean of ten draws)" in printed
-    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
-        f"heads_{name}.png" for name in ["samples", "scores", "maps"]
-    }
+    names = {f"heads_{name}.png" for name in ["samples", "scores", "maps"]}
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == names
 
 
 @pytest.mark.parametrize("script", [*SCRIPTS, "anomaly_heads.py"])

@@ -7,7 +7,7 @@ import "./signs.js";
 import { save } from "./card.js";
 import { clear, drawing, put, undo } from "./drawing.js";
 import { loadMap } from "./map.js";
-import { announce, show, showMap, shown } from "./show.js";
+import { announce, isSettled, show, showMap, shown } from "./show.js";
 
 const LARGEST = 1120; // pixels a side, of a picture
 const DRAWN = 560; // of the longer side of an SVG, which has no pixels of its own
@@ -72,7 +72,7 @@ byId("modes").addEventListener("change", () => {
   show(shown.answer);
   announce();
 });
-byId("save").addEventListener("click", () => byId("answer").getAttribute("aria-busy") === "false" && save());
+byId("save").addEventListener("click", () => isSettled() && save());
 
 show(shown.answer);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showMap);

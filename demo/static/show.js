@@ -9,6 +9,7 @@ const percent = (share) => (share >= 0.9995 ? "> 99.9 %" : `${(100 * share).toFi
 const mode = () => document.querySelector("[name=mode]:checked").value;
 export const aDigit = (digit) => (digit === 8 ? "an 8" : `a ${digit}`);
 export const asSentence = (text) => `${text[0].toUpperCase()}${text.slice(1).replace(/\.$/, "")}.`;
+export const isSettled = () => byId("answer").getAttribute("aria-busy") === "false"; // the answer is of what is drawn
 export const shown = { answer: { empty: true }, word: "", kind: "quiet" };
 
 // A mode's verdict on an answer in a word or two, and its kind.

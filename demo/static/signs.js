@@ -2,7 +2,7 @@
 
 import { clear } from "./drawing.js";
 import { post } from "./server.js";
-import { asSentence, shown } from "./show.js";
+import { asSentence, isSettled, shown } from "./show.js";
 
 const KEY = `hypersphere.signs.${document.body.dataset.detector}`; // features for another would mean nothing
 const [MOST_SIGNS, MOST_EXAMPLES, LEAST_EXAMPLES] = [10, 5, 3]; // the server takes no more; fewer are not asked for
@@ -18,7 +18,8 @@ function load() {
     const kept = JSON.parse(localStorage.getItem(KEY)) ?? [];
     const whole = kept.filter((sign) => typeof sign?.name === "string" && Array.isArray(sign.examples));
     if (whole.length < kept.length) say("A kept sign was damaged, and is forgotten.");
-    return whole.map(({ name, examples }) => ({ name: name.normalize("NFKC"), examples }));
+    const byName = new Map(whole.map(({ name, examples }) => [name.normalize("NFKC"), examples]));
+    return Array.from(byName, ([name, examples]) => ({ name, examples }));
   } catch {
     say("The kept signs were damaged, and are forgotten.");
     return [];
@@ -43,13 +44,12 @@ export async function dropDamaged() {
 
 // Another example of a sign.
 async function teach(name, example) {
-  const before = signs;
   const old = signs.find((sign) => sign.name === name);
   if (!old && signs.length === MOST_SIGNS) return say(`No more than ${MOST_SIGNS} signs; remove one first.`);
   const sign = { name, examples: [...(old?.examples ?? []), example].slice(-MOST_EXAMPLES) };
   const { error } = await checked(sign);
   if (error) return say(asSentence(error));
-  if (signs !== before) return; // sent twice
+  if (signs.find((sign) => sign.name === name) !== old) return; // sent twice
   const missing = LEAST_EXAMPLES - sign.examples.length;
   const known = old?.examples.length === MOST_EXAMPLES ? "Its five newest drawings count." : "From now on it is recognised.";
   const text = missing > 0 ? `Draw it again, ${missing} more to go.` : `${known} What looks like a digit stays one.`;
@@ -89,7 +89,7 @@ function chip(sign, number) {
 byId("teach").addEventListener("submit", (event) => {
   event.preventDefault();
   const name = givenName();
-  const isKnown = byId("answer").getAttribute("aria-busy") === "false" && shown.answer.features;
+  const isKnown = isSettled() && shown.answer.features;
   if (!name) say("Give it a name first.");
   else if (!isKnown) say("Draw it first, and wait for the answer.");
   else teach(name, shown.answer.features);
