@@ -74,7 +74,7 @@ def plan(args, cifar10):
 
     LOF on the pixels, which know no seed, is fitted to more and fewer images with the first seed alone.
     """
-    common, trials = {"precision": args.precision, "smoke": args.smoke, "cifar10_train_sha256": cifar10}, {}
+    common, trials = {"smoke": args.smoke, "cifar10_train_sha256": cifar10}, {}
     n = args.seeds or (1 if args.smoke else 3 if args.choose else 10)
     if args.choose:
         for seed, (name, recipe) in itertools.product(range(100, 100 + n), CANDIDATES.items()):
@@ -92,9 +92,7 @@ def run_trial(name, settings, data, models):
     with tempfile.TemporaryDirectory() as folder:
         for script, file in SCRIPTS.items():
             flags = ["--out", folder, *(["--data", data] if data else []), *(["--smoke"] if settings["smoke"] else [])]
-            if script in NETWORKS:
-                flags += ["--seed", str(settings["seed"]), "--precision", settings["precision"]]
-            flags += ["--calibrated"] if script == "lof" else []
+            flags += {"tsne": [], "lof": ["--layered"]}.get(script, ["--seed", str(settings["seed"])])
             done = subprocess.run([sys.executable, cli.PROJECT / file, *flags], capture_output=True, text=True)
             if done.returncode:
                 if done.returncode < 0:  # for lack of memory, mostly: the sweep tries again
@@ -133,7 +131,7 @@ def run_candidate(settings, data):
     """Train one network, fit LOF on its training embeddings; judge both on validation digits and training outliers."""
     n_outliers = datasets.SMOKE["test"] if settings["smoke"] else 5000
     (x_train, y_train), (x_val, y_val), _ = datasets.load_mnist(data, settings["smoke"])
-    network, loss = building.train(settings["recipe"], x_train, y_train, settings["seed"], settings["precision"])
+    network, loss = building.train(settings["recipe"], x_train, y_train, settings["seed"])
     embedding, logits = features.embed(network, x_val)
     lof = LocalOutlierFactor(n_neighbors=20, algorithm="brute", novelty=True).fit(features.embed(network, x_train)[0])
     digit_scores = scores.novelty_score(lof, embedding)
@@ -245,7 +243,7 @@ def lof_claims(values, show):
 
     for space, level, article in STATED + RATES:
         claim = f"LOF on {'the pixels' if space == 'input' else 'the L2 features'}"
-        how = ", as stated" if level == article else f" for {article}"
+        how = ", as stated" if level == article else f", chosen to fit {article}"
         shares, tests = [values[space, AT_CONTAMINATION, level, name] for name in names], []
         for name, numbers in zip(names, shares, strict=True):
             better = 0 if name == "MNIST test" else -1

@@ -62,7 +62,7 @@ PLANNED = {  # before the runs: factors of heads' AUROC, by the largest cosine o
     "fine-tuned": {
         "ArcFace minus AdaCos": {"arcface": 1, "adacos": -1},
         "ArcFace minus AdaCos, with the faults": {"arcface_both": 1, "adacos_both": -1},
-        "the second difference minus the first": {"arcface_both": 1, "adacos_both": -1, "arcface": -1, "adacos": 1},
+        "the same, with the faults minus without": {"arcface_both": 1, "adacos_both": -1, "arcface": -1, "adacos": 1},
         "sub-cluster minus fixed AdaCos": {"subcluster": 1, "adacos": -1},
     },
 }
@@ -134,7 +134,7 @@ def plan(args):
     if args.faults and (args.references == "none" or not set(chosen) <= set(FAULTY_HEADS)):
         raise InputError(f"--faults: of {', '.join(FAULTY_HEADS)} with reference classes, as in the published code")
     backbone = choose_backbone(args)
-    common = {name: getattr(args, name) for name in ["split", "references", "faults", "precision", "smoke"]}
+    common = {name: getattr(args, name) for name in ["split", "references", "faults", "smoke"]}
     by_name = {head: {"head": head, "head_arguments": arguments} for head, arguments in chosen.items()}
     for point in GRID if args.grid else []:
         name = "arcface" if point == HEADS["arcface"][1] else "arcface-scale{scale:g}-margin{margin:g}".format(**point)
@@ -319,7 +319,6 @@ def arguments_by_head(settings):
 def run_trial(name, settings, data, models):
     """Train on one draw and score its new images."""
     keras.utils.set_random_seed(settings["seed"])  # of MobileNetV2 without weights: other layers have their own seeds
-    keras.config.set_dtype_policy(training.POLICIES[settings["precision"]])
     images, labels = draw(settings, data)
     inputs, layer_columns = frozen_part(settings, images)
     metrics, losses = {}, {}
@@ -437,15 +436,22 @@ def grid_differences(frame):
     return differences if differences.shape[1] == len(GRID) and len(differences) else None
 
 
+def compared(frame):
+    """What claims are compared with, {words: rows}: fine-tuned networks, without and with the faults; small ones."""
+    usual = without_grid(frame)
+    tuned = fine_tuned(usual)
+    found = {"": tuned[tuned.faults == ""], ", with the faults": tuned[tuned.faults != ""]}
+    return found | {", from scratch": usual[usual.way == "from scratch"]}
+
+
 def numbers_claim(pair, words, rows, n):
     """The article's AUROC of each head by its own scorer beside ours, as a row of `claims`; "-" for one not run."""
-    theirs, ours, tests = [], [], []
-    for head, scorer in ARTICLE_SCORERS.items():
-        values, article = auroc(rows, head, scorer).to_numpy(), np.mean(ARTICLE_AUROC[pair, head])
-        theirs.append(f"{article:.3f}" if len(values) else "-")
-        ours.append(shared.cell(values, n, 3) or "-")
-        tests += [shared.number_holds(values, article, 2, 1)] if len(values) else []
-    return [f"Heads find {FOUND[pair]}{words}", "AUROC", " / ".join(theirs), " / ".join(ours), shared.verdict(tests)]
+    ours = {head: auroc(rows, head, scorer).to_numpy() for head, scorer in ARTICLE_SCORERS.items()}
+    theirs = {head: np.mean(ARTICLE_AUROC[pair, head]) for head in ours}
+    tests = [shared.number_holds(values, theirs[head], 2, 1) for head, values in ours.items() if len(values)]
+    article = " / ".join(f"{theirs[head]:.3f}" if len(values) else "-" for head, values in ours.items())
+    cells = " / ".join(shared.cell(values, n, 3) or "-" for values in ours.values())
+    return [f"Heads find {FOUND[pair]}{words}", "AUROC", article, cells, shared.verdict(tests)]
 
 
 def comparison_claim(pair, words, rows, n):
@@ -473,12 +479,10 @@ def tuning_claim(differences):
 
 def claims(frame):
     """The article's claims that were run: rows [claim, how it is measured, the article's number, ours, verdict]."""
-    tuned, differences = fine_tuned(without_grid(frame)), grid_differences(frame)
-    parts = [
-        (pair, ", with the faults" if faults else "", rows, tuned.seed.nunique())
-        for (faults, pair), rows in tuned[tuned.pair.isin(PAIRS)].groupby(["faults", "pair"], sort=False)
-    ]
-    rows = [numbers_claim(*part) for part in parts]
+    found, differences = compared(frame), grid_differences(frame)
+    n = pd.concat(found.values()).seed.nunique()
+    parts = [(pair, words, rows[rows.pair == pair], n) for words, rows in found.items() for pair in PAIRS]
+    rows = [numbers_claim(*part) for part in parts if "fine-tuned" in set(part[2].use)]
     rows += filter(None, (comparison_claim(*part) for part in parts))
     rows += [] if differences is None else [tuning_claim(differences)]
     if rows:
@@ -494,10 +498,10 @@ def tables(records):
     frame = frame_of(records)
     usual, rows = without_grid(frame), claims(frame)
     scratch, tuned = usual[usual.network == "from scratch"], fine_tuned(usual)
-    made = {"contrasts_scratch": contrasts(scratch, PLANNED["from scratch"])}
-    made["contrasts_fine_tuned"] = contrasts(tuned, PLANNED["fine-tuned"])
+    kinds = {"contrasts_scratch": (scratch, "from scratch"), "contrasts_fine_tuned": (tuned, "fine-tuned")}
+    made = {marker: contrasts(part, PLANNED[kind]) for marker, (part, kind) in kinds.items()}
     if rows:
-        used = tuned if len(tuned) else usual
+        used = pd.concat(compared(frame).values())
         caption = shared.caption(records_of(used), used.seed.nunique(), "draw", cifar10=True)
         made["article2_claims"] = shared.markdown(["claim", "measured as", "article", "ours", "verdict"], rows, caption)
     with_faults = scratch[scratch.faults != ""]
@@ -518,7 +522,7 @@ def summary_rows(records):
     frame = frame_of(records)
     shown = [row for row in claims(frame) if "at least" not in row[0] and "faults" not in row[1]]  # its page has all
     rows = [[f"{claim}: {measure}", *rest] for claim, measure, *rest in shown]
-    used = fine_tuned(frame)
+    used = pd.concat(compared(frame).values())
     words = f"article 2: n = {used.seed.nunique()} draws" if rows else ""
     return rows, words, records_of(used)
 
@@ -555,7 +559,7 @@ def grid_figure(differences):
     ax.set_xticks(range(len(means.columns)), means.columns)
     ax.set_yticks(range(len(means.index)), [f"{scale:g}" for scale in means.index])
     ax.set(xlabel="ArcFace's margin", ylabel="ArcFace's scale")
-    ax.set(title=f"sneaker, from scratch, mean of {len(differences)} draws")
+    ax.set(title=f"sneaker, from scratch, largest cosine, mean of {len(differences)} draws")
     figure.colorbar(image, label="AUROC of ArcFace minus AdaCos's")
     return figure
 
@@ -565,8 +569,7 @@ def figures(records):
     frame, made = frame_of(records), {}
     tuned = fine_tuned(without_grid(frame))
     if len(tuned):
-        ways = np.where(tuned.faults == "", "ours, without the faults", "ours, with the faults of the published code")
-        made["article2.png"] = boxes_figure(pd.concat([article_frame(), tuned.assign(way=ways)]))
+        made["article2.png"] = boxes_figure(pd.concat([article_frame(), tuned.assign(way="ours: " + tuned.way)]))
     differences = grid_differences(frame)
     return made | ({"article2_grid.png": grid_figure(differences)} if differences is not None else {})
 

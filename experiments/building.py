@@ -151,9 +151,7 @@ def fit(encoder, head, recipe, rate, x, y, seed):
     return [row["loss"] for row in rows]
 
 
-def train(recipe, x, y, seed, precision, head=None):
+def train(recipe, x, y, seed, head=None):
     """A network trained on images, (n, h, w, c), and labels, (n,) from 0; it and each epoch's loss."""
-    keras.config.set_dtype_policy(training.POLICIES[precision])
     encoder, last, network = build(recipe, x.shape[1:], int(y.max()) + 1, seed, head)
-    loss = fit(encoder, last, recipe, recipe["learning_rate"], x, y, seed)
-    return training.in_float32(network), loss
+    return network, fit(encoder, last, recipe, recipe["learning_rate"], x, y, seed)

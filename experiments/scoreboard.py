@@ -61,7 +61,7 @@ VARIANTS |= {"64 components": (2, {"n_components": 64}), "20 neighbours": (2, {"
 def plan(args, cifar10):
     """The trials, {name: settings}: all digits and 0-4 for each seed, or, with --choose, each way to leave some out."""
     recipes = {name: recipe | ({"epochs": 1} if args.smoke else {}) for name, recipe in RECIPES.items()}
-    common = {"precision": args.precision, "smoke": args.smoke, "recipes": recipes}
+    common = {"smoke": args.smoke, "recipes": recipes}
     if args.choose:
         common |= {"seed": CHOICE_SEED}
         titles = list(LEFT_OUT)[:1] if args.smoke else LEFT_OUT
@@ -117,11 +117,11 @@ def train_networks(settings, x, y):
 
     The first two have the trial's seed, the last one the next; the seed also decides the images of "none".
     """
-    recipes, seed, precision = settings["recipes"], settings["seed"], settings["precision"]
-    trained = {"classifier": building.train(recipes["classifier"], x, y, seed, precision)[0]}
+    recipes, seed = settings["recipes"], settings["seed"]
+    trained = {"classifier": building.train(recipes["classifier"], x, y, seed)[0]}
     for number in range(N_ROTATION_NETWORKS):
         seen = pseudo.turns_and_none(x, y, np.random.default_rng(seed + number))
-        trained[f"rotation{number + 1}"] = building.train(recipes["rotation"], *seen, seed + number, precision)[0]
+        trained[f"rotation{number + 1}"] = building.train(recipes["rotation"], *seen, seed + number)[0]
     return trained
 
 
@@ -169,7 +169,7 @@ def run_trial(name, settings, data, models):
         networks.save_network(network, models / f"{name}-{title}.keras")
     splits = dict(zip(["train", "val", "test"], learned, strict=True))
     images = {split: x for split, (x, _) in splits.items()} | ood
-    article, _ = building.train(settings["recipes"]["article"], *learned[0], settings["seed"], settings["precision"])
+    article, _ = building.train(settings["recipes"]["article"], *learned[0], settings["seed"])
     classifier, *rotation_networks = trained.values()
     found = extract(classifier, rotation_networks, images)
     spaces = {"pixels": {key: {"embedding": x.reshape(len(x), -1)} for key, x in images.items()}, "classifier": found}

@@ -20,7 +20,7 @@ import joblib
 import keras
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from common import cli, records, training
+from common import cli, records
 from common.cli import PROJECT
 from hypersphere import datasets
 from hypersphere.errors import InputError
@@ -37,8 +37,6 @@ def parser(docstring, choose=None, seeds=None):
     if choose:
         parser.add_argument("--choose", action="store_true", help=choose)
         parser.add_argument("--seeds", type=cli.positive_int, metavar="N", help=seeds)
-    words = "of the convolutions, %(default)s"
-    parser.add_argument("--precision", choices=list(training.POLICIES), default="float32", help=words)
     parser.add_argument("--jobs", type=cli.positive_int, default=min(os.cpu_count(), 4), help="at a time, %(default)s")
     parser.add_argument("--dask", metavar="ADDRESS", help="of a Dask scheduler, whose workers run the trials instead")
     return parser
@@ -51,7 +49,7 @@ def run(module, trials, args):
     dask. Records are lines of `results/STUDY.jsonl` under args.out; networks go into `models/STUDY`.
     A trial whose worker is killed runs again; InputError if that goes on, or if a record was made with other settings.
     """
-    study = module.rpartition(".")[2]
+    study, trials = module.rpartition(".")[2], {name: trials[name] | {"precision": "float32"} for name in trials}
     path, models = args.out / "results" / f"{study}.jsonl", args.out / "models" / study
     make_writable(models)
     runner, task = _on_cluster if args.dask else _on_this_machine, functools.partial(run_trial, module)
@@ -102,6 +100,7 @@ def run_trial(module, name, settings, data, models):
         if settings.get(key) not in (None, datasets.cifar10_sha256(data, split)):
             raise InputError(f"{name}: this machine has another CIFAR-10 than the one that started the sweep, or none")
     keras.backend.clear_session()  # of the trial before
+    keras.config.set_dtype_policy(settings["precision"])
     started = time.perf_counter()
     found = importlib.import_module(module).run_trial(name, settings, data, models)
     return records.new_record(name, settings, {}, started) | found

@@ -125,7 +125,9 @@ def contrasts_table(found, group, measure, unit, records, cifar10=False, least=2
         interval, higher = f"{mean - half:+.3f} to {mean + half:+.3f}", f"{np.sum(values > 0)} of {len(values)}"
         rows.append([title, name, f"{mean:+.3f}", interval, higher, f"{p_value:.3f}"])
     header = ["planned contrast", group, f"difference of {measure}", "95 % interval", f"{unit}s higher", "p, Holm"]
-    return markdown(header, rows, caption(records, max(len(values) for *_, values in found), unit, cifar10))
+    least, most = (function(len(values) for *_, values in found) for function in [min, max])
+    n = most if least == most else f"n = {least} to {most} {unit}s"
+    return markdown(header, rows, caption(records, n, unit, cifar10))
 
 
 def number_holds(values, article, digits, better=0):

@@ -61,7 +61,7 @@ def plan(args):
         for dataset, recipe, pair in itertools.product(chosen, CANDIDATES, PAIRS):
             name = f"choice/{dataset}/{recipe.replace(', ', '_').replace(' ', '_')}-new_{pair[0]}_{pair[1]}"
             parts[name] = {"dataset": dataset, "recipe_name": recipe, "pair": pair}
-    trials, common = {}, {"recipe_name": "turns", "precision": args.precision, "smoke": args.smoke}
+    trials, common = {}, {"recipe_name": "turns", "smoke": args.smoke}
     for (name, part), seed, space in itertools.product(parts.items(), seeds, spaces):
         settings = common | part | spaces[space] | {"seed": seed}
         recipe, turns = CANDIDATES[settings["recipe_name"]]
@@ -109,7 +109,7 @@ def run_trial(name, settings, data, models):
     else:
         head = functools.partial(layer, dtype="float32", name="head", **settings["head_arguments"])
         x, y = pseudo.turned_classes(*images["train"], settings["turns"])
-        network, loss = building.train(settings["recipe"], x, y, seed, settings["precision"], head)
+        network, loss = building.train(settings["recipe"], x, y, seed, head)
         outputs = {part: features.extract(network, x) for part, (x, _) in images.items()}
         points = {part: found["embedding"] for part, found in outputs.items()}
         upright = outputs["known"]["logits"][:, : images["train"][1].max() + 1]  # where turns are classes, too

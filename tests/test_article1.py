@@ -20,8 +20,7 @@ SEEDS = [record for record in RECORDS if not record["name"].startswith("choice/"
 
 
 def args_of(**changes):
-    settings = {"precision": "float32", "smoke": True, "first_seed": 7, "seeds": None, "choose": False}
-    return Namespace(**settings | changes)
+    return Namespace(**{"smoke": True, "first_seed": 7, "seeds": None, "choose": False} | changes)
 
 
 def script_record(name, **more):

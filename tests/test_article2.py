@@ -21,8 +21,7 @@ MOBILENET = {"backbone": "mobilenetv2", "width": 0.35, "weights": "none", "epoch
 def flags_of(**flags):
     defaults = {"dataset": "fashion-mnist", "normal": None, "anomaly": None, "heads": ["arcface"], "draws": 1}
     defaults |= {"backbone": "cnn", "use": None, "width": None, "size": None, "weights": None, "epochs": None}
-    defaults |= {"references": "eight", "split": "train", "faults": None, "precision": "float32"}
-    defaults |= {"grid": False, "first": 0, "recipe": None}
+    defaults |= {"references": "eight", "split": "train", "faults": None, "grid": False, "first": 0, "recipe": None}
     return Namespace(**defaults | {"smoke": True, "data": None} | flags)
 
 
@@ -228,7 +227,8 @@ def test_settings_decide_a_tables_rows():
     found += [record_of(0.8 + seed / 50, seed, head="adacos", head_arguments={}) for seed in range(5)]
     found += [record_of(0.7 + seed / 100, seed, faults="norms") for seed in range(2)]
     made = article2.tables([*found, record_of(0.1, seed=100)])
-    assert set(made) == {"heads_scratch", "contrasts_scratch", "faults", "ways"}
+    assert set(made) == {"article2_claims", "heads_scratch", "contrasts_scratch", "faults", "ways"}
+    assert "| sneaker, from scratch " in made["article2_claims"] and "not reproduced" in made["article2_claims"]
     assert "| ArcFace       | 0.920 ± 0.016" in made["heads_scratch"]
     assert "| +0.080 " in made["contrasts_scratch"] and "5 of 5" in made["contrasts_scratch"]
     assert "contrasts_scratch" not in article2.tables(found[1:]), "four draws are too few"

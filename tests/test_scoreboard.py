@@ -14,7 +14,7 @@ from hypersphere import datasets, features, rotation, scores
 
 
 def plan(**changes):
-    settings = {"choose": False, "seeds": None, "precision": "float32", "smoke": True}
+    settings = {"choose": False, "seeds": None, "smoke": True}
     return scoreboard.plan(Namespace(**settings | changes), None)
 
 
