@@ -1,7 +1,7 @@
-"""Reject images that are not digits: LOF on the pixels and on both networks' embeddings, and a calibrated detector.
+"""Reject images that are not digits: LOF on the pixels and on both networks' embeddings, and a layered detector.
 
     python anomaly_lof.py                       # half a minute on two cores
-    python anomaly_lof.py --calibrated          # the calibrated detector as well, a minute more
+    python anomaly_lof.py --layered             # the layered, calibrated detector as well, a minute more
     python anomaly_lof.py --lof-images 0        # LOF compares with all 50,000 training images, two minutes more
     python anomaly_lof.py --outliers my_images  # a folder of PNG, JPEG or WebP images as one more set
     python anomaly_lof.py --data FOLDER         # the folder that holds cifar-10-batches-bin/
@@ -15,7 +15,7 @@ Writes  figures/samples.png          images of each set
         figures/lof_roc.png          ROC curves
         figures/lof_gallery.png      the other images that are accepted first, the digits that are rejected first
         models/lof.skops             LOF on the L2-constrained embedding, for use on new images
-        models/layered_detector.skops  the calibrated detector (--calibrated)
+        models/layered_detector.skops  the layered detector (--layered)
         results/lof.json             shares accepted, AUROC, FPR at 95 % TPR
 """
 
@@ -46,7 +46,7 @@ parser = cli.Parser(__doc__)
 parser.add_argument("--n-neighbors", type=cli.positive_int, default=20, help="LOF's k, %(default)s")
 words = "the first N training images are those that LOF compares with, %(default)s; 0: all"
 parser.add_argument("--lof-images", type=cli.whole_number, metavar="N", default=10_000, help=words)
-parser.add_argument("--calibrated", action="store_true", help="fit the calibrated detector on three layers, too")
+parser.add_argument("--layered", action="store_true", help="fit the layered, calibrated detector, too")
 parser.add_argument("--outliers", metavar="FOLDER", help="your own images as one more set")
 parser.add_argument("--strict", action="store_true", help="stop if CIFAR-10 is missing, instead of leaving it out")
 words = "of CIFAR-10: train, images 10,000 to 19,999 of it, or test, as in the article; %(default)s"
@@ -109,7 +109,7 @@ train_points |= {name: arrays[name]["embedding_train"] for name in SCRIPTS}  # (
 train_points["cnn_directions"] = scores.directions(train_points["cnn"])
 new_points = {"input": {name: x.reshape(len(x), -1) for name, x in images.items()}}
 new_points |= {name: {"MNIST test": arrays[name]["embedding_test"]} for name in SCRIPTS}
-line = cli.progress(len(train_points) + 1 + args.calibrated, "step")
+line = cli.progress(len(train_points) + 1 + args.layered, "step")
 extracted, prediction = {}, {}
 for name, x in ood.items():
     new_points["cnn"][name], _ = features.embed(trained["cnn"], x)
@@ -156,8 +156,8 @@ for space, x in train_points.items():
 # threshold is set by digits that trained nothing: at level 0.01, on average at most 1 % of digits like those are
 # rejected.
 
-# %% The calibrated detector: three layers of the same network, and a threshold set by digits that trained nothing
-if args.calibrated:
+# %% The layered detector: three layers of the same network, and a threshold set by digits that trained nothing
+if args.layered:
     fit_started = time.perf_counter()
     statistics = {name: features.statistics(trained["l2softmax"], name) for name in features.BLOCKS}
     blocks = keras.Model(trained["l2softmax"].input, statistics)
@@ -216,7 +216,7 @@ plots.save(plots.rows_of_images(rows, title), args.out / "figures" / "lof_galler
 
 # %% Save
 detectors.save_detector(lofs["l2softmax"], models / "lof.skops")
-if args.calibrated:
+if args.layered:
     detectors.save_detector(layered, models / "layered_detector.skops")
 settings = cli.settings_of(args) | {"seed": int(arrays["l2softmax"]["seed"])}
 key = records.CIFAR10_SETTINGS[args.split]

@@ -106,7 +106,7 @@ class Parser(argparse.ArgumentParser):
 
 def settings_of(args):
     """The flags that decide numbers, {name: value}: what a record keeps. Where to look and write is left out."""
-    left_out = {"data", "out", "outliers", "verbose", "debug", "strict", "calibrated", "changed"}
+    left_out = {"data", "out", "outliers", "verbose", "debug", "strict", "layered", "changed"}
     return {name: value for name, value in vars(args).items() if name not in left_out}
 
 

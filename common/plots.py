@@ -128,8 +128,8 @@ def roc_curves(ax, curves, name):
     curves : {space: (shares of MNIST test rejected, shares of the set rejected)}, of the latter one array or several,
     (seeds, n), drawn as their mean and range; name : of the set.
     """
-    styles = ["--", "-.", "-", ":"]
-    for (space, (digits, others)), color, style in zip(curves.items(), DIGIT_COLORS, styles, strict=False):
+    colors, styles = [*DIGIT_COLORS[:3], DIGIT_COLORS[4]], ["--", "-.", "-", ":"]  # the fourth is a pale grey
+    for (space, (digits, others)), color, style in zip(curves.items(), colors, styles, strict=False):
         runs = 100 * np.atleast_2d(others)
         ax.plot(100 * digits, runs.mean(axis=0), style, linewidth=2, color=color, label=SPACES[space])
         if len(runs) > 1:

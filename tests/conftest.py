@@ -123,7 +123,7 @@ def smoke_run(tmp_path_factory, data_folder):
     run("train_l2softmax.py", "--smoke", "--out", out, *training, "--alpha", 12)
     run("visualize_tsne.py", "--smoke", "--out", out)
     sets = ["--data", data_folder, "--outliers", own]
-    run("anomaly_lof.py", "--smoke", "--out", out, "--lof-images", 1000, "--calibrated", *sets)
+    run("anomaly_lof.py", "--smoke", "--out", out, "--lof-images", 1000, "--layered", *sets)
     return out
 
 
