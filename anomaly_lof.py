@@ -101,6 +101,7 @@ for ax, (title, values) in zip(axes, by_title.items(), strict=True):
     for point, name, value in zip(two, "AB", values, strict=True):
         ax.annotate(f"{name}: {value:.2f}", point, (12, 8), textcoords="offset points", weight="bold")
     ax.set(title=title, xticks=[], yticks=[], aspect="equal")
+figure.suptitle("A lies outside a tight cluster, B inside a loose one")
 plots.save(figure, args.out / "figures" / "lof_idea.png", changed)
 
 # %% The spaces: the digits' embeddings are read, the other images' computed

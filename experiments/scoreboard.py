@@ -301,7 +301,7 @@ def accepted_figure(trials):
     ax.grid(axis="x", alpha=0.3)
     ax.grid(axis="y", which="minor")
     ax.set_ylim(len(SETS) - 0.1, -0.1)
-    figure.legend(loc="outside lower center", ncols=4)
+    figure.legend(loc="outside lower center", ncols=4, title="markers: mean of the seeds; lines: their range")
     return figure
 
 

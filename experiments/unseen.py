@@ -174,15 +174,15 @@ def figures(records):
     figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
     found = chosen.groupby("head_arguments.scale").map_at_r.agg(["mean", "std"])
     ax.errorbar(found.index, found["mean"], found["std"], marker="o", capsize=3, label="cosine softmax, by its scale")
-    means = mnist.groupby("head").map_at_r.mean()
-    for head, style in {"softmax": ":", "adacos": "--", "arcface": "-."}.items():
+    means, styles = mnist.groupby("head").map_at_r.mean(), {"softmax": ":", "adacos": "--", "arcface": "-."}
+    for number, (head, style) in enumerate(styles.items(), 1):
         if head in means:
-            ax.axhline(means[head], color="0.4", linestyle=style, label=HEADS[head][2])
+            ax.axhline(means[head], color=f"C{number}", linestyle=style, label=HEADS[head][2])
     ax.set_xscale("log", base=2)
     ax.set_xticks(found.index, [f"{scale:g}" for scale in found.index])
     ax.set(xlabel="scale s of the cosines", ylabel="MAP@R, mean ± standard deviation", title="MNIST, unseen classes")
     ax.grid(alpha=0.3)
-    ax.legend()
+    ax.legend(title=f"points: {chosen.seed.nunique()} seeds, lines: {mnist.seed.nunique()}")
     return {"unseen_scales.png": figure}
 
 
