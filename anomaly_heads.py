@@ -8,6 +8,7 @@
 
 Reads   data/fashion-mnist, or cifar-10-batches-bin (downloaded once if absent)
 Writes  figures/heads_samples.png      what the networks learn, and what they are judged on
+        figures/heads_angles.png       what each head makes of the angle to the right class
         figures/heads_scores.png       novelty scores of new normal images and of anomalies, by each head
         figures/heads_maps.png         t-SNE maps of both and of the reference classes, by each head
         results/anomaly_heads.json     AUROC of each head with each scorer
@@ -30,6 +31,7 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
+from scipy.special import softmax
 
 from common import plots, records
 from experiments import article2
@@ -55,9 +57,9 @@ titles = {"normal": f"{classes[args.normal]} (normal, new images)", "anomaly": f
 
 # %% Data: 1,000 images of each of nine classes to learn; 1,000 new normal ones and 1,000 anomalies
 images, labels = article2.draw(settings, args.data)  # {set: (n, h, w, c) in [0, 1]}, {set: (n,)}
-rows = {name: images[key][:12] for name, key in [("normal", "known"), ("references", "train"), ("anomaly", "anomaly")]}
-rows["references"] = images["train"][:: len(images["train"]) // 9][:8]
-rows = {name: [(image, "") for image in shown] for name, shown in rows.items()}
+shown = {"normal": images["known"][:12], "references": images["train"][:: len(images["train"]) // 9][:8]}
+shown |= {"anomaly": images["anomaly"][:12]}
+rows = {name: [(image, "") for image in x] for name, x in shown.items()}
 figure = plots.rows_of_images(rows, article2.classes_of(settings))
 plots.save(figure, args.out / "figures" / "heads_samples.png", args.changed)
 
@@ -65,7 +67,29 @@ plots.save(figure, args.out / "figures" / "heads_samples.png", args.changed)
 # Each class $j$ has a weight vector, at an angle $\theta_j$ to an embedding. The L2-softmax scales the embedding to the
 # norm $\alpha$ (here 5). ArcFace adds a margin $m$ to the right class's angle, so that the embedding has to come closer
 # to its weights, and scales all cosines: $s \cos(\theta_y + m)$ against $s \cos\theta_j$ (here $s = 30$, $m = 0.05$).
-# AdaCos has no margin and computes its scale from the number of classes $C$: $s = \sqrt{2} \ln(C - 1)$, here 2.94.
+# AdaCos has no margin and computes its scale from the number of classes $C$: $s = \sqrt{2} \ln(C - 1)$, here 2.94. The
+# next figure shows what this means for an image at right angles to the eight wrong classes. With ArcFace its class is
+# all but certain, and the loss all but zero, below 70 degrees: there is no reason to come closer. With AdaCos even an
+# angle of 0 leaves a loss, so that training goes on pulling. So does the L2-softmax while its weights, which it may
+# make longer, have the norm 1. The margin of 0.05, 3 degrees, changes little.
+
+# %% What a head makes of an angle
+angle, kernel = np.radians(np.arange(181)), np.zeros((3, 9))
+points = np.stack([np.cos(angle), np.sin(angle), 0 * angle], axis=1)  # embeddings at all angles to the right class
+kernel[0, 0] = kernel[2, 1:] = 1  # the weights of the right class, and of eight at right angles to all points
+figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+for name in article2.ARTICLE_SCORERS:
+    kind, options, title = article2.HEADS[name]
+    head = kind(9, **options)
+    head.build((None, 3))
+    head.kernel.assign(kernel)
+    logits = head.training_logits(head(points), np.arange(9) == np.zeros((181, 1)))  # with the margin
+    words = ", ".join(f"{option} {value:.3g}" for option, value in (options or {"scale": head.scale}).items())
+    ax.plot(np.degrees(angle), softmax(logits, axis=1)[:, 0], label=f"{title}: {words}")
+ax.set(xlabel="angle to the right class, degrees", ylabel="probability of the right class, in training")
+ax.set_xticks(range(0, 181, 30))
+ax.legend()
+plots.save(figure, args.out / "figures" / "heads_angles.png")
 
 # %% Training: one network a head
 inputs, _ = article2.frozen_part(settings, images)  # the images and their mirror images, or what frozen layers give
@@ -78,8 +102,8 @@ with cli.progress(len(arguments), "head") as line:
         line.update()
 
 # %% [markdown]
-# An image's novelty score is minus its largest cosine to a normal training image, so the larger, the larger the angle
-# to the nearest of them; the article uses it for ArcFace and AdaCos, and LOF with five neighbours for the L2-softmax.
+# An image's novelty score is minus its largest cosine to a normal training image: it rises with the angle to the
+# nearest of them. The article uses it for ArcFace and AdaCos, and LOF with five neighbours for the L2-softmax.
 # To compare heads, look at the same score of each. The AUROC is the probability that an anomaly scores higher than a
 # new normal image: the less the two histograms overlap, the larger it is.
 
@@ -104,8 +128,8 @@ for head, found in metrics.items():
         print(f"    the article, with a fine-tuned MobileNetV2: {words} (mean of ten draws)")
 
 # %% [markdown]
-# The maps show the same in the plane: where anomalies lie among the normal images, no score can tell them apart. The
-# reference classes' validation images, in grey, show what else the network knows.
+# The maps show the same images in the plane, with the reference classes' validation images in grey. A map may suggest
+# why a score does well or badly; it decides nothing, as the scores look at all dimensions.
 
 # %% Maps
 figure, axes = plt.subplots(1, len(seen), figsize=(5 * len(seen), 4.6), squeeze=False, layout="constrained")

@@ -33,11 +33,11 @@ class LayeredDetector(OutlierMixin, BaseEstimator):
 
     Parameters
     ----------
-    layers : a list of tuples (name, columns, measure, truncation), or None for all columns as one layer, "lof", 1.0.
+    layers : a list of tuples (name, columns, measure, truncation), or None: all columns as one layer, "distance", 1.0.
         columns : a slice or a list of column numbers of X; measure : "lof", "distance" or, of one column, "score",
         higher for what is more novel; truncation : the p-value above which it has no say, above 0 and at most 1.
     n_neighbors : how many training rows a new one is compared with, at most all but one.
-    level : the nominal rejection rate of in-distribution rows, between 0 and 1.
+    level : the nominal rejection rate of in-distribution rows, between 0 and 1, at which `fit` sets the threshold.
     n_components : the most principal components kept of a layer, fewer than the training rows; None: all features.
 
     Attributes
@@ -64,9 +64,12 @@ class LayeredDetector(OutlierMixin, BaseEstimator):
     def fit(self, X, y=None, X_calibration=None):
         """Fit on in-distribution rows, (n, d), and calibrate on others, (m, d); without these every fifth row is used.
 
+        That fifth calibrates well only if the network was not trained on it. y is ignored, as scikit-learn has it.
         The rows of each must be in no particular order. Raises ValueError if a parameter does not fit; warns, with
         UserWarning, if there are too few rows for `n_neighbors`, for `n_components`, or for anything to be rejected.
         """
+        if getattr(y, "ndim", 1) > 1:
+            raise ValueError(f"y of shape {y.shape}: it is ignored; give calibration rows as X_calibration=")
         X = validate_data(self, X, ensure_min_samples=5)
         if X_calibration is None:
             is_calibration = np.arange(len(X)) % 5 == 4
@@ -77,7 +80,7 @@ class LayeredDetector(OutlierMixin, BaseEstimator):
             raise ValueError(f"n_neighbors {self.n_neighbors}, n_components {self.n_components}: give at least 1")
         if not 0 < self.level < 1:
             raise ValueError(f"level {self.level} is not between 0 and 1")
-        self.layers_ = [("all columns", slice(None), "lof", 1.0)] if self.layers is None else list(self.layers)
+        self.layers_ = [("all columns", slice(None), "distance", 1.0)] if self.layers is None else list(self.layers)
         widths = _checked_widths(self.layers_, X.shape[1])
         self.transforms_, self.measures_ = {}, {}
         for (name, columns, kind, _), width in zip(self.layers_, widths, strict=True):
@@ -135,7 +138,10 @@ class LayeredDetector(OutlierMixin, BaseEstimator):
         return self.evidence(self.layer_log_p_values(X))
 
     def p_values(self, X):
-        """The share of in-distribution rows that would be at least as novel, (n, d) to (n,)."""
+        """p-values, (n, d) to (n,): the share of calibration rows, the row itself with them, at least as novel.
+
+        Many rows may share the lowest; to rank rows, take `score_samples`.
+        """
         return conformal_p_values(-self.calibration_scores_, -self.score_samples(X))
 
     def decision_function(self, X):
@@ -150,6 +156,8 @@ class LayeredDetector(OutlierMixin, BaseEstimator):
 def _checked_widths(layers, n_columns):
     """The number of columns of each layer; raises ValueError, with the layer's name, if a layer does not fit."""
     widths = {}
+    if not layers:
+        raise ValueError("layers: there are none; give at least one, or None for all columns")
     for layer in layers:
         if len(layer) != 4:
             raise ValueError(f"layer {layer}: give a tuple (name, columns, measure, truncation)")
@@ -161,7 +169,7 @@ def _checked_widths(layers, n_columns):
         except (IndexError, TypeError):
             widths[name] = 0
         if not widths[name] or (isinstance(columns, slice) and (columns.stop or 0) > n_columns):
-            raise ValueError(f"layer {name!r}: columns {columns} are not columns of X, which has {n_columns}")
+            raise ValueError(f"layer {name!r}: columns {columns}; give a slice or a list of X's {n_columns} columns")
         if measure not in ["lof", "distance", "score"]:
             raise ValueError(f"layer {name!r}: measure {measure!r}, give 'lof', 'distance' or 'score'")
         if measure == "score" and widths[name] != 1:
@@ -205,7 +213,7 @@ def save_detector(detector, path):
         skops.io.dump(detector, beside)
 
 
-def load_detector(path, remedy):
+def load_detector(path, remedy="save it again"):
     """Load a fitted detector; only scikit-learn's, NumPy's and this package's own types are accepted.
 
     Raises InputError, which ends with the remedy, if the file is missing or no detector.

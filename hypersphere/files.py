@@ -58,8 +58,8 @@ def reading(path, problem, remedy):
         raise InputError(f"{path}: missing; {remedy}")
     try:
         yield
-    except Exception:
-        raise InputError(f"{path}: {problem}; {remedy}") from None
+    except Exception as error:
+        raise InputError(f"{path}: {problem}; {remedy}") from error
 
 
 def save_arrays(path, arrays):

@@ -117,14 +117,14 @@ class CosFace(MarginHead):
 class ArcFace(MarginHead):
     """s cos(theta + m) for the right class, s cos theta for the others.
 
-    Beyond theta = pi - m the cosine would rise again; there the authors' code goes on with
-    cos theta - m sin m, which falls all the way to pi.
+    Beyond theta = pi - m the cosine would rise again; there the authors' code takes cos theta - m sin m, which is
+    lower, and falls all the way to pi.
     Source: Deng et al. 2019, https://arxiv.org/abs/1801.07698
     """
 
     def __init__(self, num_classes, scale=30.0, margin=0.5, **kwargs):
         super().__init__(num_classes, scale, margin, **kwargs)
-        require(self, "margin", margin, margin < math.pi / 2, "below pi / 2")  # else the logit jumps up at pi - m
+        require(self, "margin", margin, margin < math.pi / 2, "below pi / 2")  # there 0 is a right angle
 
     def with_margin(self, cosine):
         sine = ops.sqrt(ops.maximum(1.0 - ops.square(cosine), SMALLEST_SQUARED_SINE))
@@ -176,7 +176,7 @@ class AdaCos(Head):
         return self.current_scale() * cosine
 
     def next_scale(self, logits, cosine, right):
-        """The scale that the paper sets from a batch's logits, cosines and right classes, (n, num_classes) each."""
+        """The paper's scale, bounded, from a batch's logits, cosines and right classes, (n, num_classes) each."""
         wrong_logits = ops.where(right, -math.inf, logits)
         log_b_avg = ops.logsumexp(wrong_logits) - ops.log(ops.cast(ops.shape(logits)[0], logits.dtype))
         theta = ops.arccos(ops.clip(ops.max(ops.where(right, cosine, -1.0), axis=1), -1.0, 1.0))  # (n,)

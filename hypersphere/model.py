@@ -43,7 +43,12 @@ class MetricModel(keras.Model):
         return self.head(self.encoder(x, training=training))
 
     def compile(self, optimizer="rmsprop", loss=None, **options):
-        """As Keras's; without a loss, the cross-entropy of labels and logits."""
+        """As Keras's; without a loss, the cross-entropy of labels and logits.
+
+        Raises ValueError if the loss is a name: Keras's losses by that name take probabilities.
+        """
+        if isinstance(loss, str):
+            raise ValueError(f"loss {loss!r} takes probabilities; leave it out, or give one with from_logits=True")
         loss = loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         super().compile(optimizer, loss=loss, **options)
 

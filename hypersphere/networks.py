@@ -13,7 +13,7 @@ def save_network(network, path):
         without_optimizer.save(beside)
 
 
-def load_network(path, remedy, layers=()):
+def load_network(path, remedy="save it again", layers=()):
     """Load a `.keras` file with safe mode on.
 
     layers : names of layers that the network must have. Raises InputError, which ends with the remedy, if the file is

@@ -16,9 +16,9 @@ def tsne_map(space, perplexity, seed, verbose=False):
     """t-SNE of (n, d) to (n, 2), and its Kullback-Leibler divergence; `verbose` prints scikit-learn's progress.
 
     Raises InputError if the perplexity is not below the number of points.
-    Source: van der Maaten, Hinton 2008, https://jmlr.org/papers/v9/vandermaaten08a.html; the learning rate n / 12, at
-    which 750 iterations come as far as scikit-learn's 1,000: Belkina et al. 2019,
-    https://doi.org/10.1038/s41467-019-13055-y
+    The learning rate n / 12 is four times scikit-learn's "auto", which follows Belkina et al. 2019,
+    https://doi.org/10.1038/s41467-019-13055-y: with it 750 iterations come as far as 1,000.
+    Source: van der Maaten, Hinton 2008, https://jmlr.org/papers/v9/vandermaaten08a.html
     """
     if perplexity >= len(space):
         raise InputError(f"perplexity {perplexity:g}: it must be below the number of points, {len(space)}")

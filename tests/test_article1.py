@@ -26,8 +26,7 @@ def args_of(**changes):
 def script_record(name, **more):
     """What one of the scripts leaves in a folder."""
     seed = copy.deepcopy(SEEDS[0])
-    settings = seed["flags"][name] | {"seed": 0}
-    own = {"name": name, "settings": settings, "metrics": seed["metrics"][name]}
+    own = {"name": name, "settings": seed["flags"][name] | {"seed": 0}, "metrics": seed["metrics"][name]}
     own |= {"history": [{"val_accuracy": share} for share in [0.9, 0.99, 0.98, 0.97]], "layers": [["logits", "Dense"]]}
     return seed | own | more
 

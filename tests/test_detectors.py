@@ -206,6 +206,8 @@ def test_without_calibration_rows_every_fifth_calibrates(rng):
     is_calibration = np.arange(500) % 5 == 4
     given = LayeredDetector().fit(rows[~is_calibration], X_calibration=rows[is_calibration])
     np.testing.assert_array_equal(LayeredDetector().fit(rows).decision_function(rows), given.decision_function(rows))
+    with pytest.raises(ValueError, match="X_calibration="):
+        LayeredDetector().fit(rows[~is_calibration], rows[is_calibration])
 
 
 def layer(name="a", columns=slice(0, 3), measure="lof", truncation=1.0):
@@ -215,10 +217,8 @@ def layer(name="a", columns=slice(0, 3), measure="lof", truncation=1.0):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"layers": [layer(columns=slice(0, 8))]}, "'a': columns .* not columns of X, which has 7"),
-        ({"layers": [layer(columns=[0, 7])]}, "'a': columns .* not columns of X"),
-        ({"layers": [layer(columns=[])]}, "'a': columns .* not columns of X"),
-        ({"layers": [layer(columns=3)]}, "'a': columns 3 are not columns of X"),
+        *(({"layers": [layer(columns=c)]}, "'a': columns .*; give a slice") for c in [slice(0, 8), [0, 7], [], 3]),
+        ({"layers": []}, "layers: there are none"),
         ({"layers": [layer(), layer()]}, "'a': there are two"),
         ({"layers": [layer(), layer("b", measure="cosine")]}, "'b': measure 'cosine', give 'lof', 'distance'"),
         ({"layers": [layer(measure="score")]}, "'a': a score is one column, here there are 3"),

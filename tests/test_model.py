@@ -169,6 +169,8 @@ def test_an_encoder_of_ones_own_class_and_labels_as_a_tensor():
     model = MetricModel(encoder, CosFace(CLASSES))
     model.compile(keras.optimizers.Adam(0.03), metrics=["accuracy"])
     assert fitted(model, y=ops.convert_to_tensor(Y))["accuracy"][-1] > 0.9
+    with pytest.raises(ValueError, match="takes probabilities"):
+        model.compile("adam", "sparse_categorical_crossentropy")
 
 
 def test_a_functional_model_and_a_loop_of_ones_own():

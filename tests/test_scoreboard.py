@@ -14,8 +14,7 @@ from hypersphere import datasets, features, rotation, scores
 
 
 def plan(**changes):
-    settings = {"choose": False, "seeds": None, "smoke": True}
-    return scoreboard.plan(Namespace(**settings | changes), None)
+    return scoreboard.plan(Namespace(**{"choose": False, "seeds": None, "smoke": True} | changes), None)
 
 
 def test_detectors_from_the_literature():
