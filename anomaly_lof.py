@@ -132,10 +132,10 @@ line.update()
 # %% LOF: fitted once for each space; a contamination only moves the threshold
 # With novelty=True it must never score what it was fitted on: each image would be its own nearest neighbour.
 lofs, novelty, metrics = {}, {}, {}
-for space, x in train_points.items():
+for space in plots.SPACES:
     fit_started = time.perf_counter()
     lof = LocalOutlierFactor(n_neighbors=args.n_neighbors, algorithm="brute", novelty=True)
-    lofs[space] = lof.fit(x[: args.lof_images or None])
+    lofs[space] = lof.fit(train_points[space][: args.lof_images or None])
     novelty[space] = {name: scores.novelty_score(lofs[space], points) for name, points in new_points[space].items()}
     seconds = time.perf_counter() - fit_started
     line.update()

@@ -12,8 +12,10 @@ from hypersphere.files import replacing
 
 # Chosen to be told apart with colour-blindness too; of the last two one is like another grey, one pale on white.
 DIGIT_COLORS = [*plt.style.library["petroff10"]["axes.prop_cycle"].by_key()["color"][:8], "#30343f", "#45b0b8"]
-SPACES = {"input": "the pixels", "cnn": "the plain CNN", "l2softmax": "the L2-constrained CNN"}  # where LOF looks
-SPACES |= {"cnn_directions": "the plain CNN, normalised"}  # after its training
+SPACES = {"input": "the pixels", "cnn": "the plain CNN"}  # where LOF looks
+SPACES |= {"cnn_directions": "the plain CNN, normalised", "l2softmax": "the L2-constrained CNN"}
+LINES = {"input": (DIGIT_COLORS[0], "--"), "cnn": (DIGIT_COLORS[1], "-.")}  # colour and style in figures
+LINES |= {"cnn_directions": (DIGIT_COLORS[4], ":"), "l2softmax": (DIGIT_COLORS[2], "-")}
 CURVE = np.geomspace(0.001, 0.5, 25)  # shares of the digits rejected, at which records have ROC curves
 WHITE_OUTLINE = [patheffects.withStroke(linewidth=3, foreground="white")]
 
@@ -128,9 +130,8 @@ def roc_curves(ax, curves, name):
     curves : {space: (shares of MNIST test rejected, shares of the set rejected)}, of the latter one array or several,
     (seeds, n), drawn as their mean and range; name : of the set.
     """
-    colors, styles = [*DIGIT_COLORS[:3], DIGIT_COLORS[4]], ["--", "-.", "-", ":"]  # the fourth is a pale grey
-    for (space, (digits, others)), color, style in zip(curves.items(), colors, styles, strict=False):
-        runs = 100 * np.atleast_2d(others)
+    for space, (digits, others) in curves.items():
+        runs, (color, style) = 100 * np.atleast_2d(others), LINES[space]
         ax.plot(100 * digits, runs.mean(axis=0), style, linewidth=2, color=color, label=SPACES[space])
         if len(runs) > 1:
             ax.fill_between(100 * digits, runs.min(axis=0), runs.max(axis=0), color=color, alpha=0.2, linewidth=0)

@@ -367,13 +367,13 @@ def images_figure(values, sets):
     figure, axes = plt.subplots(2, len(sets), figsize=(5.5 * len(sets), 6.4), **options)
     article = {(level, space): published.ACCEPTED[space, stated] for space, level, stated in RATES}
     for (level, name), ax in zip(itertools.product(["0.01", "0.04"], sets), axes.flat, strict=True):
-        for (space, title), color, style in zip(SPACES.items(), plots.DIGIT_COLORS, ["--", "-.", "-"], strict=False):
+        for space, (color, style) in [(space, plots.LINES[space]) for space in ["input", *NETWORKS]]:
             shares = {n: values[space, str(n), level, name] for n in LOF_IMAGES if values[space, str(n), level, name]}
             low, mean, high = ([function(x) for x in shares.values()] for function in [min, np.mean, max])
-            ax.plot(list(shares), mean, style, marker="o", color=color, label=title)
+            ax.plot(list(shares), mean, style, marker="o", color=color, label=SPACES[space])
             ax.fill_between(list(shares), low, high, color=color, alpha=0.2, linewidth=0)
             if (level, space) in article:
-                ax.axhline(article[level, space][name], color=color, linestyle=":", label=f"{title}, the article")
+                ax.axhline(article[level, space][name], color=color, ls=":", label=f"{SPACES[space]}, the article")
         ax.set(xscale="log", title=f"{name}, {PERCENT[level]} of MNIST test rejected", ylabel="share accepted")
         ax.set(xlabel="training images that LOF saw", ylim=(0, None))
         ax.set_xticks(LOF_IMAGES, [f"{n:,}" for n in LOF_IMAGES], minor=False)
@@ -395,7 +395,7 @@ def figures(records):
     for ax, name in zip(axes.flat, sets, strict=True):
         curves = {s: (plots.CURVE, 1 - np.array(values[s, "curve", name])) for s in SPACES if values[s, "curve", name]}
         plots.roc_curves(ax, curves, name)
-    roc.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title="LOF on")
+    roc.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, title="LOF on")
     return {"article1_roc.png": roc, "article1_images.png": images_figure(values, sets)}
 
 
