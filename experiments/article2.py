@@ -232,10 +232,10 @@ def frozen_part(settings, images):
 
 
 def head_of(name, arguments, n_classes, seeds, faulty):
-    """A head by its name, the layer "head", in float32."""
+    """A head by its name, the layer "head"."""
     kind = FAULTY_HEADS[name] if faulty else HEADS[name][0]
     initializer = keras.initializers.GlorotUniform(next(seeds))
-    return kind(n_classes, kernel_initializer=initializer, dtype="float32", name="head", **arguments)
+    return kind(n_classes, kernel_initializer=initializer, name="head", **arguments)
 
 
 def augment(image, recipe, seeds):

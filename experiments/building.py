@@ -50,7 +50,7 @@ def convolutional_embedding(image, seeds, *, filters, units, batch_norm=False, p
     """Three convolutions and a linear layer: images, (n, h, w, c), to (n, units) float32.
 
     Each convolution, 3x3, is followed by 2x2 max-pooling, batch normalisation if `batch_norm`, and a ReLU, whose
-    output is the layer "block1" to "block3". After the blocks all is float32.
+    output is the layer "block1" to "block3".
 
     seeds : as `layer_seeds` gives them. filters : of the three convolutions. penalty : a regularizer of the kernels.
     name : of the last layer.
@@ -66,23 +66,22 @@ def convolutional_embedding(image, seeds, *, filters, units, batch_norm=False, p
             x = normalise()(x)
         x = keras.layers.ReLU(name=f"block{number}")(x)
     x = keras.layers.Flatten()(x)
-    options |= {"kernel_initializer": keras.initializers.GlorotUniform(next(seeds)), "dtype": "float32"}
+    options |= {"kernel_initializer": keras.initializers.GlorotUniform(next(seeds))}
     x = keras.layers.Dense(units, name=None if batch_norm else name, **options)(x)
-    return normalise(dtype="float32", name=name)(x) if batch_norm else x
+    return normalise(name=name)(x) if batch_norm else x
 
 
 class RandomWarp(keras.layers.Layer):
     """Turns, zooms and shifts each image anew, in training alone: square images, (n, h, h, c), to the same.
 
-    One warp with one interpolation: Keras's three layers for it would blur an image three times. In float32,
-    since bfloat16 would round the coordinates to eighths of a pixel.
+    One warp with one interpolation: Keras's three layers for it would blur an image three times.
 
     rotation : degrees; zoom : share, drawn for height and width apart; shift : pixels. Each is the largest, both ways.
     unchanged : the share of the images that stay as they are. seed : of what is drawn.
     """
 
-    def __init__(self, rotation=10.0, zoom=0.1, shift=2.0, unchanged=0.0, seed=None, dtype="float32", **kwargs):
-        super().__init__(dtype=dtype, **kwargs)
+    def __init__(self, rotation=10.0, zoom=0.1, shift=2.0, unchanged=0.0, seed=None, **kwargs):
+        super().__init__(**kwargs)
         self.rotation, self.zoom, self.shift, self.unchanged = rotation, zoom, shift, unchanged
         self.seed_generator = keras.random.SeedGenerator(seed)
 
@@ -123,10 +122,10 @@ def build(recipe, image_shape, n_classes, seed, head=None):
     options |= {"batch_norm": recipe["batch_norm"], "name": "features" if on_sphere else "embedding"}
     embedding = convolutional_embedding(image, seeds, **options)
     if on_sphere:
-        arguments = {"arguments": {"alpha": recipe["alpha"]}, "dtype": "float32", "name": "embedding"}
-        embedding = keras.layers.Lambda(layers.l2_constrain, **arguments)(embedding)
+        arguments = {"alpha": recipe["alpha"]}
+        embedding = keras.layers.Lambda(layers.l2_constrain, arguments=arguments, name="embedding")(embedding)
     if head is None:
-        head = functools.partial(keras.layers.Dense, kernel_regularizer=penalty, dtype="float32", name="logits")
+        head = functools.partial(keras.layers.Dense, kernel_regularizer=penalty, name="logits")
     last = head(n_classes, kernel_initializer=keras.initializers.GlorotUniform(next(seeds)))
     encoder, network = keras.Model(image, embedding), keras.Model(image, last(embedding))
     seen = keras.Input(image_shape, name="image")

@@ -49,7 +49,7 @@ def lower_part(image, network, size, use):
         maps = network.get_layer("block_12_add").output
         return keras.Model(image, keras.ops.cast(keras.Model(network.input, maps)(x), "float16"))
     outputs = keras.Model(network.input, [network.get_layer(name).output for name in LAYERS])(x)
-    pool = keras.layers.GlobalAveragePooling2D(dtype="float32")
+    pool = keras.layers.GlobalAveragePooling2D()
     return keras.Model(image, keras.layers.Concatenate(name="features")([pool(output) for output in outputs]))
 
 
@@ -62,4 +62,4 @@ def embedding(x, network, size, use):
         x = keras.Model(network.get_layer("block_12_add").output, network.output)(x)
     else:
         x = network(for_mobilenet(x, size))
-    return keras.layers.GlobalAveragePooling2D(dtype="float32", name="embedding")(x)
+    return keras.layers.GlobalAveragePooling2D(name="embedding")(x)

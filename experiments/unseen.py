@@ -107,7 +107,7 @@ def run_trial(name, settings, data, models):
             components = PCA(64, svd_solver="covariance_eigh").fit(points["train"]).components_.T
             points = {part: x @ components for part, x in points.items()}
     else:
-        head = functools.partial(layer, dtype="float32", name="head", **settings["head_arguments"])
+        head = functools.partial(layer, name="head", **settings["head_arguments"])
         x, y = pseudo.turned_classes(*images["train"], settings["turns"])
         network, loss = building.train(settings["recipe"], x, y, seed, head)
         outputs = {part: features.extract(network, x) for part, (x, _) in images.items()}

@@ -95,12 +95,13 @@ def dtype_policy(name):
 
 
 def write_cifar10(folder, rng):
-    """CIFAR-10's files, in its layout and length, filled with the same noise."""
+    """CIFAR-10's files, in its layout and length, filled with the same noise; in the second batch upside down."""
     records = rng.integers(0, 256, (datasets.CIFAR10_RECORDS, datasets.CIFAR10_RECORD), dtype=np.uint8)
     records[:, 0] %= 10
     folder.mkdir(parents=True)
     records.tofile(folder / "test_batch.bin")
-    for name in datasets.CIFAR10_FILES[:-1]:
+    records[::-1].tofile(folder / "data_batch_2.bin")
+    for name in {*datasets.CIFAR10_FILES} - {path.name for path in folder.iterdir()}:
         (folder / name).symlink_to("test_batch.bin")
     return records
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from common import records
+from common import plots, records
 from conftest import PROJECT, run, write_cifar10
 from experiments import article1, tables
 from hypersphere import datasets, files
@@ -55,6 +55,7 @@ def test_the_scripts_run_with_a_trials_settings(tmp_path, monkeypatch):
     assert set(record["metrics"]) == {*article1.SCRIPTS, "images"} and set(record["flags"]) == set(article1.SCRIPTS)
     assert all({"--data", "somewhere", "--smoke"} <= set(command) for command in commands)
     assert ["--seed" in command for command in commands] == [True, True, False, False]
+    assert ["--layered" in command for command in commands] == [False, False, False, True]
 
 
 @pytest.mark.parametrize(
@@ -69,13 +70,16 @@ def test_a_script_that_fails_is_named_with_the_reason(code, stderr, words, tmp_p
         article1.run_trial("seed7", article1.plan(args_of(), None)["seed7"], None, tmp_path)
 
 
-def test_a_candidate_is_judged_on_validation_digits_and_training_outliers(tmp_path):
+def test_a_candidate_is_judged_on_validation_digits_and_training_outliers(tmp_path, monkeypatch):
+    seen, read = [], datasets.load_labelled
+    monkeypatch.setattr(datasets, "load_labelled", lambda *what: seen.append(what[:2]) or read(*what))
     write_cifar10(tmp_path / datasets.CIFAR10_FOLDER, np.random.default_rng(0))
     trials = article1.plan(args_of(choose=True, seeds=1), None)
     assert list(trials) == [f"choice/{name}/seed100" for name in article1.CANDIDATES]
     name, settings = list(trials.items())[1]
     record = {"name": name} | article1.run_trial(name, settings, tmp_path, tmp_path)
-    assert 0 < record["metrics"]["validation_accuracy"] <= 1
+    assert 0 < record["metrics"]["validation_accuracy"] <= 1 and ("fashion-mnist", "train") in seen
+    assert ("fashion-mnist", "test") not in seen
     assert set(record["metrics"]["accepted_at_rejection"]["0.01"]) == {"Fashion-MNIST", "CIFAR-10"}
     assert "10 epochs,1," in article1.csvs([record])["article1_choice.csv"]
     assert article1.tables([record]) == {}, "a choice has no table"
@@ -88,6 +92,12 @@ def test_a_changed_record_changes_its_tables():
     after = article1.tables(changed)
     assert {name for name in before if before[name] != after[name]} == {"claims", "separation"}
     assert article1.csvs(changed) == article1.csvs(RECORDS)
+
+
+def test_the_figures_show_what_the_records_say():
+    line = article1.figures(RECORDS)["article1_roc.png"].axes[0].lines[0]
+    rejected = [1 - np.array(record["metrics"]["lof"]["input"]["curve"]["Fashion-MNIST"]) for record in SEEDS]
+    np.testing.assert_allclose(line.get_xydata(), 100 * np.stack([plots.CURVE, np.mean(rejected, axis=0)], axis=1))
 
 
 def test_the_summary_has_the_articles_numbers_beside_ours():

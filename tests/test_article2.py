@@ -7,6 +7,7 @@ from argparse import Namespace
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn.neighbors import LocalOutlierFactor
 
 from common import records
@@ -88,6 +89,24 @@ def test_faulty_labels_collide_as_in_the_published_code():
     np.testing.assert_array_equal(plain["train"], images["train"])
     np.testing.assert_array_equal(labels["train"], np.where(right["train"] == 8, 6, right["train"]))
     assert set(labels["known"]) == {6}, "shirts are the class before sneakers"
+
+
+@pytest.mark.parametrize("faults", [None, "both"])
+def test_faults_reach_the_head_and_the_labels(faults):
+    settings = only_trial(faults=faults, epochs=1)[1]
+    images, labels = article2.draw(settings)
+    x = tf.constant(images["train"][::9])
+    network, _ = article2.learn(settings, x, labels["train"][::9], "arcface", article2.HEADS["arcface"][1])
+    assert isinstance(network.get_layer("head"), article2.WholeNorms) == (8 not in labels["train"]) == bool(faults)
+
+
+def test_features_are_standardised_and_named():
+    settings = only_trial(use="features", heads=None, size=96, **MOBILENET)[1]
+    images = {name: x[:9] for name, x in article2.draw(settings)[0].items()}
+    found, columns = article2.frozen_part(settings, images)
+    widths = {"block_6_expand_relu": 96, "block_13_expand_relu": 192, "out_relu": 1280}
+    assert {name: len(chosen) for name, chosen in columns.items()} == widths
+    np.testing.assert_allclose(np.mean(np.concatenate(found["train"]), axis=0), 0, atol=1e-3)
 
 
 def test_the_articles_pairs_are_the_default(tmp_path, monkeypatch, capsys):
@@ -234,8 +253,6 @@ def test_settings_decide_a_tables_rows():
     assert "contrasts_scratch" not in article2.tables(found[1:]), "four draws are too few"
     assert re.search(r"from scratch +\| ArcFace \| 0.905 ± 0.007 +\|", made["faults"]), "the draws with faults alone"
     assert re.search(r"from scratch, faults: norms \| ArcFace \| 0.705 ± 0.007 +\|", made["faults"])
-    with pytest.raises(InputError, match="do not belong into one table"):
-        article2.tables([*found, record_of(0.9, 4, smoke=False)])
 
 
 def fine_tuned(draws, **aurocs):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from scipy.spatial import distance
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -193,10 +194,10 @@ def test_the_evidence_is_the_truncated_product_of_two_calibrations(rng):
     np.testing.assert_allclose(fitted.p_values(new), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize(("layer", "column", "distance"), [(0, 0, 25), (1, 2, 25), (2, 4, 200)])
-def test_one_novel_layer_is_enough(detector, rng, layer, column, distance):
+@pytest.mark.parametrize(("layer", "column", "shift"), [(0, 0, 25), (1, 2, 25), (2, 4, 200)])
+def test_one_novel_layer_is_enough(detector, rng, layer, column, shift):
     rows = normal_rows(rng, 100)
-    rows[:, column] += distance
+    rows[:, column] += shift
     assert np.all(detector.predict(rows) == -1)
     assert np.all(detector.layer_log_p_values(rows).argmin(axis=1) == layer)
 
@@ -206,6 +207,9 @@ def test_without_calibration_rows_every_fifth_calibrates(rng):
     is_calibration = np.arange(500) % 5 == 4
     given = LayeredDetector().fit(rows[~is_calibration], X_calibration=rows[is_calibration])
     np.testing.assert_array_equal(LayeredDetector().fit(rows).decision_function(rows), given.decision_function(rows))
+    scaler, new = StandardScaler().fit(rows[~is_calibration]), normal_rows(rng, 9)
+    distances = distance.cdist(scaler.transform(new), scaler.transform(rows[~is_calibration]))
+    np.testing.assert_allclose(given.layer_scores(new)[:, 0], np.sort(distances)[:, 19], err_msg="to the 20th nearest")
     with pytest.raises(ValueError, match="X_calibration="):
         LayeredDetector().fit(rows[~is_calibration], rows[is_calibration])
 

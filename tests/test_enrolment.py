@@ -14,7 +14,7 @@ def at(*degrees):
 
 
 def test_the_nearest_mean_direction_names_a_row():
-    enrolment = Enrolment().fit(5 * at(0, 20, 90), ["east", "east", "north"])
+    enrolment = Enrolment().fit([[1], [9], [5]] * at(0, 20, 90), ["east", "east", "north"])
     cosine = np.cos(np.radians(80))
     np.testing.assert_allclose(enrolment.cosines(at(10, 90)), [[1, cosine], [cosine, 1]])
     assert list(enrolment.predict(at(49, 51))) == ["east", "north"]
@@ -70,6 +70,12 @@ def test_retrieval_by_hand():
 def clusters(seed, labels, spread=0.1, dimensions=8):
     """Points around an axis for each label."""
     return np.eye(dimensions)[labels] + np.random.default_rng(seed).normal(0, spread, (len(labels), dimensions))
+
+
+def test_examples_are_not_among_the_images_that_they_name():
+    known, new = (at(0, 180), np.array([0, 1])), (at(90, 270, 91, 271), np.array([2, 2, 3, 3]))
+    found = few_shot(known, known, new, n_examples=[1], choices=20, seed=0)["1"]
+    assert found["new"] == 0, "each class's other image is nearer to the other class's example"
 
 
 def test_a_few_examples_name_clusters_that_stand_apart_and_no_others():

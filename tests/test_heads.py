@@ -114,14 +114,16 @@ def test_subcluster_adacos_adds_its_centres_probabilities():
     np.testing.assert_allclose(softmax, together / each.sum(axis=1, keepdims=True), rtol=1e-3)
 
 
-def test_dynamic_adacos_sets_its_scale_as_in_the_paper():
+@pytest.mark.parametrize(("right", "wrong"), [(10, 0), (8, -8)])  # below 45 degrees, and above: the scale is cut there
+def test_dynamic_adacos_sets_its_scale_as_in_the_paper(right, wrong):
     head = ALL["adacos-dynamic"]()
     x, label, kernel = random_case(head, width=64)
-    x += 10 * kernel[:, label].T.astype(np.float32)  # near their classes, where the scale is below its bound
+    x += (np.where(one_hot(label), right, wrong) @ kernel.T).astype(np.float32)  # where the scale is below its bound
     cosine, scale = numpy_cosines(x, kernel), math.sqrt(2) * math.log(CLASSES - 1)
     for _ in range(3):
         b_avg = np.where(one_hot(label), 0, np.exp(scale * cosine)).sum(axis=1).mean()
         theta = np.median(np.arccos(cosine[one_hot(label)]))
+        assert (theta > math.pi / 4) == (wrong < 0)
         scale = math.log(b_avg) / math.cos(min(math.pi / 4, theta))
         assert scale < math.sqrt(2) * math.log(CLASSES - 1)
         logits = training(head, x, label)

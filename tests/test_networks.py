@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from common import training
-from conftest import dtype_policy, run_python
+from conftest import run_python
 from experiments import building, mobilenet
 from hypersphere import features, heads, layers, networks
 from hypersphere.errors import InputError
@@ -19,8 +19,7 @@ def small_network(**options):
     image = keras.Input((16, 16, 1))
     options = {"filters": [2, 3, 4], "units": 5, "name": "linear"} | options
     x = building.convolutional_embedding(image, building.layer_seeds(0), **options)
-    arguments = {"arguments": {"alpha": 16.0}, "dtype": "float32", "name": "embedding"}
-    embedding = keras.layers.Lambda(layers.l2_constrain, **arguments)(x)
+    embedding = keras.layers.Lambda(layers.l2_constrain, arguments={"alpha": 16.0}, name="embedding")(x)
     head = heads.AdaCos(10, kernel_initializer=keras.initializers.GlorotUniform(1))
     return keras.Model(image, head(embedding), name="small")
 
@@ -60,17 +59,6 @@ def test_a_penalty_is_on_every_kernel():
     assert len(kernels) == 4
     penalties = sum(float(loss) for loss in network.losses)
     assert penalties == pytest.approx(0.01 * sum((kernel**2).sum() for kernel in kernels), rel=1e-4)
-
-
-@pytest.mark.parametrize("batch_norm", [False, True])
-def test_mixed_precision_ends_at_the_blocks(batch_norm, images):
-    with dtype_policy(training.POLICIES["bfloat16"]):
-        network = small_network(batch_norm=batch_norm)
-    assert network.get_layer("block3").output.dtype == "bfloat16"
-    last_block = network.layers.index(network.get_layer("block3"))
-    computing = [layer for layer in network.layers[last_block + 1 :] if layer.weights]
-    assert len(computing) == 2 + batch_norm and {layer.compute_dtype for layer in computing} == {"float32"}
-    assert {values.dtype.name for values in features.extract(network, images).values()} == {"float32"}
 
 
 def test_features_and_embeddings_are_those_of_the_layers(images):

@@ -11,7 +11,7 @@ def test_measures_at_known_values():
     # The 95 % quantile of 0..99 lies at 94.05: two of the four anomalies are not above it.
     found = scores.separation(normal, {"a": anomalies, "far": anomalies + 200})
     assert found["auroc"] == {"a": pytest.approx((94.5 + 95 + 100 + 0) / 400), "far": 1.0}
-    assert found["fpr95"] == {"a": 0.5, "far": 0.0} and found["accepted"]["far"] == 0.0
+    assert found["fpr95"] == {"a": 0.5, "far": 0.0} and found["accepted"] == {"a": 0.75, "far": 0.0}
     sets = {"a": np.array([1.0, 2.0, 2.0, 3.0]), "b": np.array([9.0])}
     shares = scores.accepted_shares(sets, {0.01: 2.0, 0.1: 1.5})
     assert shares == {"0.01": {"a": 0.75, "b": 0.0}, "0.1": {"a": 0.25, "b": 0.0}}

@@ -5,10 +5,12 @@ from argparse import Namespace
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.spatial import distance
 
 from conftest import run
 from experiments import unseen
 from hypersphere import datasets, outliers
+from hypersphere.enrolment import retrieval
 from hypersphere.errors import InputError
 
 
@@ -86,6 +88,16 @@ def test_a_contrast_is_paired_by_seed_and_the_caption_has_the_range_of_n():
     assert "L2-softmax minus softmax | MNIST         | +0.200" in made["unseen_contrasts"]
     assert "2 of 2" in made["unseen_contrasts"] and "n = 2 to 3 seeds" in made["unseen_contrasts"]
     assert "n = 3 seeds" in made["unseen_mnist"] and "n = 2 seeds" in made["unseen_fashion_mnist"]
+
+
+def test_new_classes_are_found_again_and_told_from_new_images_of_the_known():
+    (name, settings), *_ = unseen.plan(args_of(heads=["pixels"])).items()
+    found, images = unseen.run_trial(name, settings, None, None)["metrics"], unseen.load(settings, None)
+    points = {part: x.reshape(len(x), 784) for part, (x, _) in images.items()}
+    points = {part: x - points["train"].mean(axis=0) for part, x in points.items()}
+    assert retrieval(points["new"], images["new"][1]).items() <= found.items()
+    known, new = (distance.cdist(points[part], points["train"], "cosine").min(axis=1) for part in ["known", "new"])
+    assert found["rejection_auroc"] == pytest.approx(np.mean(known[:, np.newaxis] < new), abs=1e-3)
 
 
 @pytest.mark.slow
