@@ -367,13 +367,14 @@ def images_figure(values, sets):
     figure, axes = plt.subplots(2, len(sets), figsize=(5.5 * len(sets), 6.4), **options)
     article = {(level, space): published.ACCEPTED[space, stated] for space, level, stated in RATES}
     for (level, name), ax in zip(itertools.product(["0.01", "0.04"], sets), axes.flat, strict=True):
-        for space, (color, style) in [(space, plots.LINES[space]) for space in ["input", *NETWORKS]]:
+        for space in ["input", *NETWORKS]:
+            title, (color, style) = SPACES[space], plots.LINES[space]
             shares = {n: values[space, str(n), level, name] for n in LOF_IMAGES if values[space, str(n), level, name]}
             low, mean, high = ([function(x) for x in shares.values()] for function in [min, np.mean, max])
-            ax.plot(list(shares), mean, style, marker="o", color=color, label=SPACES[space])
+            ax.plot(list(shares), mean, style, marker="o", color=color, label=title)
             ax.fill_between(list(shares), low, high, color=color, alpha=0.2, linewidth=0)
             if (level, space) in article:
-                ax.axhline(article[level, space][name], color=color, ls=":", label=f"{SPACES[space]}, the article")
+                ax.axhline(article[level, space][name], color=color, linestyle=":", label=f"{title}, the article")
         ax.set(xscale="log", title=f"{name}, {PERCENT[level]} of MNIST test rejected", ylabel="share accepted")
         ax.set(xlabel="training images that LOF saw", ylim=(0, None))
         ax.set_xticks(LOF_IMAGES, [f"{n:,}" for n in LOF_IMAGES], minor=False)

@@ -253,6 +253,8 @@ def test_settings_decide_a_tables_rows():
     assert "contrasts_scratch" not in article2.tables(found[1:]), "four draws are too few"
     assert re.search(r"from scratch +\| ArcFace \| 0.905 ± 0.007 +\|", made["faults"]), "the draws with faults alone"
     assert re.search(r"from scratch, faults: norms \| ArcFace \| 0.705 ± 0.007 +\|", made["faults"])
+    with pytest.raises(InputError, match="do not belong into one table"):
+        article2.tables([*found, record_of(0.9, 4, smoke=False)])
 
 
 def fine_tuned(draws, **aurocs):

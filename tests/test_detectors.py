@@ -221,7 +221,10 @@ def layer(name="a", columns=slice(0, 3), measure="lof", truncation=1.0):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        *(({"layers": [layer(columns=c)]}, "'a': columns .*; give a slice") for c in [slice(0, 8), [0, 7], [], 3]),
+        ({"layers": [layer(columns=slice(0, 8))]}, "'a': columns .*; give a slice or a list of X's 7 columns"),
+        ({"layers": [layer(columns=[0, 7])]}, "'a': columns .*; give a slice or a list of X's 7 columns"),
+        ({"layers": [layer(columns=[])]}, "'a': columns .*; give a slice or a list of X's 7 columns"),
+        ({"layers": [layer(columns=3)]}, "'a': columns 3; give a slice or a list of X's 7 columns"),
         ({"layers": []}, "layers: there are none"),
         ({"layers": [layer(), layer()]}, "'a': there are two"),
         ({"layers": [layer(), layer("b", measure="cosine")]}, "'b': measure 'cosine', give 'lof', 'distance'"),

@@ -77,6 +77,9 @@ def test_partial_results_are_printed_as_far_as_they_go(tmp_path):
     assert "## heads scratch" in printed and "## accuracy" not in printed
     with pytest.raises(InputError, match="no such folder"):
         run("experiments.report", "--results", tmp_path / "nowhere")
+    (folder / "article2.jsonl").write_text("{}\n")
+    with pytest.raises(InputError, match=r"article2\.jsonl, line 1: damaged"):
+        run("experiments.report", "--results", folder)
 
 
 def test_pages_are_short_and_every_link_leads_somewhere():

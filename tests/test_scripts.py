@@ -77,15 +77,16 @@ def test_tsne_maps_norms_and_cosines_of_the_features(smoke_run):
     smaller = np.mean(norm[is_wrong][:, np.newaxis] < norm[~is_wrong])
     assert metrics["cnn"]["norm_auroc"] == pytest.approx(smaller, abs=1e-6)
     assert loss.min() >= 0 and loss[is_wrong].min() > np.log(2), "the right digit has less than half"
+    for numbers in [metrics["cnn"], metrics["l2softmax"]]:
+        assert numbers["cosine_gap"] == numbers["cosine_within"] - numbers["cosine_between"]
+        assert -1 < numbers["cosine_between"] < 1 and -1 < numbers["cosine_within"] < 1
     x, label = arrays["embedding_test"][::5], arrays["label_test"]
     is_same, cosine = label[::5, np.newaxis] == label[::5], 1 - distance.cdist(x, x, "cosine")
     within, between = np.sort(cosine[is_same & ~np.eye(100, dtype=bool)]), np.sort(cosine[~is_same])
     gap = within[len(within) // 20] - between[-(len(between) // 20)]
     assert metrics["cnn"]["cosine_gap"] == pytest.approx(gap, abs=0.02)
     nearest = distance.cdist(maps["cnn"], maps["cnn"]).argsort(axis=1)[:, 1:11]
-    assert metrics["cnn"]["stray"] == np.sum(
-        [(label[rows] != own).sum() > 5 for rows, own in zip(nearest, label, strict=True)]
-    )
+    assert metrics["cnn"]["stray"] == np.sum((label[nearest] != label[:, np.newaxis]).sum(axis=1) > 5)
 
 
 def test_lof_record_against_scikit_learn(smoke_run):
@@ -147,6 +148,9 @@ def test_missing_and_damaged_models(smoke_run, tmp_path):
     shutil.copytree(smoke_run, tmp_path, dirs_exist_ok=True)
     with pytest.raises(InputError, match=r"cnn\.npz: another label_test.*; run train_cnn_baseline\.py"):
         run("visualize_tsne.py", "--out", tmp_path)  # all of MNIST, but a smoke run's models
+    (tmp_path / "models" / "l2softmax.npz").write_bytes(b"PK\x03\x04 no archive")
+    with pytest.raises(InputError, match=r"l2softmax\.npz: damaged; run train_l2softmax\.py"):
+        run("visualize_tsne.py", "--smoke", "--out", tmp_path)
     (tmp_path / "models" / "cnn.keras").write_bytes(b"no model")
     with pytest.raises(InputError, match=r"cnn\.keras: not a network .* run train_cnn_baseline\.py"):
         run("anomaly_lof.py", "--smoke", "--out", tmp_path)
