@@ -218,6 +218,7 @@ plots.save(plots.rows_of_images(rows, title), args.out / "figures" / "lof_galler
 
 # %% Save
 detectors.save_detector(lofs["l2softmax"], models / "lof.skops")
+(models / "layered_detector.skops").unlink(missing_ok=True)  # an earlier run's may be of another network
 if args.layered:
     detectors.save_detector(layered, models / "layered_detector.skops")
 settings = cli.settings_of(args) | {"seed": int(arrays["l2softmax"]["seed"])}

@@ -20,7 +20,7 @@ SEEDS = [record for record in RECORDS if not record["name"].startswith("choice/"
 
 
 def args_of(**changes):
-    return Namespace(**{"smoke": True, "first_seed": 7, "seeds": None, "choose": False} | changes)
+    return Namespace(**{"smoke": True, "seeds": None, "choose": False} | changes)
 
 
 def script_record(name, **more):
@@ -39,7 +39,7 @@ def write(folder, **made):
 
 def test_the_scripts_run_with_a_trials_settings(tmp_path, monkeypatch):
     trials = article1.plan(args_of(seeds=2), None)
-    assert [(name, settings["input_space"]) for name, settings in trials.items()] == [("seed7", True), ("seed8", False)]
+    assert {name: trial["input_space"] for name, trial in trials.items()} == {"seed1000": True, "seed1001": False}
     commands = []
 
     def succeed(command, **_):
@@ -50,8 +50,8 @@ def test_the_scripts_run_with_a_trials_settings(tmp_path, monkeypatch):
 
     monkeypatch.setattr(article1.subprocess, "run", succeed)
     monkeypatch.setattr(article1, "accepted_by_images", lambda *_: {"cnn": {}})
-    record = article1.run_trial("seed7", trials["seed7"], "somewhere", tmp_path)
-    assert record["name"] == "seed7" and record["settings"] == trials["seed7"] and record["missing"] is None
+    record = article1.run_trial("seed1000", trials["seed1000"], "somewhere", tmp_path)
+    assert record["name"] == "seed1000" and record["settings"] == trials["seed1000"] and record["missing"] is None
     assert set(record["metrics"]) == {*article1.SCRIPTS, "images"} and set(record["flags"]) == set(article1.SCRIPTS)
     assert all({"--data", "somewhere", "--smoke"} <= set(command) for command in commands)
     assert ["--seed" in command for command in commands] == [True, True, False, False]
@@ -66,8 +66,8 @@ def test_a_script_that_fails_is_named_with_the_reason(code, stderr, words, tmp_p
     done = subprocess.CompletedProcess([], code, "", stderr)
     monkeypatch.setattr(article1.subprocess, "run", lambda *_, **__: done)
     kind = TerminatedWorkerError if code < 0 else InputError  # a sweep tries again what was killed
-    with pytest.raises(kind, match=rf"seed7: train_cnn_baseline\.py: .*{words}"):
-        article1.run_trial("seed7", article1.plan(args_of(), None)["seed7"], None, tmp_path)
+    with pytest.raises(kind, match=rf"seed1000: train_cnn_baseline\.py: .*{words}"):
+        article1.run_trial("seed1000", article1.plan(args_of(), None)["seed1000"], None, tmp_path)
 
 
 def test_a_candidate_is_judged_on_validation_digits_and_training_outliers(tmp_path, monkeypatch):

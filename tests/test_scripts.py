@@ -135,6 +135,7 @@ def test_without_cifar10_its_column_is_left_out_or_strict_stops(smoke_run, tmp_p
     out = tmp_path / "run"
     shutil.copytree(smoke_run / "models", out / "models")
     printed = run("anomaly_lof.py", "--smoke", "--out", out, "--lof-images", 0)
+    assert not (out / "models" / "layered_detector.skops").exists(), "an earlier run's, perhaps of another network"
     assert "CIFAR-10" not in record(out, "lof")["metrics"]["l2softmax"]["auroc"]
     assert record(out, "lof")["settings"]["cifar10_train_sha256"] is None and "run again with a network" in printed
     with pytest.raises(datasets.DownloadError, match="into a folder that you name"):
