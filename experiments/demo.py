@@ -130,8 +130,8 @@ def pictures_table(record):
     rows += [[name, "", f"{shares['posted']:.1%}"] for name, shares in metrics["rejected"].items()]
     as_they_are = ", ".join(f"{name} {shares['as_they_are']:.1%}" for name, shares in metrics["rejected"].items())
     sentence = (
-        f"The classifier alone names {metrics['own_accuracy']:.1%} of these digits. Rejected if the detector gets the "
-        f"28x28 images as they are, not cropped and fitted again: {as_they_are}. One answer takes "
+        f"The classifier alone names {metrics['own_accuracy']:.1%} of these digits. Given the 28x28 images "
+        f"directly, not cropped and fitted again, the detector rejects: {as_they_are}. One answer takes "
         f"{inside['median']:.1f} ms (99th percentile {inside['p99']:.1f} ms), with reading and preparing the picture."
     )
     header = ["posted as PNG of 280x280", "right digit", "rejected"]

@@ -294,7 +294,8 @@ def accepted_figure(trials):
         color = plots.DIGIT_COLORS[::-1][number % 10]
         ax.hlines(y, shares["min"], shares["max"], color=color)
         ax.plot(shares["mean"], y, marker, color=color, label=detector)
-    ax.set(xscale="log", xlabel="share accepted where 1 % of the test digits are rejected (left edge: 0.0001 or less)")
+    ax.set(xscale="log", xlim=(0.9 * smallest, 1.1))
+    ax.set(xlabel="share accepted where 1 % of the test digits are rejected (left edge: 0.0001 or less)")
     ax.set_yticks(np.arange(len(SETS)) + 0.4, SETS)
     ax.set_yticks(np.arange(1, len(SETS)) - 0.1, minor=True)
     ax.tick_params(axis="y", which="both", length=0)
