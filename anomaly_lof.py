@@ -99,7 +99,8 @@ for ax, (title, values) in zip(axes, by_title.items(), strict=True):
     ax.scatter(*cluster.T, s=8, color="0.5")
     ax.scatter(*two.T, s=80 * values / values.min(), color=plots.DIGIT_COLORS[2], alpha=0.7)
     for point, name, value in zip(two, "AB", values, strict=True):
-        ax.annotate(f"{name}: {value:.2f}", point, (12, 8), textcoords="offset points", weight="bold")
+        text = {"weight": "bold", "path_effects": plots.WHITE_OUTLINE}
+        ax.annotate(f"{name}: {value:.2f}", point, (12, 8), textcoords="offset points", **text)
     ax.set(title=title, xticks=[], yticks=[], aspect="equal")
 figure.suptitle("A lies outside a tight cluster, B inside a loose one")
 plots.save(figure, args.out / "figures" / "lof_idea.png", changed)
@@ -185,21 +186,16 @@ line.close()
 # the higher a curve, the more is rejected for the same share of digits; the crosses are the article's rates.
 
 # %% Figures
-options = {"layout": "constrained", "squeeze": False}
-figure, axes = plt.subplots(len(lofs), 1, figsize=(9, 2.6 * len(lofs) + 0.8), sharex=True, **options)
-for ax, space in zip(axes.flat, lofs, strict=True):
+figure, axes = plt.subplots(len(lofs), 1, figsize=(9, 2.6 * len(lofs) + 0.8), sharex=True, layout="constrained")
+for ax, space in zip(axes, lofs, strict=True):
     lines = {f"contamination {c}": t for c, t in metrics[space]["threshold"].items()}
     plots.score_histograms(ax, novelty[space], lines, f"LOF on {plots.SPACES[space]}")
     ax.label_outer()
-figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
 plots.save(figure, args.out / "figures" / "lof_histograms.png", changed)
 
-figure, axes = plt.subplots(1, len(ood), figsize=(5 * len(ood), 4.6), **options)
-for ax, name in zip(axes.flat, ood, strict=True):
-    curves = {space: (plots.CURVE, 1 - np.array(metrics[space]["curve"][name])) for space in lofs}
-    plots.roc_curves(ax, curves, name)
-figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, title="LOF on")
-plots.save(figure, args.out / "figures" / "lof_roc.png", changed)
+accepted = {name: {space: metrics[space]["curve"][name] for space in lofs} for name in ood}
+plots.save(plots.roc_curves(accepted), args.out / "figures" / "lof_roc.png", changed)
 
 # %% [markdown]
 # Last, the other images that look most like digits to LOF, and the digits that look least like digits. The

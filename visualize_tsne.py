@@ -91,7 +91,7 @@ tenths = [float(part.mean()) for part in np.array_split(norm[np.argsort(loss)], 
 metrics["cnn"] |= {"norm_by_loss": tenths, "norm_auroc": scores.auroc(-norm[~is_wrong], -norm[is_wrong])}
 axes[0].bar(range(1, 11), tenths)
 axes[0].set(xlabel="tenth of the test images, from small to large loss", ylabel="mean norm of the features")
-title = f"{titles['cnn']} (small norms tell mistakes: AUROC {metrics['cnn']['norm_auroc']:.2f})"
+title = f"{titles['cnn']} (a small norm betrays errors: AUROC {metrics['cnn']['norm_auroc']:.2f})"
 axes[0].set(title=title, xticks=range(1, 11))
 for ax, name in zip(axes[1:], arrays, strict=True):
     directions, digit = scores.directions(arrays[name]["embedding_test"][::5]), y_test[::5]  # 2 million pairs
@@ -105,6 +105,7 @@ for ax, name in zip(axes[1:], arrays, strict=True):
         ax.axvline(value, color="black", linestyle="--" if value == within else ":", label=f"{words} {value:.2f}")
     ax.set(title=titles[name], xlabel="cosine of two images' features", ylabel="density")
     ax.legend(loc="upper left", fontsize=9)
+axes[2].sharey(axes[1])
 plots.save(figure, args.out / "figures" / "features.png", changed)
 
 # %% [markdown]

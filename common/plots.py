@@ -101,7 +101,7 @@ def digit_map(ax, points, label, is_stray, title):
     """A 2-d map, (n, 2), a colour a digit, each digit named at the median of its points; stray points, (n,), on top."""
     size, colors = np.clip(30_000 / len(points), 3, 20), np.array(DIGIT_COLORS)[label]
     ax.scatter(*points.T, c=colors, s=size, alpha=0.6, linewidths=0)
-    ax.scatter(*points[is_stray].T, c=colors[is_stray], s=24, edgecolors="black", linewidths=0.8)
+    ax.scatter(*points[is_stray].T, c=colors[is_stray], s=14, edgecolors="black", linewidths=0.7)
     for digit in np.unique(label):
         center = np.median(points[label == digit], axis=0)
         ax.text(*center, str(digit), fontsize=15, weight="bold", ha="center", va="center", path_effects=WHITE_OUTLINE)
@@ -124,23 +124,28 @@ def score_histograms(ax, scores, thresholds, title):
     ax.xaxis.set_minor_formatter("{x:g}")
 
 
-def roc_curves(ax, curves, name):
-    """ROC curves of one set's rejection, and the article's points, in the colours of their spaces.
+def roc_curves(accepted):
+    """LOF's ROC curves, a panel a set, with the article's points, in the colours of their spaces.
 
-    curves : {space: (shares of MNIST test rejected, shares of the set rejected)}, of the latter one array or several,
-    (seeds, n), drawn as their mean and range; name : of the set.
+    accepted : {set: {space: the shares of it accepted at `CURVE`}}, each an array or several, (seeds, n), drawn as
+    their mean and range.
     """
-    for space, (digits, others) in curves.items():
-        runs, (color, style) = 100 * np.atleast_2d(others), LINES[space]
-        ax.plot(100 * digits, runs.mean(axis=0), style, linewidth=2, color=color, label=SPACES[space])
-        if len(runs) > 1:
-            ax.fill_between(100 * digits, runs.min(axis=0), runs.max(axis=0), color=color, alpha=0.2, linewidth=0)
-        for (article_space, _), shares in published.ACCEPTED.items():
-            if article_space == space and name in shares:
-                place = [100 * (1 - shares[key]) for key in ["MNIST test", name]]
-                ax.plot(*place, "X", markersize=10, color=color, markeredgecolor="black")
-    ax.plot([], [], "X", color="white", markersize=10, markeredgecolor="black", label="the article's rates")
-    ax.set(xscale="log", xlim=(0.1, 50), ylim=(0, 102), title=name)
-    ax.set(xlabel="MNIST test images rejected, %", ylabel="images of the other set rejected, %")
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.grid(alpha=0.3)
+    n = len(accepted)
+    figure, axes = plt.subplots(1, n, figsize=(5.5 * n, 4.4), squeeze=False, layout="constrained")
+    for ax, (name, by_space) in zip(axes.flat, accepted.items(), strict=True):
+        for space, shares in by_space.items():
+            runs, (color, style) = 100 - 100 * np.atleast_2d(shares), LINES[space]
+            ax.plot(100 * CURVE, runs.mean(axis=0), style, linewidth=2, color=color, label=SPACES[space])
+            if len(runs) > 1:
+                ax.fill_between(100 * CURVE, runs.min(axis=0), runs.max(axis=0), color=color, alpha=0.2, linewidth=0)
+            for (article_space, _), article in published.ACCEPTED.items():
+                if article_space == space and name in article:
+                    place = [100 * (1 - article[key]) for key in ["MNIST test", name]]
+                    ax.plot(*place, "X", markersize=10, color=color, markeredgecolor="black")
+        ax.plot([], [], "X", color="white", markersize=10, markeredgecolor="black", label="the article's rates")
+        ax.set(xscale="log", xlim=(0.1, 50), ylim=(0, 102), title=name)
+        ax.set(xlabel="MNIST test images rejected, %", ylabel="images of the other set rejected, %")
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.grid(alpha=0.3)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, title="LOF on")
+    return figure

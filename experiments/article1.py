@@ -48,7 +48,7 @@ CANDIDATES = {
 }
 LOF_IMAGES = [1000, 2000, 5000, 10_000, 20_000, 50_000]  # training images that LOF compares with
 SETS = ["MNIST test", "Fashion-MNIST", "CIFAR-10"]  # whose shares accepted the article reports
-AT_CONTAMINATION, AT_REJECTION = "accepted_at_contamination", "accepted_at_rejection"
+AT_CONTAMINATION, AT_REJECTION, AT_LEVEL = "accepted_at_contamination", "accepted_at_rejection", "accepted_at_level"
 # The claims on both networks: in words, how each is measured, the article's numbers, where a record has ours, digits,
 # factor, and whether the L2 constraint should raise the number (1) or lower it (-1).
 ACCURACIES = " → ".join(f"{100 * share:.2f}" for share in published.ACCURACY.values())
@@ -277,9 +277,7 @@ def tables(records):
     parts = {"claims": (header, claims(values)), "tsne": tsne(values, n)}
     if values["l2softmax", "auroc", "Fashion-MNIST"]:
         sets = [path[3] for path in values if path[:3] == ("l2softmax", AT_CONTAMINATION, "0.001")]
-        has_layered = values["layered", "accepted_at_level", "0.01", "MNIST test"]
-        shown = [lof, separation, calibrated] if has_layered else [lof, separation]
-        parts |= {part.__name__: part(values, n, sets) for part in shown}
+        parts |= {"lof": lof(values, n, sets), "separation": separation(values, n, sets)}
     made = {}
     for name, (header, rows) in parts.items():
         if rows:
@@ -314,18 +312,20 @@ def tsne(values, n):
 
 
 def lof(values, n, sets):
-    """Shares accepted at LOF's contaminations, and where a given share of the digits is rejected."""
+    """Shares accepted at LOF's contaminations, at rates of digits rejected, and at the layered detector's levels."""
     rates, rows = [RATES[0], ("cnn", "0.01", None), ("cnn_directions", "0.01", None), *RATES[1:]], []
-    for measure, chosen in {AT_CONTAMINATION: rates + STATED, AT_REJECTION: rates}.items():
+    levels = [("layered", "0.001", None), ("layered", "0.01", None)]
+    for measure, chosen in {AT_CONTAMINATION: rates + STATED, AT_REJECTION: rates, AT_LEVEL: levels}.items():
         for space, level, stated in chosen:
-            at = f"contamination {level} as stated" if level == stated else f"contamination {level}"
-            at = at if measure == AT_CONTAMINATION else f"{PERCENT[level]} of MNIST test rejected"
+            at = {AT_CONTAMINATION: f"contamination {level}", AT_LEVEL: f"level {level}"}
+            at = at.get(measure, f"{PERCENT[level]} of MNIST test rejected") + (" as stated" if level == stated else "")
             article = published.ACCEPTED.get((space, stated), {})
             ours = {name: cell(values[space, measure, level, name], n, 3) for name in sets}
             if any(ours.values()):
                 cells = [text + (f" [{article[name]:.2f}]" if name in article else "") for name, text in ours.items()]
-                rows.append([f"{SPACES[space]}, {at}", *cells])
-    return ["LOF on: share accepted [article]", *sets], rows
+                title = "the layered detector" if space == "layered" else f"LOF on {SPACES[space]}"
+                rows.append([f"{title}, {at}", *cells])
+    return ["share accepted [article] by", *sets], rows
 
 
 def separation(values, n, sets):
@@ -336,19 +336,6 @@ def separation(values, n, sets):
         shown = [f"{shared.spread(auroc, 2, 100)} / {cell(fpr95, n, 2, 100)}" for auroc, fpr95 in both]
         rows.append([SPACES[space], *shown])
     return ["LOF on: AUROC / FPR95, %", *sets[1:]], rows
-
-
-def calibrated(values, n, sets):
-    """LOF's contamination beside the layered detector's level: the digits rejected, the other images accepted."""
-    rules = {"l2softmax": (AT_CONTAMINATION, f"LOF on {SPACES['l2softmax']}, contamination")}
-    rules["layered"] = ("accepted_at_level", "layered detector, level")
-    rows = []
-    for level in ["0.001", "0.01"]:
-        for space, (measure, title) in rules.items():
-            digits, *others = (np.array(values[space, measure, level, name]) for name in sets)
-            rejected = cell(1 - digits, n, 2, 100, " %")
-            rows.append([f"{title} {level}", PERCENT[level], rejected, *(cell(shares, n, 4) for shares in others)])
-    return ["", "nominal level", "MNIST test rejected", *(f"{name} accepted" for name in sets[1:])], rows
 
 
 def summary_rows(records):
@@ -393,12 +380,9 @@ def figures(records):
     sets = [name for name in SETS[1:] if values["input", "curve", name]]
     if not sets:
         return {}
-    roc, axes = plt.subplots(1, len(sets), figsize=(5.5 * len(sets), 4.4), squeeze=False, layout="constrained")
-    for ax, name in zip(axes.flat, sets, strict=True):
-        curves = {s: (plots.CURVE, 1 - np.array(values[s, "curve", name])) for s in SPACES if values[s, "curve", name]}
-        plots.roc_curves(ax, curves, name)
-    roc.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, title="LOF on")
-    return {"article1_roc.png": roc, "article1_images.png": images_figure(values, sets)}
+    spaces = [space for space in SPACES if values[space, "curve", sets[0]]]
+    accepted = {name: {space: values[space, "curve", name] for space in spaces} for name in sets}
+    return {"article1_roc.png": plots.roc_curves(accepted), "article1_images.png": images_figure(values, sets)}
 
 
 def csvs(records):

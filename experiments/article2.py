@@ -37,7 +37,7 @@ from hypersphere.errors import InputError
 
 HEADS = building.HEADS | {"l2softmax": (heads.L2Softmax, {"alpha": 5.0}, "L2-softmax")}  # the article's alpha
 NAMES = {name: title for name, (*_, title) in HEADS.items()}
-NAMES |= {"block_13_expand_relu": "features of block 13", "no head": "no head"}
+NAMES |= {"block_13_expand_relu": "features of block 13", "no head": "no head", "grid": "ArcFace, other settings"}
 SCORERS = {"cosine": "largest cosine", "lof5": "LOF, k = 5", "lof20": "LOF, k = 20"}
 MEASURES = SCORERS | {"accuracy": "validation accuracy"}
 WORDS = {"upper-blocks": "upper blocks trained", "features": "features alone", "none": "no reference classes"}
@@ -231,13 +231,6 @@ def frozen_part(settings, images):
     return {name: [(x - mean) / deviation for x in sides] for name, sides in outputs.items()}, columns
 
 
-def head_of(name, arguments, n_classes, seeds, faulty):
-    """A head by its name, the layer "head"."""
-    kind = FAULTY_HEADS[name] if faulty else HEADS[name][0]
-    initializer = keras.initializers.GlorotUniform(next(seeds))
-    return kind(n_classes, kernel_initializer=initializer, name="head", **arguments)
-
-
 def augment(image, recipe, seeds):
     """Images as a training sees them, (n, h, w, c) to the same: mirrored and shifted anew in each epoch."""
     x = image
@@ -264,7 +257,9 @@ def learn(settings, x, y, name, arguments):
     else:
         network = mobilenet.mobilenetv2(recipe["width"], recipe["size"], settings["weights"])
         embedding = mobilenet.embedding(plain, network, recipe["size"], use)
-    head = head_of(name, arguments, int(y.max()) + 1, seeds, settings["faults"] in ("norms", "both"))
+    kind = FAULTY_HEADS[name] if settings["faults"] in ("norms", "both") else HEADS[name][0]
+    initializer = keras.initializers.GlorotUniform(next(seeds))
+    head = kind(int(y.max()) + 1, kernel_initializer=initializer, name="head", **arguments)
     encoder = keras.Model(image, keras.Model(plain, embedding)(augmented))
     loss = building.fit(encoder, head, recipe, recipe["rate"], x, y, settings["seed"])
     return keras.Model(plain, head(embedding)), loss
@@ -358,7 +353,9 @@ def frame_of(records):
         row |= {"network": way_of(settings | {"faults": None}), "seed": settings["seed"], "record": record}
         arguments = arguments_by_head(settings)
         for head, metrics in metrics_by_head(record).items():
-            row |= {"head": head, "scale": None, "margin": None} | arguments.get(head, {})
+            own = arguments.get(head, {})
+            is_of_grid = head == "arcface" and own != HEADS["arcface"][1]
+            row |= {"scale": None, "margin": None} | own | {"head": "grid" if is_of_grid else head}
             rows.append(row | metrics["auroc"] | {"accuracy": metrics.get("val_accuracy")})
     frame = pd.DataFrame(rows, columns=COLUMNS)
     for _, group in frame.groupby(["pair", "way"]):
@@ -375,12 +372,6 @@ def article_frame():
     frame = pd.DataFrame(ARTICLE_AUROC).melt(var_name=["pair", "head"]).assign(way="the article")
     by_scorer = frame.assign(scorer=frame["head"].map(ARTICLE_SCORERS)).pivot(columns="scorer", values="value")
     return frame.join(by_scorer).reindex(columns=COLUMNS)
-
-
-def without_grid(frame):
-    """The rows without ArcFace's further settings."""
-    other = [frame[name] != value for name, value in HEADS["arcface"][1].items()]
-    return frame[(frame["head"] != "arcface") | ~(other[0] | other[1])]
 
 
 def fine_tuned(frame):
@@ -431,14 +422,14 @@ def contrasts(frame, planned):
 def grid_differences(frame):
     """ArcFace's AUROC minus AdaCos's on the same draws of sneakers, (4 scales, 4 margins); None if one was not run."""
     rows = frame[(frame.way == "from scratch") & (frame.pair == "sneaker")]
-    arcface = rows[rows["head"] == "arcface"].pivot_table("cosine", "seed", ["scale", "margin"]).dropna()
+    arcface = rows[rows["head"].isin(["arcface", "grid"])].pivot_table("cosine", "seed", ["scale", "margin"]).dropna()
     differences = arcface.sub(auroc(rows, "adacos", "cosine"), axis=0).dropna()
     return differences if differences.shape[1] == len(GRID) and len(differences) else None
 
 
 def compared(frame):
     """What claims are compared with, {words: rows}: fine-tuned networks, without and with the faults; small ones."""
-    usual = without_grid(frame)
+    usual = frame[frame["head"] != "grid"]
     tuned = fine_tuned(usual)
     found = {"": tuned[tuned.faults == ""], ", with the faults": tuned[tuned.faults != ""]}
     return found | {", from scratch": usual[usual.way == "from scratch"]}
@@ -468,15 +459,6 @@ def comparison_claim(pair, words, rows, n):
     return ["AdaCos is as good as ArcFace", f"{pair}{words}", theirs, ours, verdict]
 
 
-def tuning_claim(differences):
-    """Whether AdaCos is above most settings of ArcFace, as a row of `claims`; differences : of `grid_differences`."""
-    means = differences.mean()
-    measure = f"AUROC, ArcFace ({len(means)} settings) minus AdaCos, sneaker, from scratch, {len(differences)} draws"
-    ours = f"above in {(means > 0).sum()} of {len(means)}: {means.min():+.3f} to {means.max():+.3f}"
-    verdict = shared.verdict([(means > 0).sum() <= len(means) / 2])
-    return ["AdaCos needs no tuning", measure, "in words", ours, verdict]
-
-
 def claims(frame):
     """The article's claims that were run: rows [claim, how it is measured, the article's number, ours, verdict]."""
     found, differences = compared(frame), grid_differences(frame)
@@ -484,7 +466,12 @@ def claims(frame):
     parts = [(pair, words, rows[rows.pair == pair], n) for words, rows in found.items() for pair in PAIRS]
     rows = [numbers_claim(*part) for part in parts if "fine-tuned" in set(part[2].use)]
     rows += filter(None, (comparison_claim(*part) for part in parts))
-    rows += [] if differences is None else [tuning_claim(differences)]
+    if differences is not None:
+        means, settings = differences.mean(), f"ArcFace ({len(GRID)} settings) minus AdaCos"
+        ours = f"above in {(means > 0).sum()} of {len(GRID)}: {means.min():+.3f} to {means.max():+.3f}"
+        verdict = shared.verdict([(means > 0).sum() <= len(GRID) / 2])
+        measure = f"AUROC, {settings}, sneaker, from scratch, {len(differences)} draws"
+        rows.append(["AdaCos needs no tuning", measure, "in words", ours, verdict])
     if rows:
         scales = [math.sqrt(2) * math.log(n - 1) for n in [2, 3]]
         measure = "its scale, √2 ln(C - 1), for C = 2 and C = 3 classes"
@@ -496,7 +483,7 @@ def claims(frame):
 def tables(records):
     """Every table that the records of article 2 allow, {marker: Markdown}."""
     frame = frame_of(records)
-    usual, rows = without_grid(frame), claims(frame)
+    usual, rows = frame[frame["head"] != "grid"], claims(frame)
     scratch, tuned = usual[usual.network == "from scratch"], fine_tuned(usual)
     kinds = {"contrasts_scratch": (scratch, "from scratch"), "contrasts_fine_tuned": (tuned, "fine-tuned")}
     made = {marker: contrasts(part, PLANNED[kind]) for marker, (part, kind) in kinds.items()}
@@ -567,7 +554,7 @@ def grid_figure(differences):
 def figures(records):
     """The figures that the records allow, {file name: figure}."""
     frame, made = frame_of(records), {}
-    tuned = fine_tuned(without_grid(frame))
+    tuned = fine_tuned(frame[frame["head"] != "grid"])
     if len(tuned):
         ours = tuned.assign(way=np.where(tuned.faults == "", "ours", "ours, faults: " + tuned.faults))
         made["article2.png"] = boxes_figure(pd.concat([article_frame(), ours]))

@@ -171,7 +171,7 @@ def test_the_scripts_last_run_is_one_seed_as_far_as_it_goes(tmp_path):
     assert record["settings"]["seed"] == 0 and record["missing"] == "CIFAR-10 is left out"
     found = record["metrics"]["cnn"]
     assert found["falls"] == 2 and found["best_minus_last"] == pytest.approx(0.02), "of the validation accuracy"
-    assert set(article1.tables([record])) == {"claims", "lof", "separation", "calibrated"}
+    assert set(article1.tables([record])) == {"claims", "lof", "separation"}
 
 
 def test_scripts_of_different_seeds_or_networks_are_no_run(tmp_path):

@@ -77,7 +77,7 @@ def test_without_references_the_views_are_the_classes():
 def test_faulty_heads_divide_by_the_norm_of_the_whole_batch_and_kernel(name):
     rng = np.random.default_rng(0)
     x, kernel = rng.normal(size=(9, 4)), rng.normal(size=(4, 5))
-    head = article2.head_of(name, article2.HEADS[name][1], 5, building.layer_seeds(0), faulty=True)
+    head = article2.FAULTY_HEADS[name](5, **article2.HEADS[name][1])
     head.build((None, 4))
     head.kernel.assign(kernel)
     expected = head.scale * x @ kernel / np.sqrt((x**2).sum() * (kernel**2).sum())

@@ -71,7 +71,7 @@ export function drawMap(drawn) {
     context.strokeText(digit, ...at(place));
     context.fillText(digit, ...at(place));
   });
-  title.textContent = drawn?.isOutside ? "In no cluster of the map (t-SNE); lines join the nearest" : TITLE;
+  title.textContent = drawn?.isOutside ? "In no cluster of the map (t-SNE); lines lead to the nearest" : TITLE;
   const falls = drawn?.isOutside ? "falls in no cluster" : "falls on it";
   const words = drawn ? `; the drawing ${falls}; the nearest training digits: ${drawn.labels.join(", ")}` : "";
   map.setAttribute("aria-label", `Map of ${points.place.length} digits on the sphere${words}`);
