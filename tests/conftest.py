@@ -103,7 +103,19 @@ def write_cifar10(folder, rng):
     records[::-1].tofile(folder / "data_batch_2.bin")
     for name in {*datasets.CIFAR10_FILES} - {path.name for path in folder.iterdir()}:
         (folder / name).symlink_to("test_batch.bin")
-    return records
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The first test images of MNIST, (100, 28, 28), 0 to 1."""
+    x, y = datasets.load_labelled("mnist", "test")
+    assert y[0] == 7
+    return x[:100, ..., 0]
 
 
 @pytest.fixture(scope="session")

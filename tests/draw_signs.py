@@ -71,16 +71,14 @@ def varied(strokes, rng):
 
 
 def scribbled(rng):
-    """One to three random walks."""
     walks = [rng.normal(0, 0.09, (rng.integers(6, 25), 2)).cumsum(axis=0) for _ in range(rng.integers(1, 4))]
     return [(walk + rng.uniform(0.25, 0.75, 2)).clip(0.04, 0.96).round(3).tolist() for walk in walks]
 
 
 if __name__ == "__main__":
     rng = np.random.default_rng(1)
-    drawn = {
-        group: {name: [varied(strokes, rng) for _ in range(VARIANTS)] for name, strokes in signs.items()}
-        for group, signs in SIGNS.items()
-    }
+    drawn = {}
+    for group, signs in SIGNS.items():
+        drawn[group] = {name: [varied(strokes, rng) for _ in range(VARIANTS)] for name, strokes in signs.items()}
     drawn["scribbles"] = [scribbled(rng) for _ in range(100)]
     Path(__file__).with_name("signs.json").write_text(json.dumps(drawn, separators=(",", ":")) + "\n")

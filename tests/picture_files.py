@@ -48,8 +48,7 @@ def png_chunk(name, body=b""):
 def png(size, depth, colour, rows, interlaced=0, before=b""):
     """A PNG file of rows as they are compressed, each after the number of its filter; `before` goes before them."""
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", *size, depth, colour, 0, 0, interlaced))
-    data = png_chunk(b"IDAT", zlib.compress(rows, 1))
-    return b"\x89PNG\r\n\x1a\n" + header + before + data + png_chunk(b"IEND")
+    return b"\x89PNG\r\n\x1a\n" + header + before + png_chunk(b"IDAT", zlib.compress(rows, 1)) + png_chunk(b"IEND")
 
 
 def bomb(width, height):
@@ -118,15 +117,13 @@ def with_metadata():
         "no comment": (0xFE, b""),
         "quantization": (0xDB, b"".join(bytes([0, *[1] * 64]) for _ in range(900))),
     }
-    for name, body in texts.items():
-        chunk = png_chunk(name.encode(), body)
-        for times in [1, 900_000 // len(chunk)]:
-            yield f"{times} {name}", start + chunk * times + end
-    yield "80,000 empty tEXt", start + png_chunk(b"tEXt") * 80_000 + end
+    parts = [(name, start, png_chunk(name.encode(), body), end) for name, body in texts.items()]
     for name, (marker, body) in segments.items():
-        segment = bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
-        for times in [1, 900_000 // len(segment)]:
-            yield f"{times} {name}", jpeg[:2] + segment * times + jpeg[2:]
+        parts.append((name, jpeg[:2], bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body, jpeg[2:]))
+    for name, before, part, after in parts:
+        for times in [1, 900_000 // len(part)]:
+            yield f"{times} {name}", before + part * times + after
+    yield "80,000 empty tEXt", start + png_chunk(b"tEXt") * 80_000 + end
     yield "WebP", webp
     for name in [b"EXIF", b"XMP ", b"ICCP"]:
         chunk = name + struct.pack("<I", len(exif())) + exif()
@@ -165,9 +162,9 @@ def costly():
         yield f"WebP with codes for {side} x {side}", webp_of_many_codes(side)
 
 
-def mutated(n, seed=0):
+def mutated(n):
     """Small files, each damaged: bytes changed, cut off, a part doubled, or a length that is huge."""
-    rng, small = np.random.default_rng(seed), enlarged(np.tri(28)).resize((90, 90))
+    rng, small = np.random.default_rng(0), enlarged(np.tri(28)).resize((90, 90))
     colour = Image.merge("RGBA", [small, small, small, small])
     whole = [saved(picture, kind) for picture in [small, colour] for kind in ["PNG", "WEBP"]]
     whole += [saved(small, "JPEG"), saved(small, "JPEG", progressive=True, exif=exif(n_tags=9, n_bytes=9))]

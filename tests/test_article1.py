@@ -10,7 +10,7 @@ import pytest
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from common import plots, records
-from conftest import PROJECT, run, write_cifar10
+from conftest import PROJECT, run
 from experiments import article1, tables
 from hypersphere import datasets, files
 from hypersphere.errors import InputError
@@ -63,21 +63,19 @@ def test_the_scripts_run_with_a_trials_settings(tmp_path, monkeypatch):
     [(2, "a warning\nerror: what is wrong\n", "error: what is wrong"), (1, "", "exit code 1"), (-9, "", "was killed")],
 )
 def test_a_script_that_fails_is_named_with_the_reason(code, stderr, words, tmp_path, monkeypatch):
-    done = subprocess.CompletedProcess([], code, "", stderr)
-    monkeypatch.setattr(article1.subprocess, "run", lambda *_, **__: done)
+    monkeypatch.setattr(article1.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], code, "", stderr))
     kind = TerminatedWorkerError if code < 0 else InputError  # a sweep tries again what was killed
     with pytest.raises(kind, match=rf"seed1000: train_cnn_baseline\.py: .*{words}"):
         article1.run_trial("seed1000", article1.plan(args_of(), None)["seed1000"], None, tmp_path)
 
 
-def test_a_candidate_is_judged_on_validation_digits_and_training_outliers(tmp_path, monkeypatch):
+def test_a_candidate_is_judged_on_validation_digits_and_training_outliers(tmp_path, data_folder, monkeypatch):
     seen, read = [], datasets.load_labelled
     monkeypatch.setattr(datasets, "load_labelled", lambda *what: seen.append(what[:2]) or read(*what))
-    write_cifar10(tmp_path / datasets.CIFAR10_FOLDER, np.random.default_rng(0))
     trials = article1.plan(args_of(choose=True, seeds=1), None)
     assert list(trials) == [f"choice/{name}/seed100" for name in article1.CANDIDATES]
     name, settings = list(trials.items())[1]
-    record = {"name": name} | article1.run_trial(name, settings, tmp_path, tmp_path)
+    record = {"name": name} | article1.run_trial(name, settings, data_folder, tmp_path)
     assert 0 < record["metrics"]["validation_accuracy"] <= 1 and ("fashion-mnist", "train") in seen
     assert ("fashion-mnist", "test") not in seen
     assert set(record["metrics"]["accepted_at_rejection"]["0.01"]) == {"Fashion-MNIST", "CIFAR-10"}
@@ -191,5 +189,4 @@ def test_a_seed_from_the_command_to_the_record(tmp_path, data_folder):
     assert "1 trials, 1 of them to run" in run("experiments.article1", *flags)
     (record,) = records.read_records(tmp_path / "results" / "article1.jsonl")
     assert set(record["metrics"]) - {"images"} == set(record["seconds"]) == set(article1.SCRIPTS)
-    assert record["flags"]["l2softmax"]["alpha"] == 16
-    assert "lof" in article1.tables([record])
+    assert record["flags"]["l2softmax"]["alpha"] == 16 and "lof" in article1.tables([record])

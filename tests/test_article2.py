@@ -3,6 +3,7 @@
 import itertools
 import re
 from argparse import Namespace
+from unittest.mock import Mock
 
 import keras
 import numpy as np
@@ -74,8 +75,7 @@ def test_without_references_the_views_are_the_classes():
 
 
 @pytest.mark.parametrize("name", ["arcface", "adacos"])
-def test_faulty_heads_divide_by_the_norm_of_the_whole_batch_and_kernel(name):
-    rng = np.random.default_rng(0)
+def test_faulty_heads_divide_by_the_norm_of_the_whole_batch_and_kernel(name, rng):
     x, kernel = rng.normal(size=(9, 4)), rng.normal(size=(4, 5))
     head = article2.FAULTY_HEADS[name](5, **article2.HEADS[name][1])
     head.build((None, 4))
@@ -102,8 +102,7 @@ def test_faults_reach_the_head_and_the_labels(faults):
 
 def test_features_are_standardised_and_named():
     settings = only_trial(use="features", heads=None, size=96, **MOBILENET)[1]
-    images = {name: x[:9] for name, x in article2.draw(settings)[0].items()}
-    found, columns = article2.frozen_part(settings, images)
+    found, columns = article2.frozen_part(settings, {name: x[:9] for name, x in article2.draw(settings)[0].items()})
     widths = {"block_6_expand_relu": 96, "block_13_expand_relu": 192, "out_relu": 1280}
     assert {name: len(chosen) for name, chosen in columns.items()} == widths
     np.testing.assert_allclose(np.mean(np.concatenate(found["train"]), axis=0), 0, atol=1e-3)
@@ -118,13 +117,8 @@ def test_the_articles_pairs_are_the_default(tmp_path, monkeypatch, capsys):
     one.symlink_to("test_batch.bin")
     trials = article2.plan(flags_of(dataset=None, data=tmp_path, faults="labels"))
     assert [settings["dataset"] for settings in trials.values()] == ["fashion-mnist", "cifar10"]
-    labels = article2.draw(list(trials.values())[1], tmp_path)[1]
-    assert set(labels["known"]) == {3}
-
-    def no_network(folder):
-        raise datasets.DownloadError("no network")
-
-    monkeypatch.setattr(datasets, "find_cifar10", no_network)
+    assert set(article2.draw(list(trials.values())[1], tmp_path)[1]["known"]) == {3}
+    monkeypatch.setattr(datasets, "find_cifar10", Mock(side_effect=datasets.DownloadError("no network")))
     assert {settings["dataset"] for settings in article2.plan(flags_of(dataset=None)).values()} == {"fashion-mnist"}
     assert "no network" in capsys.readouterr().out
     with pytest.raises(datasets.DownloadError):
@@ -178,8 +172,7 @@ def test_augmentation_mirrors_and_shifts_in_training_alone():
     assert {18, 22, 9, 13} <= set(columns) <= {*range(18, 23), *range(9, 14)}  # 31 - 20 = 11 when mirrored
 
 
-def test_scorers_against_numpy():
-    rng = np.random.default_rng(0)
+def test_scorers_against_numpy(rng):
     train, normal, anomaly = (scores.directions(rng.normal(m, 1, (50, 8))) for m in [1, 1, 0.5])
     auroc = article2.auroc_by_scorer(train, normal, anomaly)
     cosine = [[-max(a @ b for b in train) for a in x] for x in [normal, anomaly]]
@@ -214,9 +207,8 @@ def test_heads_share_what_a_frozen_part_gives(use, tmp_path):
     heads = ["arcface", "adacos"] if use == "upper-blocks" else None
     name, settings = only_trial(heads=heads, use=use, size=64, **MOBILENET)
     record = article2.run_trial(name, settings, None, tmp_path)
-    judged = heads or mobilenet.LAYERS
     found = {head: set(metrics["auroc"]) for head, metrics in record["metrics"]["heads"].items()}
-    assert found == {head: set(article2.SCORERS) for head in judged}
+    assert found == {head: set(article2.SCORERS) for head in heads or mobilenet.LAYERS}
 
 
 def test_pixels_are_compared_with_those_of_the_mirror_image(tmp_path):
@@ -237,8 +229,7 @@ def test_other_trials_of_one_head(flags, tmp_path):
 def record_of(auroc, seed=0, **settings):
     common = only_trial()[1] | {"seed": seed} | settings
     metrics = {"auroc": dict.fromkeys(article2.SCORERS, auroc), "val_accuracy": 0.9}
-    name = f"{common['head']}-{settings}-{seed}"
-    return records.new_record(name, common, metrics, 0)
+    return records.new_record(f"{common['head']}-{settings}-{seed}", common, metrics, 0)
 
 
 def test_settings_decide_a_tables_rows():
@@ -292,6 +283,5 @@ def test_arcface_over_its_grid_beside_adacos():
         found += [record_of(auroc, seed, head_arguments=point) for seed in range(2)]
     assert not article2.figures(found[:-2]), "a point was not run"
     assert set(article2.figures(found)) == {"article2_grid.png"}
-    row = article2.claims(article2.frame_of(found))[0]
-    assert row[3:] == ["above in 12 of 16: -0.100 to +0.100", "not reproduced"]
+    assert article2.claims(article2.frame_of(found))[0][3:] == ["above in 12 of 16: -0.100 to +0.100", "not reproduced"]
     assert "| ArcFace       | 0.900 ± 0.000" in article2.tables(found)["heads_scratch"]

@@ -16,6 +16,21 @@ from conftest import run_python
 from hypersphere import files
 from hypersphere.errors import InputError
 
+HOOK = """
+import os, signal, sys
+from pathlib import Path
+from common import cli
+from hypersphere.errors import InputError
+parser = cli.Parser("What it does.")
+parser.add_argument("--run")
+code = parser.parse().run
+print("at work")
+exec(code)
+"""
+INPUT = 'raise InputError("x.npz: missing;\\n run train_x.py first")'
+DISK_ERRORS = [f"raise OSError(errno.{name}, 'what', 'x.npz')" for name in ["ENOSPC", "EROFS", "EDQUOT", "EACCES"]]
+TRACEBACK = "Traceback (most recent call last)"
+
 
 def parse(monkeypatch, *flags):
     monkeypatch.setattr(cli, "install_error_hook", lambda debug: None)  # the hook is the test runner's own
@@ -67,22 +82,6 @@ def test_a_folder_that_cannot_be_written_is_noticed_before_the_work(monkeypatch,
         parse(monkeypatch, "--out", tmp_path / "run")
 
 
-HOOK = """
-import os, signal, sys
-from pathlib import Path
-from common import cli
-from hypersphere.errors import InputError
-parser = cli.Parser("What it does.")
-parser.add_argument("--run")
-code = parser.parse().run
-print("at work")
-exec(code)
-"""
-INPUT = 'raise InputError("x.npz: missing;\\n run train_x.py first")'
-DISK_ERRORS = [f"raise OSError(errno.{name}, 'what', 'x.npz')" for name in ["ENOSPC", "EROFS", "EDQUOT", "EACCES"]]
-TRACEBACK = "Traceback (most recent call last)"
-
-
 @pytest.mark.parametrize(
     ("flags", "code", "start", "end"),
     [
@@ -128,7 +127,8 @@ def test_replacing_keeps_the_old_file_when_writing_fails(tmp_path):
         assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
-WRITE_OFTEN = """
+def test_processes_do_not_get_in_each_others_way(tmp_path):
+    code = """
 import sys
 from pathlib import Path
 from common import records
@@ -140,10 +140,7 @@ for number in range(300):
         beside.write_text("whole")
     records.append_record(folder / "x.jsonl", {"settings": {"number": number}, "metrics": {"long": "x" * 2000}})
 """
-
-
-def test_processes_do_not_get_in_each_others_way(tmp_path):
-    processes = [subprocess.Popen([sys.executable, "-c", WRITE_OFTEN, tmp_path]) for _ in range(2)]
+    processes = [subprocess.Popen([sys.executable, "-c", code, tmp_path]) for _ in range(2)]
     assert [process.wait() for process in processes] == [0, 0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "x.jsonl"]
     numbers = [record["settings"]["number"] for record in records.read_records(tmp_path / "x.jsonl")]

@@ -37,11 +37,10 @@ def test_mnist_has_the_articles_split_and_smoke_is_a_slice_of_it():
     ],
 )
 def test_read_idx_names_a_damaged_file(tmp_path, monkeypatch, damage, words):
-    path, header = tmp_path / "images-idx3-ubyte.gz", b"\0\0\x08\x03" + bytes([0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4])
-    content = header + bytes(range(24))
+    path = tmp_path / "images-idx3-ubyte.gz"
+    content = b"\0\0\x08\x03" + bytes([0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4, *range(24)])
     path.write_bytes(gzip.compress(content))
-    name = f"{tmp_path.name}/images-idx3-ubyte"
-    monkeypatch.setitem(datasets.IDX_SHA256, name, hashlib.sha256(content).hexdigest())
+    monkeypatch.setitem(datasets.IDX_SHA256, f"{tmp_path.name}/images-idx3-ubyte", hashlib.sha256(content).hexdigest())
     np.testing.assert_array_equal(datasets.read_idx(path), np.arange(24).reshape(2, 3, 4))
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(InputError, match=f"{path}.*{words}"):

@@ -29,8 +29,6 @@ WIDTH = rotation.OPTIONS["n_components"]  # of an example of a sign
 
 
 class SmallPredictor(Predictor):
-    """Its detector is fitted to a small slice of the training images."""
-
     def kept_detector(self):
         return predictors.fitted(self.model, smoke=True)
 
@@ -45,12 +43,9 @@ def client(small_predictor):
     return create_app(small_predictor).test_client()
 
 
-@pytest.fixture(scope="module")
-def digit():
-    """A seven, (28, 28), 0 to 1."""
-    _, _, (x, y) = datasets.load_mnist()
-    assert y[0] == 7
-    return x[0, ..., 0]
+@pytest.fixture
+def digit(digits):
+    return digits[0]  # a seven
 
 
 def in_base64(digit, separator=""):
@@ -95,8 +90,7 @@ def test_the_answer_says_why(client, digit):
 
 
 def test_nothing_drawn_is_told_and_a_dot_and_a_photograph_are_rejected(client):
-    empty = Image.new("RGB", (40, 90), "white")
-    assert client.post("/api/predict", data=saved(empty)).json == {"empty": True}
+    assert client.post("/api/predict", data=saved(Image.new("RGB", (40, 90), "white"))).json == {"empty": True}
     dot = Image.new("L", (280, 280))
     ImageDraw.Draw(dot).circle((140, 140), 11, fill=255)
     for picture in [dot, Image.fromarray(load_sample_image("china.jpg"))]:
@@ -166,9 +160,8 @@ for case, (signs, words) in BAD_SIGNS.items():
     BAD[f"signs: {case}"] = ({"data": body, "content_type": JSON}, 400, words)
 
 
-@pytest.mark.parametrize("case", BAD)
-def test_what_cannot_be_used_is_answered_with_a_sentence(case, client):
-    sent, code, words = BAD[case]
+@pytest.mark.parametrize(("sent", "code", "words"), BAD.values(), ids=BAD)
+def test_what_cannot_be_used_is_answered_with_a_sentence(sent, code, words, client):
     response = client.open(**{"path": "/api/predict", "method": "POST"} | sent)
     assert response.status_code == code, response.data
     assert words in response.json["error"] and "\n" not in response.json["error"]
@@ -256,18 +249,15 @@ def test_the_key_is_another_when_what_decides_the_detector_changes():
     assert len(keys) == 7
 
 
-# p-values of the first eight test images: of a detector fitted to little data, by the `VERSION` of the code that fits.
-P_VALUES = {1: [0.725686, 0.758105, 0.810474, 0.790524, 0.598504, 0.870324, 0.25187, 0.13217]}
-
-
-def test_the_version_in_the_key_is_that_of_the_code(small_predictor):
+def test_the_version_in_the_key_is_that_of_the_code(small_predictor, digits):
     """If this fails, other code fits another detector: raise `VERSION`, and give its p-values here.
 
     It covers whatever fits: demo.predictor, datasets, features, layers, rotation, detectors and scores.
     """
-    _, _, (x, _) = datasets.load_mnist()
-    found = [small_predictor.predict(image)["p_value"] for image in x[:8, ..., 0]]
-    assert found == pytest.approx(P_VALUES[predictors.VERSION], abs=0.01)
+    # Of the first eight test images: of a detector fitted to little data, by the `VERSION` of the code that fits.
+    p_values = {1: [0.725686, 0.758105, 0.810474, 0.790524, 0.598504, 0.870324, 0.25187, 0.13217]}
+    found = [small_predictor.predict(image)["p_value"] for image in digits[:8]]
+    assert found == pytest.approx(p_values[predictors.VERSION], abs=0.01)
 
 
 def test_build_makes_the_demos_files_from_a_run_of_the_scoreboard(tmp_path, monkeypatch):

@@ -18,15 +18,15 @@ from hypersphere import datasets
 from picture_files import enlarged, saved
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = os.environ.get("CHROMIUM") or next(
-    filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
-)
+BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
+CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium found; install one, or name it in CHROMIUM"),
 ]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 STROKES = json.loads((Path(__file__).parent / "strokes.json").read_text())
+DRAWINGS = STROKES["digits"] | {"Not a digit": STROKES["others"].values()}
 SIGNS = json.loads((Path(__file__).parent / "signs.json").read_text())["test"]
 DIGITS = [enlarged(image[..., 0]) for image in datasets.load_labelled("mnist", "test")[0][:3]]  # a seven, a two, a one
 
@@ -50,21 +50,19 @@ def browser():
 @pytest.fixture
 def visit(browser, address):
     """Opens the page, with options of `new_page`. At the end: nothing came from outside, the consoles have no error."""
-    complaints, requests, pages = [], [], []
+    complaints, requests = [], []
 
     def open_page(**options):
         page = browser.new_page(**options)
         page.on("console", lambda message: message.type in ["error", "warning"] and complaints.append(message))
         page.on("pageerror", lambda error: complaints.append(error))
         page.on("request", lambda request: requests.append(request.url))
-        page.goto(address)
-        page.wait_for_load_state("networkidle")  # the map is there
-        pages.append(page)
+        page.goto(address, wait_until="networkidle")  # the map is there
         return page
 
     yield open_page
-    for page in pages:
-        page.close()
+    for context in browser.contexts:  # each page has one of its own
+        context.close()
     of_answers = ["api/predict" in getattr(complaint, "location", {"url": ""})["url"] for complaint in complaints]
     assert all(of_answers), "of answers that fail a browser complains by itself"
     assert all(url.removeprefix("blob:").startswith(address) for url in requests)
@@ -95,18 +93,13 @@ def settle(page):
 
 
 def verdict(page):
-    """The answer to the newest change, once it is there."""
     settle(page)
     return page.inner_text("#verdict")
 
 
 def choose(page, path, content):
-    """Choose a file."""
     path.write_bytes(content)
     page.set_input_files("#file", path)
-
-
-DRAWINGS = STROKES["digits"] | {"Not a digit": STROKES["others"].values()}
 
 
 @pytest.mark.parametrize("word", DRAWINGS)
@@ -120,8 +113,7 @@ def test_drawn_digits_are_named_shapes_and_letters_rejected(word, page):
 
 def test_the_answer_says_why(page):
     draw(page, STROKES["digits"]["5"][0])
-    assert page.locator("#bars li").count() == 10
-    assert page.locator("#bars .first").inner_text().split()[0] == "5"
+    assert page.locator("#bars li").count() == 10 and page.locator("#bars .first").inner_text().split()[0] == "5"
     assert page.locator("#nearest canvas").count() == 5
     less, digits = (int(number.replace(",", "")) for number in re.findall(r"[\d,]+", page.inner_text("#strange")))
     p_value = float(re.search(r"p = ([\d.]+\d)", page.inner_text("#p-value"))[1])
@@ -137,10 +129,8 @@ def test_a_dropped_a_pasted_and_a_wrong_file(page, tmp_path):
         held.items.add(new File([new Uint8Array(content)], "digit.png", {type: "image/png"}));
         pad.dispatchEvent(new window[kind](event, {[key]: held, bubbles: true, cancelable: true}));
     }"""
-    for picture, *event, digit in [
-        (DIGITS[1], "drop", "DragEvent", "dataTransfer", "2"),
-        (DIGITS[2], "paste", "ClipboardEvent", "clipboardData", "1"),
-    ]:
+    events = [("drop", "DragEvent", "dataTransfer"), ("paste", "ClipboardEvent", "clipboardData")]
+    for picture, event, digit in zip(DIGITS[1:], events, "21", strict=True):
         page.eval_on_selector("#pad", hand_over, [*event, list(saved(picture))])
         assert verdict(page) == digit
     choose(page, tmp_path / "notes.txt", b"seven")
@@ -174,11 +164,9 @@ def test_a_large_photograph_and_drawn_files_are_read(name, page, tmp_path):
 
 
 def test_keyboard_and_labels(page):
-    reached = []
-    for _ in range(8):
+    for name in ["pad", "undo", "clear", "choose", "a seven", "a heart", "a star", "calibrated"]:
         page.keyboard.press("Tab")
-        reached.append(page.evaluate("(e => e.id || e.ariaLabel || e.value)(document.activeElement)"))
-    assert reached == ["pad", "undo", "clear", "choose", "a seven", "a heart", "a star", "calibrated"]
+        assert page.evaluate("(e => e.id || e.ariaLabel || e.value)(document.activeElement)") == name
     unnamed = "all => all.filter(e => !e.getAttribute('aria-label') && !e.textContent.trim() && !e.labels?.length)"
     assert page.eval_on_selector_all("button, input, canvas[id]", unnamed) == []
     assert page.locator("[aria-live]").text_content().startswith("Nothing drawn yet")
@@ -194,15 +182,12 @@ OUTSIDE = """
     return own.width && (own.left < card.left || own.right > card.right + 0.5 || own.bottom > card.bottom + 0.5);
 }).map((element) => element.outerHTML)
 """
-
-
 ENLARGED = ["font-size: 200%", "letter-spacing: .12em; word-spacing: .16em; line-height: 1.5"]  # WCAG 1.4.4, 1.4.12
 
 
 @pytest.mark.parametrize("text", ["", *ENLARGED])
-@pytest.mark.parametrize("screen", SCREENS)
-def test_the_layout_holds_on_every_screen_and_nothing_jumps(screen, text, visit):
-    width, height = SCREENS[screen]
+@pytest.mark.parametrize(("width", "height"), SCREENS.values(), ids=SCREENS)
+def test_the_layout_holds_on_every_screen_and_nothing_jumps(width, height, text, visit):
     page = visit(viewport={"width": width, "height": height}, device_scale_factor=1 if width > 2000 else 2)
     page.evaluate("text => (document.documentElement.style.cssText = text)", text)
     before = page.eval_on_selector_all("section, #pad, #verdict, #modes, #bars, #map", BOXES)
@@ -246,22 +231,17 @@ def test_the_empty_page_says_what_it_is_for_and_has_drawings_to_try(page):
     assert page.is_visible("#ghost")
 
 
-WATCH = """
-() => {
-    window.seen = { verdict: [], announced: [], lifted: [] };
-    for (const element of document.querySelectorAll("#verdict, #announced")) {
-        const add = () => window.seen[element.id].push([performance.now(), element.textContent]);
-        new MutationObserver(add).observe(element, { childList: true });
-    }
-    addEventListener("pointerup", () => window.seen.lifted.push(performance.now()));
-}
-"""
-
-
 def test_nothing_is_judged_while_the_pen_is_down(page):
     draw(page, STROKES["others"]["asterisk"][:1])
     page.wait_for_timeout(800)  # announced
-    page.evaluate(WATCH)
+    page.evaluate("""() => {
+        window.seen = { verdict: [], announced: [], lifted: [] };
+        for (const element of document.querySelectorAll("#verdict, #announced")) {
+            const add = () => window.seen[element.id].push([performance.now(), element.textContent]);
+            new MutationObserver(add).observe(element, { childList: true });
+        }
+        addEventListener("pointerup", () => window.seen.lifted.push(performance.now()));
+    }""")
     box = page.locator("#pad").bounding_box()
     for x, y in STROKES["others"]["asterisk"][1]:
         page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=3)
@@ -285,8 +265,7 @@ def test_the_arrow_keys_draw(page):
     for key, times in [("ArrowUp", 8), (" ", 1), ("ArrowDown", 16), (" ", 1), ("ArrowRight", 3)]:
         for _ in range(times):
             page.keyboard.press(key)
-    assert verdict(page) == "1"
-    assert page.evaluate("window.scrollY") == 0
+    assert verdict(page) == "1" and page.evaluate("window.scrollY") == 0
     page.keyboard.press("z")
     assert verdict(page) == "Nothing drawn yet"
 
@@ -316,14 +295,13 @@ def test_without_javascript_the_page_says_what_is_missing(visit):
 
 
 @pytest.mark.parametrize(("scheme", "ground"), [("light", (255, 255, 255)), ("dark", (32, 34, 38))])
-def test_save_makes_a_card_in_the_pages_colours(scheme, ground, visit, tmp_path):
+def test_save_makes_a_card_in_the_pages_colours(scheme, ground, visit):
     page = visit(color_scheme=scheme)
     assert not page.is_enabled("#save")
     draw(page, STROKES["others"]["asterisk"])
     with page.expect_download() as download:
         page.click("#save")
-    download.value.save_as(tmp_path / "card.png")
-    card = np.asarray(Image.open(tmp_path / "card.png").convert("RGB"))
+    card = np.asarray(Image.open(download.value.path()).convert("RGB"))
     assert 0.3 < (card == ground).all(axis=2).mean() < 0.9
     assert np.ptp(card.astype(int), axis=2).max() > 100  # a verdict in its colour
 
@@ -350,12 +328,9 @@ def test_three_drawings_teach_a_sign_that_lives_in_the_browser(page, visit):
     assert page.input_value("#name") == "zigzag W" and page.text_content("#dots") == "●●●"
     assert page.locator("#chips button").all_inner_texts() == ["zigzag W (3) ×"]
     page.reload()
-    for drawing, word in [
-        (SIGNS["W"][7], "zigzag W"),
-        (STROKES["digits"]["5"][0], "5"),
-        (STROKES["others"]["asterisk"], "Not a digit"),
-        (SIGNS["W"][8], "zigzag W"),
-    ]:
+    five, asterisk = STROKES["digits"]["5"][0], STROKES["others"]["asterisk"]
+    drawings = [(SIGNS["W"][7], "zigzag W"), (five, "5"), (asterisk, "Not a digit"), (SIGNS["W"][8], "zigzag W")]
+    for drawing, word in drawings:
         page.click("#clear")
         draw(page, drawing)
         assert verdict(page) == word == page.inner_text("#by-calibrated")
@@ -382,8 +357,7 @@ def test_signs_and_examples_have_bounds_and_the_server_checks_names(page):
     page.locator("#chips button").nth(4).click()
     assert page.evaluate("document.activeElement.textContent") == "sign 4 (1) ×"  # the one that follows
     settle(page)
-    refusal = {"status": 400, "json": {"error": "this is no name"}}
-    page.route("**/api/predict", lambda route: route.fulfill(**refusal))
+    page.route("**/api/predict", lambda route: route.fulfill(status=400, json={"error": "this is no name"}))
     page.press("#name", "Enter")
     sync_api.expect(page.locator("#taught")).to_have_text("This is no name.")
     assert page.locator("#chips button").count() == 9
@@ -406,9 +380,8 @@ FAILURES = {
 }
 
 
-@pytest.mark.parametrize("failure", FAILURES)
-def test_a_server_that_fails_is_called_so_and_asked_again(failure, page):
-    answer, reason = FAILURES[failure]
+@pytest.mark.parametrize(("answer", "reason"), FAILURES.values(), ids=FAILURES)
+def test_a_server_that_fails_is_called_so_and_asked_again(answer, reason, page):
     page.route("**/api/predict*", answer)
     page.click("#examples button")
     sync_api.expect(page.locator("#verdict")).to_have_text("No answer", timeout=10_000)

@@ -5,15 +5,9 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from demo import images
-from hypersphere import datasets, pictures
+from hypersphere import pictures
 from hypersphere.errors import InputError
 from picture_files import enlarged, saved
-
-
-@pytest.fixture(scope="module")
-def digits():
-    _, _, (x, _) = datasets.load_mnist()
-    return x[:100, ..., 0]
 
 
 def prepared(content):
@@ -32,10 +26,9 @@ def test_an_enlarged_digit_comes_back(digits):
 
 
 def test_ink_is_told_from_paper(digits):
-    expected = prepared(saved(enlarged(digits[0])))
-    paper = Image.fromarray(np.uint8(220 - 0.6 * np.asarray(enlarged(digits[0]))))
-    for picture in [ImageOps.invert(enlarged(digits[0])), paper]:
-        np.testing.assert_allclose(prepared(saved(picture)), expected, atol=0.02)
+    digit = enlarged(digits[0])
+    for picture in [ImageOps.invert(digit), Image.fromarray(np.uint8(220 - 0.6 * np.asarray(digit)))]:
+        np.testing.assert_allclose(prepared(saved(picture)), prepared(saved(digit)), atol=0.02)
 
 
 def on_canvas(page):
@@ -75,9 +68,9 @@ PAGES = {
 @pytest.mark.parametrize("is_light", [True, False], ids=["light page", "dark page"])
 @pytest.mark.parametrize("page", PAGES)
 def test_an_opaque_page_goes_on_where_the_picture_is_transparent(page, is_light, kind, digits):
-    expected = prepared(saved(enlarged(digits[0])))
-    picture = PAGES[page](ImageOps.invert(enlarged(digits[0])) if is_light else enlarged(digits[0]))
-    assert np.abs(prepared(saved(picture, kind)) - expected).mean() < 0.01
+    digit = enlarged(digits[0])
+    picture = PAGES[page](ImageOps.invert(digit) if is_light else digit)
+    assert np.abs(prepared(saved(picture, kind)) - prepared(saved(digit))).mean() < 0.01
 
 
 @pytest.mark.parametrize("scale", [0.25, 0.5, 1.5, 2])
@@ -87,8 +80,7 @@ def test_size_and_place_do_not_matter(scale, digits):
     picture.paste(enlarged(digits[2]).resize((side, side), Image.Resampling.BICUBIC), (side, side // 3))
     field = prepared(saved(picture))
     np.testing.assert_allclose(field, prepared(saved(enlarged(digits[2]))), atol=0.4)
-    ink = np.argwhere(field > 0.05)
-    assert max(np.ptp(ink, axis=0) + 1) == 20
+    assert max(np.ptp(np.argwhere(field > 0.05), axis=0) + 1) == 20
     np.testing.assert_allclose(np.average(np.indices((28, 28)).reshape(2, -1), 1, field.ravel()), 14, atol=0.6)
 
 

@@ -8,9 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
 import pytest
@@ -39,16 +39,6 @@ server.MAX_SECONDS = 3
 server.serve(create_app(Slow()), server.listen("127.0.0.1", 0))
 """
 
-FITTING = """
-from common import cli
-from demo import app, predictor, server
-
-cli.install_error_hook()
-predictor.VERSION = 0  # of which no detector is kept
-predictor.FIT = "print('fitting', flush=True)" + predictor.FIT
-server.serve(app.create_app(), server.listen("127.0.0.1", 0))
-"""
-
 
 def start(*command):
     """Start Python in a process of its own that Ctrl-C ends, also where the tests run in the background."""
@@ -67,7 +57,6 @@ def slow_server():
 
 
 def post_pixels(port):
-    """Post a drawing; returns the status and the body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=100)
     body = json.dumps({"pixels": [[200] * 28] * 28})
     connection.request("POST", "/api/predict", body, {"Content-Type": "application/json"})
@@ -78,22 +67,27 @@ def post_pixels(port):
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
 def test_a_running_request_is_finished(slow_server, kind):
     process, port = slow_server
-    answers = []
-    thread = threading.Thread(target=lambda: answers.append(post_pixels(port)))
-    thread.start()
-    assert process.stdout.readline() == "running\n"
-    process.send_signal(kind)
-    thread.join()
-    assert answers == [(200, b'{"digit":7}\n')]
-    assert process.wait(10) == 0
-    assert "Traceback" not in process.stderr.read()
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(post_pixels, port)
+        assert process.stdout.readline() == "running\n"
+        process.send_signal(kind)
+    assert answer.result() == (200, b'{"digit":7}\n')
+    assert process.wait(10) == 0 and "Traceback" not in process.stderr.read()
     with pytest.raises(ConnectionRefusedError):
         post_pixels(port)
 
 
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_the_process_that_fits_ends_with_the_server(kind):
-    with start("-c", FITTING) as process:
+    code = """
+from common import cli
+from demo import app, predictor, server
+cli.install_error_hook()
+predictor.VERSION = 0  # of which no detector is kept
+predictor.FIT = "print('fitting', flush=True)" + predictor.FIT
+server.serve(app.create_app(), server.listen("127.0.0.1", 0))
+"""
+    with start("-c", code) as process:
         while process.stdout.readline() != "fitting\n":
             assert process.poll() is None
         process.send_signal(kind)
@@ -103,11 +97,10 @@ def test_the_process_that_fits_ends_with_the_server(kind):
 
 def test_who_sends_slowly_keeps_nobody_waiting_and_is_shut_out(slow_server):
     _, port = slow_server
-    head = b"POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n"
     with contextlib.ExitStack() as stack:
         senders = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(250)]
         for sender in senders:
-            sender.sendall(head)
+            sender.sendall(b"POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n")
         assert post_pixels(port)[0] == 200
         deadline = time.monotonic() + 60
         while senders and time.monotonic() < deadline:
@@ -130,8 +123,8 @@ def test_an_address_that_cannot_be_had_is_named_before_tensorflow_is_loaded():
         assert_one_line_error(run_script("demo", "--port", port), port, "another --port")
     for host in ["nosuch.invalid", "192.0.2.1", "a..b"]:
         assert_one_line_error(run_script("demo", "--host", host), host, "another --host")
-    for flags in [["--port", 99999], ["--port", "x"]]:
-        assert_one_line_error(run_script("demo", *flags), flags[1])
+    for port in [99999, "x"]:
+        assert_one_line_error(run_script("demo", "--port", port), port)
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 6, "seconds, for six processes"
 
 
@@ -148,8 +141,7 @@ def served(*command):
             time.sleep(0.5)
             with contextlib.suppress(ConnectionRefusedError):
                 status, _ = post_pixels(port)
-        page = urllib.request.urlopen(f"http://127.0.0.1:{port}/").read()
-        assert status == 200 and b"A digit, or none?" in page
+        assert status == 200 and b"A digit, or none?" in urllib.request.urlopen(f"http://127.0.0.1:{port}/").read()
         yield process, port
     finally:
         process.send_signal(signal.SIGINT)
@@ -193,8 +185,7 @@ def odd_requests():
     yield "a length alone", request(b"").replace(b": 0", b": 99999999999"), [413]
 
 
-def answer(port, message):
-    """The status that answers a message."""
+def status_of(port, message):
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         with contextlib.suppress(OSError):  # refused before it is sent
             connection.sendall(message)
@@ -205,6 +196,6 @@ def answer(port, message):
 def test_no_request_takes_long_or_much_memory(predictor):
     with served("demo") as (process, port):
         for name, message, statuses in odd_requests():
-            status, seconds, growth = spent(process.pid, lambda message=message: answer(port, message))
+            status, seconds, growth = spent(process.pid, lambda message=message: status_of(port, message))
             assert status in statuses and seconds < 0.3 and growth < 50, (name, status, seconds, growth)
         assert post_pixels(port)[0] == 200 and megabytes(process.pid) < 1500  # with PyTorch, where it is installed

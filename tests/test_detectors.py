@@ -30,11 +30,6 @@ def one_thread():
         yield
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 def normal_rows(rng, n):
     """In-distribution rows: three layers, whose first features are correlated."""
     shared = rng.normal(size=(n, 1))
@@ -106,7 +101,6 @@ def test_whatever_the_rows_scores_are_finite_and_decisions_the_p_values(case, n_
 
 
 def messages(detector, *rows, **options):
-    """What fitting warns of."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         detector.fit(*rows, **options)
@@ -198,8 +192,7 @@ def test_the_evidence_is_the_truncated_product_of_two_calibrations(rng):
 def test_one_novel_layer_is_enough(detector, rng, layer, column, shift):
     rows = normal_rows(rng, 100)
     rows[:, column] += shift
-    assert np.all(detector.predict(rows) == -1)
-    assert np.all(detector.layer_log_p_values(rows).argmin(axis=1) == layer)
+    assert np.all(detector.predict(rows) == -1) and np.all(detector.layer_log_p_values(rows).argmin(axis=1) == layer)
 
 
 def test_without_calibration_rows_every_fifth_calibrates(rng):
@@ -245,8 +238,7 @@ def test_a_table_of_layers_makes_a_detector_and_its_rows(rng):
     table = {"narrow": ("lof", 0.05), "wide": ("distance", 1.0)}
     layers = detectors.layers_of(found, table)
     assert layers == [("narrow", slice(0, 2), "lof", 0.05), ("wide", slice(2, 7), "distance", 1.0)]
-    rows = detectors.side_by_side(found, table)
-    np.testing.assert_array_equal(rows, np.hstack([found["narrow"], found["wide"]]))
+    np.testing.assert_array_equal(detectors.side_by_side(found, table), np.hstack([found["narrow"], found["wide"]]))
 
 
 @pytest.mark.parametrize(("kind", "path_type"), [("layered", str), ("reduced", Path), ("lof", Path)])

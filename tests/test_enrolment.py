@@ -9,7 +9,6 @@ from hypersphere.enrolment import few_shot, retrieval
 
 
 def at(*degrees):
-    """Directions in the plane."""
     return np.stack([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], axis=1)
 
 
@@ -67,9 +66,9 @@ def test_retrieval_by_hand():
         retrieval(at(0, 10), ["a", "b"])
 
 
-def clusters(seed, labels, spread=0.1, dimensions=8):
+def clusters(seed, labels):
     """Points around an axis for each label."""
-    return np.eye(dimensions)[labels] + np.random.default_rng(seed).normal(0, spread, (len(labels), dimensions))
+    return np.eye(8)[labels] + np.random.default_rng(seed).normal(0, 0.1, (len(labels), 8))
 
 
 def test_examples_are_not_among_the_images_that_they_name():

@@ -34,10 +34,9 @@ print("tensorflow" in sys.modules)
 
 def test_the_library_installs_by_itself(tmp_path):
     source, site = tmp_path / "source", tmp_path / "site"
-    source.mkdir()
+    shutil.copytree(PROJECT / "hypersphere", source / "hypersphere")
     for name in ["pyproject.toml", "README.md", "LICENSE"]:
         shutil.copy(PROJECT / name, source)
-    shutil.copytree(PROJECT / "hypersphere", source / "hypersphere")
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*install, "--target", site, source], check=True)
     assert {path.name for path in site.iterdir() if path.suffix != ".dist-info"} == {"hypersphere"}

@@ -29,12 +29,6 @@ def test_the_gradient_of_l2_constrain_is_bounded_at_a_zero_row_which_stays_zero(
     assert not result[1].numpy().any()
 
 
-def centers(images):
-    """The centre of mass of each image, (n, 2): row, column."""
-    places = np.indices((28, 28)).reshape(2, -1)
-    return np.array([np.average(places, axis=1, weights=image.ravel()) for image in images])
-
-
 @pytest.mark.parametrize(
     ("largest", "farthest"),
     [
@@ -47,7 +41,10 @@ def centers(images):
 def test_warp_moves_as_far_as_it_says(largest, farthest):
     x = np.zeros((500, 28, 28, 1), np.float32)
     x[:, 13:15, 19:22] = 1  # its centre is 6.5 pixels to the right of the middle
-    moved = np.abs(centers(building.RandomWarp(**largest, seed=0)(x, training=True).numpy()) - [13.5, 20])
+    warped = building.RandomWarp(**largest, seed=0)(x, training=True).numpy()
+    places = np.indices((28, 28)).reshape(2, -1)
+    centers = [np.average(places, axis=1, weights=image.ravel()) for image in warped]  # row and column
+    moved = np.abs(np.array(centers) - [13.5, 20])
     np.testing.assert_allclose(moved.max(axis=0), farthest, atol=0.15)  # pixels; the largest of 500 draws
 
 

@@ -51,7 +51,6 @@ def test_fit_learns_and_one_file_holds_all(name, tmp_path):
     assert accuracy == pytest.approx(np.mean(logits.argmax(axis=1) == Y), abs=2e-3)
     assert loss == pytest.approx(cross_entropy(logits, Y), rel=1e-3), "without a margin"
     assert scale == float(getattr(model.head, "scale", 0)), "moves in training alone"
-
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     assert type(loaded.head) is type(model.head) and loaded.head.get_config() == model.head.get_config()

@@ -2,6 +2,7 @@
 
 import re
 import zipfile
+from unittest.mock import Mock
 
 import keras
 import numpy as np
@@ -25,8 +26,8 @@ def small_network(**options):
 
 
 @pytest.fixture
-def images():
-    return np.random.default_rng(0).random((60, 16, 16, 1), dtype=np.float32)
+def images(rng):
+    return rng.random((60, 16, 16, 1), dtype=np.float32)
 
 
 def numpy_block(x, kernel, bias):
@@ -38,11 +39,10 @@ def numpy_block(x, kernel, bias):
     return np.maximum(np.max(corners, axis=0), 0)
 
 
-def test_convolutional_embedding_is_its_formula():
+def test_convolutional_embedding_is_its_formula(rng):
     image = keras.Input((15, 17, 2))
     embedding = building.convolutional_embedding(image, building.layer_seeds(4), filters=[3, 4, 5], units=6)
     network = keras.Model(image, embedding)
-    rng = np.random.default_rng(0)
     weights = [rng.normal(0, 0.5, weight.shape) for weight in network.get_weights()]
     network.set_weights(weights)
     x = rng.random((7, 15, 17, 2), dtype=np.float32)
@@ -76,13 +76,13 @@ def test_features_and_embeddings_are_those_of_the_layers(images):
         np.testing.assert_allclose(values, found[name], rtol=1e-4, atol=1e-5)
 
 
-def test_mobilenetv2_reads_weights_and_takes_grey_images(tmp_path):
+def test_mobilenetv2_reads_weights_and_takes_grey_images(rng, tmp_path):
     made = keras.applications.MobileNetV2((96, 96, 3), alpha=0.35, include_top=False, weights=None)
     made.save_weights(tmp_path / "own.weights.h5")
     read = mobilenet.mobilenetv2(0.35, 96, str(tmp_path / "own.weights.h5"))
     assert training.network_key(read) == training.network_key(made)
     image = keras.Input((28, 28, 1))
-    x = np.random.default_rng(0).random((2, 28, 28, 1), dtype=np.float32)
+    x = rng.random((2, 28, 28, 1), dtype=np.float32)
     resized = np.repeat(keras.ops.image.resize(2 * x - 1, (96, 96)), 3, axis=-1)  # pixels in [-1, 1]
     expected = keras.ops.convert_to_numpy(made(resized, training=False)).mean(axis=(1, 2))
     expected /= expected.max()  # tiny, without a training
@@ -108,11 +108,7 @@ def test_mobilenetv2_names_what_are_no_weights(tmp_path, monkeypatch):
     for name in ["broken.h5", "other.weights.h5"]:
         with pytest.raises(InputError, match=rf"{name}: no weights of MobileNetV2 of width 0\.5"):
             mobilenet.mobilenetv2(0.5, 96, str(tmp_path / name))
-
-    def no_network(**arguments):
-        raise Exception("URL fetch failure")
-
-    monkeypatch.setattr(keras.applications, "MobileNetV2", no_network)
+    monkeypatch.setattr(keras.applications, "MobileNetV2", Mock(side_effect=Exception("URL fetch failure")))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     with pytest.raises(InputError, match=f"could not be downloaded.*put .*_no_top.h5 into {tmp_path}"):
         mobilenet.mobilenetv2(0.35, 128, "imagenet")

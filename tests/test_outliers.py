@@ -6,6 +6,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_sample_image
 
 from experiments import made_outliers
 from hypersphere import datasets, files, outliers
@@ -13,8 +14,6 @@ from hypersphere.errors import InputError
 
 
 def test_photograph_patches_are_tiles():
-    from sklearn.datasets import load_sample_image
-
     patches = outliers.load_photograph_patches()
     assert patches.shape == (2 * 15 * 22, 28, 28, 1) and patches.dtype == np.float32
     grey = np.asarray(Image.fromarray(load_sample_image("china.jpg")).convert("L"))
@@ -36,10 +35,9 @@ def test_an_image_folder_is_read_and_what_is_unreadable_named(tmp_path, capsys):
     np.testing.assert_array_equal(images[3], 1, "cropped to its middle")
     assert capsys.readouterr().err.startswith(f"skipped {tmp_path / 'c.jpg'}: not a readable image")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=f"{tmp_path / 'empty'}: no readable PNG, JPEG or WebP"):
-        outliers.load_image_folder(tmp_path / "empty")
-    with pytest.raises(InputError, match=f"{tmp_path / 'nowhere'}: not a folder"):
-        outliers.load_image_folder(tmp_path / "nowhere")
+    for name, words in [("empty", "no readable PNG, JPEG or WebP"), ("nowhere", "not a folder")]:
+        with pytest.raises(InputError, match=f"{tmp_path / name}: {words}"):
+            outliers.load_image_folder(tmp_path / name)
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,15 @@ import pytest
 from PIL import Image, ImageOps
 
 from conftest import spent
-from hypersphere import datasets, pictures
+from hypersphere import pictures
 from picture_files import VARIANTS, bomb, costly, enlarged, exif, mutated, png, saved, with_many_scans, with_metadata
 
 NOISE = Image.effect_noise((99, 99), 90)
 
 
-@pytest.fixture(scope="module")
-def digit():
-    _, _, (x, _) = datasets.load_mnist()
-    return x[1, ..., 0]
+@pytest.fixture
+def digit(digits):
+    return digits[1]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -31,11 +30,10 @@ def test_every_kind_of_file_is_read(variant, digit):
 
 def test_what_is_large_is_shrunk(digit):
     large = enlarged(digit).resize((1400, 1050), Image.Resampling.NEAREST)
+    expected = np.asarray(large.resize((560, 420), Image.Resampling.BOX)) / 255
     for kind in ["PNG", "JPEG", "WEBP"]:
         read = pictures.read_image(saved(large.convert("RGB"), kind))
-        assert read.shape == (420, 560)
-        expected = np.asarray(large.resize((560, 420), Image.Resampling.BOX)) / 255
-        assert np.abs(read - expected).mean() < 0.02
+        assert read.shape == (420, 560) and np.abs(read - expected).mean() < 0.02
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
@@ -78,8 +76,7 @@ def test_an_animation_gives_its_first_frame(kind, digit):
     first = Image.new("RGBA", (400, 320))
     first.paste(enlarged(digit).convert("RGBA"), (100, 30))  # WebP stores this part alone
     frames = [Image.new("RGBA", first.size, color) for color in ["red", "blue"]]
-    content = saved(first, kind, save_all=True, append_images=frames, lossless=True)
-    read = pictures.read_image(content)
+    read = pictures.read_image(saved(first, kind, save_all=True, append_images=frames, lossless=True))
     np.testing.assert_allclose(read[30:310, 100:380], np.asarray(enlarged(digit)) / 255, atol=1 / 255)
     assert read.shape == (320, 400)
 
@@ -110,9 +107,7 @@ def test_a_broken_jpeg_marker_and_what_follows_the_end_are_passed_over(digit):
         (bomb(1, 20_000), pictures.PictureError, "16384 a side"),
         (bomb(20, 20), pictures.PictureError, "damaged"),
         (bomb(20, 20)[:20], pictures.PictureError, "damaged"),
-        (saved(NOISE)[:2000], pictures.PictureError, "damaged"),
-        (saved(NOISE, "JPEG")[:2000], pictures.PictureError, "damaged"),
-        (saved(NOISE, "WEBP")[:2000], pictures.PictureError, "damaged"),
+        *((saved(NOISE, kind)[:2000], pictures.PictureError, "damaged") for kind in ["PNG", "JPEG", "WEBP"]),
         (with_many_scans(saved(NOISE, "JPEG", progressive=True)), pictures.PictureError, "more than 20 scans"),
     ],
 )

@@ -14,7 +14,6 @@ RECORDS = report.load(report.RESULTS)
 
 
 def record(**settings):
-    """A record with other settings."""
     first = RECORDS["unseen"][0]
     return first | {"settings": first["settings"] | settings}
 
@@ -46,8 +45,7 @@ def test_statistics_at_known_values():
     half = tables.half_width(difference)  # Student's t for 5 degrees of freedom
     assert half == pytest.approx(2.570582 * difference.std(ddof=1) / np.sqrt(6), rel=1e-5)
     found = [("A", "a", difference), ("B", "b", np.zeros(4))]
-    table = tables.contrasts_table(found, "set", "AUROC", "seed", [record()])
-    table = re.sub(" +", " ", table)
+    table = re.sub(" +", " ", tables.contrasts_table(found, "set", "AUROC", "seed", [record()]))
     # The exact Wilcoxon p of six equal signs is 2 / 2**6; Holm's correction doubles it.
     assert f"| A | a | +0.035 | {0.035 - half:+.3f} to {0.035 + half:+.3f} | 6 of 6 | 0.062 |" in table
     assert "| B | b | +0.000 | +0.000 to +0.000 | 0 of 4 | 1.000 |" in table
@@ -103,9 +101,8 @@ def test_the_workflow_runs_the_readmes_commands():
 
 def test_decimal_numbers_in_prose_come_from_records_or_are_marked():
     """Each is (rounded) in a table, in a CSV that the page links, or in the page's comment, which says where from."""
-    texts = {
-        path: path.read_text(encoding="utf-8") for path in [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")]
-    }
+    pages = [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")]
+    texts = {path: path.read_text(encoding="utf-8") for path in pages}
     tables = "".join(block[0] for text in texts.values() for block in report.MARKERS.finditer(text))
     for path, text in texts.items():
         linked = [(PROJECT / "results" / name).read_text() for name in re.findall(r"results/(\w+\.csv)", text)]

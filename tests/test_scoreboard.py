@@ -18,9 +18,8 @@ def plan(**changes):
     return scoreboard.plan(Namespace(**{"choose": False, "seeds": None, "smoke": True} | changes), None)
 
 
-def test_detectors_from_the_literature():
+def test_detectors_from_the_literature(rng):
     """Against SciPy, on training images in four classes, new images, and outliers between the classes."""
-    rng = np.random.default_rng(0)
     centers, labels = rng.normal(size=(4, 6)) * 4, rng.integers(0, 4, 400)
 
     def features_of(means):
@@ -49,8 +48,8 @@ def digits():
     return x[:300], y[:300]
 
 
-def test_outliers_of_one_digit(digits):
-    x, y, rng = *digits, np.random.default_rng(0)
+def test_outliers_of_one_digit(digits, rng):
+    x, y = digits
     np.testing.assert_array_equal(pseudo.mirrored(x, y, rng), x[~np.isin(y, [0, 1, 8])][:, :, ::-1])
     np.testing.assert_array_equal(pseudo.turned(x, y, rng), np.rot90(x[y != 0], axes=(1, 2)))
     assert np.mean(pseudo.enlarged(x, y, rng) > 0.5) > 1.2 * np.mean(x > 0.5)
@@ -61,8 +60,8 @@ def test_outliers_of_one_digit(digits):
     assert strokes.shape == (20, 28, 28, 1) and all(0.01 < np.mean(image > 0.5) < 0.4 for image in strokes)
 
 
-def test_outliers_of_two_digits(digits):
-    x, y, rng = *digits, np.random.default_rng(0)
+def test_outliers_of_two_digits(digits, rng):
+    x, y = digits
     for make, axis in [(pseudo.joined, 1), (pseudo.joined_sides, 2)]:
         (first, second), (own, other) = (np.split(images, 2, axis=axis) for images in [x, make(x, y, rng)])
         np.testing.assert_array_equal(own, first)
@@ -72,8 +71,8 @@ def test_outliers_of_two_digits(digits):
         assert any(np.array_equal(np.maximum(own, other), image) for other in x[y != label])
 
 
-def test_what_rotation_prediction_networks_learn(digits):
-    x, y = pseudo.turns_and_none(*digits, np.random.default_rng(0))
+def test_what_rotation_prediction_networks_learn(digits, rng):
+    x, y = pseudo.turns_and_none(*digits, rng)
     assert len(x) == len(y) == 4 * 300 + 4 * 30 and x.dtype == np.uint8
     for turn in range(4):
         rows = slice(300 * turn, 300 * (turn + 1))

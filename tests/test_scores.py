@@ -17,8 +17,7 @@ def test_measures_at_known_values():
     assert shares == {"0.01": {"a": 0.75, "b": 0.0}, "0.1": {"a": 0.25, "b": 0.0}}
 
 
-def test_cosine_scores_see_directions_alone():
-    rng = np.random.default_rng(0)
+def test_cosine_scores_see_directions_alone(rng):
     known, new = rng.normal(size=(30, 5)), rng.normal(size=(20, 5))
     cosines = [max(a @ b / np.sqrt((a @ a) * (b @ b)) for a in known) for b in new]
     lengths = np.geomspace(0.01, 100, 20)[:, np.newaxis]
@@ -39,14 +38,12 @@ def test_directions_have_length_one_whatever_the_length_was(dtype, length):
 
 
 def test_conformal_p_values_count():
-    calibration = np.array([3.0, 1.0, 2.0, 2.0])
-    p = scores.conformal_p_values(calibration, np.array([0.0, 2.0, 2.5, 9.0]))
+    p = scores.conformal_p_values(np.array([3.0, 1.0, 2.0, 2.0]), np.array([0.0, 2.0, 2.5, 9.0]))
     np.testing.assert_allclose(p, [5 / 5, 4 / 5, 2 / 5, 1 / 5])
 
 
-def test_log_p_values_are_those_of_a_known_distribution():
-    rng, n = np.random.default_rng(0), 50_000
-    new = np.linspace(0.1, 60, 500)
+def test_log_p_values_are_those_of_a_known_distribution(rng):
+    n, new = 50_000, np.linspace(0.1, 60, 500)
     log_p = scores.log_p_values(rng.exponential(2.0, n), new)
     assert np.all(np.diff(log_p) < 0)
     # Standard errors: sqrt(0.95 / (0.05 n)) of the logarithm at the tail's start, 1 / sqrt(0.05 n) of its slope.

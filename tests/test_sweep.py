@@ -32,9 +32,8 @@ def lines(out):
 
 def deadly(tmp_path, times):
     """Settings of a trial whose process is killed so often."""
-    path = tmp_path / "deadly"
-    path.write_text(str(times))
-    return {"deadly": str(path)}
+    (tmp_path / "deadly").write_text(str(times))
+    return {"deadly": str(tmp_path / "deadly")}
 
 
 def test_each_trial_leaves_one_line_and_is_never_run_again(tmp_path, capfd):
@@ -79,9 +78,6 @@ def test_a_nearly_full_disk_leaves_whole_lines(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_text() == '{"name": "a"}\n'
-
-
-# On a cluster
 
 
 @contextlib.contextmanager
