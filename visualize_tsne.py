@@ -85,6 +85,7 @@ plots.save(figure, args.out / "figures" / f"{NAME}.png", changed)
 
 # %% Norm and direction of the features
 figure, axes = plt.subplots(1, 3, figsize=(16, 4.4), layout="constrained")
+axes[2].sharey(axes[1])
 norm, loss = np.linalg.norm(arrays["cnn"]["embedding_test"], axis=1), arrays["cnn"]["loss_test"]
 is_wrong = arrays["cnn"]["prediction_test"] != y_test
 tenths = [float(part.mean()) for part in np.array_split(norm[np.argsort(loss)], 10)]
@@ -105,7 +106,6 @@ for ax, name in zip(axes[1:], arrays, strict=True):
         ax.axvline(value, color="black", linestyle="--" if value == within else ":", label=f"{words} {value:.2f}")
     ax.set(title=titles[name], xlabel="cosine of two images' features", ylabel="density")
     ax.legend(loc="upper left", fontsize=9)
-axes[2].sharey(axes[1])
 plots.save(figure, args.out / "figures" / "features.png", changed)
 
 # %% [markdown]
