@@ -18,7 +18,7 @@ FONTS = [  # of those that matplotlib ships, all with plain Latin capitals
     *[f"STIXGeneral{style}" for style in ["", "Bol", "Italic", "BolIta"]],
     *["cmb10", "cmr10", "cmss10", "cmtt10"],
 ]
-UNREADABLE_TURNED = [3, 4, 7]  # 0, 1 and 8 stay, 6 and 9 change places, 2 and 5 still pass for themselves
+UNREADABLE_TURNED = [3, 4, 7]  # by 180 degrees: 0, 1 and 8 stay, 6 and 9 change places, 2 and 5 pass for themselves
 
 
 def draw_letters(copies=2, seed=0):
@@ -47,12 +47,6 @@ def draw_letters(copies=2, seed=0):
     return datasets.to_float(np.stack(images))
 
 
-def turned_digits(folder=None):
-    """MNIST's test images of 3, 4 and 7, turned by 180 degrees: no longer digits to any reader."""
-    x, y = datasets.load_labelled("mnist", "test", folder)
-    return x[np.isin(y, UNREADABLE_TURNED), ::-1, ::-1]
-
-
 def load_split(classes, folder=None, smoke=False):
     """Training, validation and test images of the digits below `classes`, three (x, y), and OOD images, {set: x}.
 
@@ -61,9 +55,9 @@ def load_split(classes, folder=None, smoke=False):
     """
     splits = datasets.load_mnist(folder, smoke)
     learned = [(x[y < classes], y[y < classes]) for x, y in splits]
+    x, y = splits[2]
     if classes < 10:
-        x, y = splits[2]
         return learned, {"digits 5-9": x[y >= classes]}, ""
     sets, missing = outliers.load_far(folder)
-    sets |= {"printed letters": draw_letters(), "turned digits": turned_digits(folder)}
+    sets |= {"printed letters": draw_letters(), "turned digits": x[np.isin(y, UNREADABLE_TURNED), ::-1, ::-1]}
     return learned, {name: x[: datasets.SMOKE["test"] if smoke else None] for name, x in sets.items()}, missing
