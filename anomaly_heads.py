@@ -42,7 +42,7 @@ parser.add_argument("--pair", choices=list(article2.PAIRS), default="sneaker", h
 heads = list(article2.ARTICLE_SCORERS)
 parser.add_argument("--heads", nargs="+", choices=list(article2.HEADS), default=heads, help="the article's three")
 parser.add_argument("--draw", type=cli.seed_number, default=0, help="of images, its seed, %(default)s")
-article2.add_backbone_flags(parser)
+article2.add_backbone_flags(parser, ["cnn", "mobilenetv2"], ["fine-tuned", "upper-blocks"])
 parser.set_defaults(references="eight", split="train", faults=None, draws=1, grid=False)
 args = parser.parse()
 

@@ -15,7 +15,7 @@ Writes  figures/samples.png          images of each set
         figures/lof_roc.png          ROC curves
         figures/lof_gallery.png      the other images that are accepted first, the digits that are rejected first
         models/lof.skops             LOF on the L2-constrained embedding, for use on new images
-        models/layered_detector.skops  the layered detector (--layered)
+        models/layered_detector.skops  the layered detector (--layered; else that of an earlier run is deleted)
         results/lof.json             shares accepted, AUROC, FPR at 95 % TPR
 """
 
@@ -52,6 +52,8 @@ parser.add_argument("--strict", action="store_true", help="stop if CIFAR-10 is m
 words = "of CIFAR-10: train, images 10,000 to 19,999 of it, or test, as in the article; %(default)s"
 parser.add_argument("--split", choices=["train", "test"], default="train", help=words)
 args = parser.parse()
+if 0 < args.lof_images <= args.n_neighbors:
+    parser.error(f"--lof-images {args.lof_images}: give more than --n-neighbors, {args.n_neighbors}, or 0")
 
 started = time.perf_counter()
 

@@ -57,7 +57,7 @@ x_test, y_test = splits["test"]
 
 # %% Network
 # The article gives three convolutions and a fully connected layer of 64; the rest is our choice, explained in
-# docs/article1.md. The layer of 64 is linear. After the convolutions all is float32.
+# docs/article1.md. The layer of 64 is linear. It and all that follows are float32.
 penalty = keras.regularizers.L2(args.weight_decay)
 image = keras.Input((28, 28, 1), name="image")
 x = image

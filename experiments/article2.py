@@ -575,10 +575,10 @@ def csvs(records):
     return {"article2_choice.csv": pd.DataFrame(rows).round(4).to_csv(index=False)} if rows else {}
 
 
-def add_backbone_flags(parser):
+def add_backbone_flags(parser, backbones=("cnn", "mobilenetv2", "pixels"), uses=tuple(EPOCHS)):
     """The flags that choose a network and how it is trained."""
-    parser.add_argument("--backbone", choices=["cnn", "mobilenetv2", "pixels"], default="cnn", help="%(default)s")
-    parser.add_argument("--use", choices=list(EPOCHS), help="of mobilenetv2, fine-tuned")
+    parser.add_argument("--backbone", choices=backbones, default="cnn", help="%(default)s")
+    parser.add_argument("--use", choices=uses, help="of mobilenetv2, fine-tuned")
     parser.add_argument("--recipe", choices=["one-cycle", "article"], help="of --use fine-tuned, one-cycle")
     parser.add_argument("--width", type=float, choices=[0.35, 0.5, 1.0], help="of mobilenetv2, 0.5")
     parser.add_argument("--size", type=int, choices=[96, 128, 160, 192, 224], help="of its images, 96 pixels")

@@ -21,7 +21,8 @@ class LayeredDetector(OutlierMixin, BaseEstimator):
 
     A row of X holds one image's features, those of each layer side by side. In each layer, standardised, a row is
     compared with its nearest training rows: by the local outlier factor (LOF), or by the distance to the last of them.
-    A "layer" of one column may also be a novelty score itself. A wide layer may be reduced to its principal components.
+    A "layer" of one column may also be a novelty score, which is standardised alone. A wide layer may be reduced to its
+    principal components.
 
     The calibration rows, on which nothing else was fitted, are split, so that in-distribution rows, drawn as these
     were, are rejected at a rate of at most `level` on average over calibrations, however few rows there are: every
@@ -68,8 +69,8 @@ class LayeredDetector(OutlierMixin, BaseEstimator):
         The rows of each must be in no particular order. Raises ValueError if a parameter does not fit; warns, with
         UserWarning, if there are too few rows for `n_neighbors`, for `n_components`, or for anything to be rejected.
         """
-        if getattr(y, "ndim", 1) > 1:
-            raise ValueError(f"y of shape {y.shape}: it is ignored; give calibration rows as X_calibration=")
+        if len(shape := np.asarray(y).shape) > 1:
+            raise ValueError(f"y of shape {shape}: it is ignored; give calibration rows as X_calibration=")
         X = validate_data(self, X, ensure_min_samples=5)
         if X_calibration is None:
             is_calibration = np.arange(len(X)) % 5 == 4
@@ -149,7 +150,7 @@ class LayeredDetector(OutlierMixin, BaseEstimator):
         return self.score_samples(X) - self.offset_
 
     def predict(self, X):
-        """1 for rows that are accepted, -1 for those with a p-value of at most `level`."""
+        """1 for rows that are accepted, -1 for those with a p-value of at most `level`, as it was in `fit`."""
         return np.where(self.decision_function(X) >= 0, 1, -1)
 
 

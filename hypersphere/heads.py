@@ -51,13 +51,14 @@ class Head(keras.layers.Layer):
         return (*input_shape[:-1], self.num_classes)
 
     def cosines(self, embedding):
-        """Cosines between embeddings, (n, d), and the columns of the kernel, (n, columns)."""
+        """Cosines between embeddings, (n, d), of a norm above 0.001, and the kernel's columns, (n, columns)."""
         return ops.clip(ops.matmul(unit(embedding), unit(self.kernel, axis=0)), -1.0, 1.0)
 
     def training_logits(self, logits, right):
         """The logits to train with, (n, num_classes), from those to predict with.
 
-        right : (n, num_classes) bool, True at each row's label.
+        right : (n, num_classes) bool, True at each row's label. A dynamic scale moves with each call: call it in
+        training alone.
         """
         return logits
 
@@ -100,6 +101,10 @@ class MarginHead(Head):
 
     def training_logits(self, logits, right):
         return ops.where(right, self.scale * self.with_margin(logits / self.scale), logits)
+
+    def with_margin(self, cosine):
+        """Cosines, (n, num_classes), as they are made smaller where their class is the right one."""
+        raise NotImplementedError
 
 
 @register

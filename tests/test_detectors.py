@@ -203,8 +203,9 @@ def test_without_calibration_rows_every_fifth_calibrates(rng):
     scaler, new = StandardScaler().fit(rows[~is_calibration]), normal_rows(rng, 9)
     distances = distance.cdist(scaler.transform(new), scaler.transform(rows[~is_calibration]))
     np.testing.assert_allclose(given.layer_scores(new)[:, 0], np.sort(distances)[:, 19], err_msg="to the 20th nearest")
-    with pytest.raises(ValueError, match="X_calibration="):
-        LayeredDetector().fit(rows[~is_calibration], rows[is_calibration])
+    for by_position in [rows[is_calibration], rows[is_calibration].tolist()]:
+        with pytest.raises(ValueError, match="X_calibration="):
+            LayeredDetector().fit(rows[~is_calibration], by_position)
 
 
 def layer(name="a", columns=slice(0, 3), measure="lof", truncation=1.0):

@@ -168,8 +168,14 @@ def test_an_encoder_of_ones_own_class_and_labels_as_a_tensor():
     model = MetricModel(encoder, CosFace(CLASSES))
     model.compile(keras.optimizers.Adam(0.03), metrics=["accuracy"])
     assert fitted(model, y=ops.convert_to_tensor(Y))["accuracy"][-1] > 0.9
-    with pytest.raises(ValueError, match="takes probabilities"):
-        model.compile("adam", "sparse_categorical_crossentropy")
+    for name in ["sparse_categorical_crossentropy", keras.losses.SparseCategoricalCrossentropy()]:
+        for loss in [name, [name]]:
+            with pytest.raises(ValueError, match="takes probabilities"):
+                model.compile("adam", loss)
+    with pytest.raises(ValueError, match=r"labels such as \d\.5; give whole numbers"):
+        model.fit(X, Y + 0.5)
+    with pytest.raises(ValueError, match=r"without labels; call fit\(x, y\)"):
+        model.fit(X, verbose=0)
 
 
 def test_a_functional_model_and_a_loop_of_ones_own():

@@ -142,7 +142,7 @@ def test_without_cifar10_its_column_is_left_out_or_strict_stops(smoke_run, tmp_p
         run("anomaly_lof.py", "--smoke", "--strict", "--out", out)
 
 
-def test_missing_and_damaged_models(smoke_run, tmp_path):
+def test_missing_and_damaged_models(smoke_run, tmp_path, capsys):
     for script in ["visualize_tsne.py", "anomaly_lof.py"]:
         with pytest.raises(InputError, match=r"missing; run train_cnn_baseline\.py"):
             run(script, "--smoke", "--out", tmp_path)
@@ -152,6 +152,9 @@ def test_missing_and_damaged_models(smoke_run, tmp_path):
     (tmp_path / "models" / "l2softmax.npz").write_bytes(b"PK\x03\x04 no archive")
     with pytest.raises(InputError, match=r"l2softmax\.npz: damaged; run train_l2softmax\.py"):
         run("visualize_tsne.py", "--smoke", "--out", tmp_path)
+    with pytest.raises(SystemExit):
+        run("anomaly_lof.py", "--smoke", "--out", tmp_path, "--lof-images", 20)
+    assert "--lof-images 20: give more than --n-neighbors, 20, or 0" in capsys.readouterr().err
     (tmp_path / "models" / "cnn.keras").write_bytes(b"no model")
     with pytest.raises(InputError, match=r"cnn\.keras: not a network .* run train_cnn_baseline\.py"):
         run("anomaly_lof.py", "--smoke", "--out", tmp_path)
