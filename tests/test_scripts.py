@@ -182,6 +182,20 @@ def test_the_study_chooses_for_the_scripts_network(smoke_run):
 
 
 @pytest.mark.slow
+def test_all_images_another_perplexity_and_the_test_split(smoke_run, data_folder, tmp_path):
+    shutil.copytree(smoke_run, tmp_path, dirs_exist_ok=True)
+    run("visualize_tsne.py", "--smoke", "--out", tmp_path, "--all", "--perplexity", 5)
+    maps = files.load_arrays(tmp_path / "models" / "tsne_all.npz", "run again")
+    assert {maps[name].shape for name in ["input", "cnn", "l2softmax"]} == {(3000, 2)}
+    assert (tmp_path / "figures" / "tsne_all.png").is_file()
+    assert record(tmp_path, "tsne_all")["settings"]["perplexity"] == 5
+    run("anomaly_lof.py", "--smoke", "--out", tmp_path, "--data", data_folder, "--lof-images", 500, "--split", "test")
+    settings = record(tmp_path, "lof")["settings"]
+    assert settings["cifar10_sha256"] == datasets.cifar10_sha256(data_folder, "test")
+    assert "cifar10_train_sha256" not in settings
+
+
+@pytest.mark.slow
 def test_article_2_in_one_draw(tmp_path):
     printed = run("anomaly_heads.py", "--smoke", "--heads", "arcface", "--out", tmp_path)
     ours = record(tmp_path, "anomaly_heads")["metrics"]["arcface"]["auroc"]["cosine"]
