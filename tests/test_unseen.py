@@ -1,5 +1,6 @@
 """The experiment with unseen classes, on small slices and on made records."""
 
+import re
 from argparse import Namespace
 
 import numpy as np
@@ -73,7 +74,7 @@ def test_wrong_folders_are_named(words, counts, tmp_path):
 
 def made_record(dataset, head, seed, map_at_r):
     enrolment = {str(count): {"new": 0.7, "all": 0.8} for count in unseen.EXAMPLES}
-    metrics = {"recall_at_1": 0.9, "map_at_r": map_at_r, "enrolment": enrolment}
+    metrics = {"recall_at_1": 0.9, "map_at_r": map_at_r, "enrolment": enrolment, "rejection_auroc": map_at_r}
     settings = {"dataset": dataset, "head": head, "seed": seed}
     machine = {"cpu": "a processor", "cores": 2}
     return {"name": f"{dataset}/{head}-seed{seed}", "settings": settings, "metrics": metrics, "machine": machine}
@@ -85,9 +86,13 @@ def test_a_contrast_is_paired_by_seed_and_the_caption_has_the_range_of_n():
     records = [made_record(dataset, "softmax", seed, 0.5) for dataset, seed, _ in rows]
     records += [made_record(dataset, "l2softmax", seed, 0.5 + gain) for dataset, seed, gain in reversed(rows)]
     made = unseen.tables(records)
+    table = made["unseen"]
     assert "L2-softmax minus softmax | MNIST         | +0.200" in made["unseen_contrasts"]
     assert "2 of 2" in made["unseen_contrasts"] and "n = 2 to 3 seeds" in made["unseen_contrasts"]
-    assert "n = 3 seeds" in made["unseen_mnist"] and "n = 2 seeds" in made["unseen_fashion_mnist"]
+    assert re.search(
+        r"softmax +\| 0.900 ± 0.000 +\| 0.500 ± 0.000 +\| 0.700 ± 0.000 +\| 0.900 ± 0.000 \(n = 2\)", table
+    )
+    assert "Fashion-MNIST 0.500 (softmax) to 0.600 (L2-softmax)." in table and "n = 3 seeds" in table
 
 
 def test_new_classes_are_found_again_and_told_from_new_images_of_the_known():
