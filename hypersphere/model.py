@@ -64,7 +64,7 @@ class MetricModel(keras.Model):
             labels, count = ops.convert_to_numpy(y), self.head.num_classes
             least, largest = labels.min(), labels.max()
             if (labels % 1).any():
-                raise ValueError(f"labels such as {labels[labels % 1 > 0][0]}; give whole numbers from 0")
+                raise ValueError(f"labels such as {labels[labels % 1 != 0][0]}; give whole numbers from 0")
             if least < 0 or largest >= count:
                 raise ValueError(f"labels from {least} to {largest}, but the head has the classes 0 to {count - 1}")
         return super().fit(x, y, *arguments, **options)
