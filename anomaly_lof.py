@@ -67,15 +67,14 @@ for name, script in SCRIPTS.items():
     keys[name] = training.network_key(trained[name])
     equal = {"label_test": y_test, "network": keys[name]}  # of the same images and training
     arrays[name] = files.load_arrays(models / f"{name}.npz", remedy, equal)
-words = [*(str(saved["changed"]) for saved in arrays.values()), args.changed]
-changed = " ".join(filter(None, dict.fromkeys(words)))  # for titles
+changed = [*(str(saved["changed"]) for saved in arrays.values()), args.changed]  # flags, for titles
 
 # %% Images that are not digits
 ood, missing = outliers.load_far(args.data, args.outliers, args.strict, args.smoke, args.split)
 images = {"MNIST test": x_test} | ood
 rows = {name: [(image, "") for image in x[:: max(1, len(x) // 12)][:12]] for name, x in images.items()}
 figure = plots.rows_of_images(rows, "What the detectors are shown")
-plots.save(figure, args.out / "figures" / "samples.png", changed)
+plots.save(figure, args.out / "figures" / "samples.png", *changed)
 
 # %% [markdown]
 # LOF compares how densely a point's neighbours lie around it with how densely theirs lie around them. With the $k$
@@ -105,7 +104,7 @@ for ax, (title, values) in zip(axes, by_title.items(), strict=True):
         ax.annotate(f"{name}: {value:.2f}", point, (12, 8), textcoords="offset points", **text)
     ax.set(title=title, xticks=[], yticks=[], aspect="equal")
 figure.suptitle("A lies outside a tight cluster, B inside a loose one")
-plots.save(figure, args.out / "figures" / "lof_idea.png", changed)
+plots.save(figure, args.out / "figures" / "lof_idea.png", *changed)
 
 # %% The spaces: the digits' embeddings are read, the other images' computed
 train_points = {"input": x_train.reshape(len(x_train), -1)}  # (50000, 784)
@@ -194,10 +193,10 @@ for ax, space in zip(axes, lofs, strict=True):
     plots.score_histograms(ax, novelty[space], lines, f"LOF on {plots.SPACES[space]}")
     ax.label_outer()
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-plots.save(figure, args.out / "figures" / "lof_histograms.png", changed)
+plots.save(figure, args.out / "figures" / "lof_histograms.png", *changed)
 
 accepted = {name: {space: metrics[space]["curve"][name] for space in lofs} for name in ood}
-plots.save(plots.roc_curves(accepted), args.out / "figures" / "lof_roc.png", changed)
+plots.save(plots.roc_curves(accepted), args.out / "figures" / "lof_roc.png", *changed)
 
 # %% [markdown]
 # Last, the other images that look most like digits to LOF, and the digits that look least like digits. The
@@ -212,7 +211,7 @@ digit_scores = novelty["l2softmax"]["MNIST test"]
 highest = [i for i in np.argsort(digit_scores)[::-1][:12] if digit_scores[i] > threshold]
 rows["MNIST test: rejected"] = [(x_test[i], str(y_test[i])) for i in highest]
 title = "LOF on the L2-constrained CNN, contamination 0.001: what it accepts first, which digits it rejects first"
-plots.save(plots.rows_of_images(rows, title), args.out / "figures" / "lof_gallery.png", changed)
+plots.save(plots.rows_of_images(rows, title), args.out / "figures" / "lof_gallery.png", *changed)
 
 # %% Save
 detectors.save_detector(lofs["l2softmax"], models / "lof.skops")

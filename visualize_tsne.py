@@ -48,8 +48,7 @@ for name, script in {"cnn": "train_cnn_baseline.py", "l2softmax": "train_l2softm
     trained[name] = records.read_record(args.out / "results" / f"{name}.json", remedy)
     equal = {"label_test": y_test, "network": trained[name].get("network")}  # of the same images and training
     arrays[name] = files.load_arrays(args.out / "models" / f"{name}.npz", remedy, equal)
-words = [str(saved["changed"]) for saved in arrays.values()]  # for titles: flags of the trainings, and of the maps, too
-of_training, changed = (" ".join(filter(None, dict.fromkeys(flags))) for flags in [words, [*words, args.changed]])
+of_training = [str(saved["changed"]) for saved in arrays.values()]  # flags, for titles
 splits = list(mnist) if args.all else ["test"]
 x, y = (np.concatenate([mnist[split][part] for split in splits]) for part in [0, 1])
 titles = {"input": "Pixels", "cnn": "Plain CNN", "l2softmax": "L2-constrained CNN"}
@@ -73,7 +72,7 @@ figure, axes = plt.subplots(1, 3, figsize=(18, 5.8), layout="constrained")
 for ax, (name, title) in zip(axes, titles.items(), strict=True):
     is_stray = tsne.stray_points(points[name], y)
     plots.digit_map(ax, points[name], y, is_stray, f"{title}: {is_stray.sum()} stray points (edged in black)")
-plots.save(figure, args.out / "figures" / f"{NAME}.png", changed)
+plots.save(figure, args.out / "figures" / f"{NAME}.png", *of_training, args.changed)
 
 # %% [markdown]
 # Why should the constraint help? The article says that under a plain softmax easy images get features of a large norm,
@@ -106,7 +105,7 @@ for ax, name in zip(axes[1:], arrays, strict=True):
         ax.axvline(value, color="black", linestyle="--" if value == within else ":", label=f"{words} {value:.2f}")
     ax.set(title=titles[name], xlabel="cosine of two images' features", ylabel="density")
     ax.legend(loc="upper left", fontsize=9)
-plots.save(figure, args.out / "figures" / "features.png", of_training)
+plots.save(figure, args.out / "figures" / "features.png", *of_training)
 
 # %% [markdown]
 # The article's curves are smoother with the constraint. Count how often the thick line of validation accuracy falls.
@@ -115,7 +114,7 @@ plots.save(figure, args.out / "figures" / "features.png", of_training)
 # %% Learning curves
 histories = {"plain CNN": trained["cnn"]["history"], "L2-constrained CNN": trained["l2softmax"]["history"]}
 article = zip(histories, published.ACCURACY.values(), strict=True)
-plots.save(plots.learning_curves(histories, article), args.out / "figures" / "curves.png", of_training)
+plots.save(plots.learning_curves(histories, article), args.out / "figures" / "curves.png", *of_training)
 
 # %% Save
 files.save_arrays(args.out / "models" / f"{NAME}.npz", points | {"label": y})

@@ -20,13 +20,13 @@ CURVE = np.geomspace(0.001, 0.5, 25)  # shares of the digits rejected, at which 
 WHITE_OUTLINE = [patheffects.withStroke(linewidth=3, foreground="white")]
 
 
-def save(figure, path, changed=""):
+def save(figure, path, *changed):
     """Write a figure as PNG, whole or not at all, show it in a notebook, and close it.
 
-    changed : flags of the run that are not at their defaults, which its title then names.
+    changed : the flags of each run behind it that are not at their defaults, as words, which its title then names.
     """
-    if changed:
-        figure.suptitle(" ".join(filter(None, [figure.get_suptitle(), f"({changed})"])))
+    if words := " ".join(dict.fromkeys(filter(None, changed))):
+        figure.suptitle(" ".join(filter(None, [figure.get_suptitle(), f"({words})"])))
     with replacing(path) as beside:
         figure.savefig(beside, dpi=150)
     if in_notebook():

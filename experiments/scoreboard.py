@@ -310,9 +310,9 @@ def reliability_figure(trials):
     """The measured rejection rate of test digits against the nominal level, a curve a seed."""
     figure, ax = plt.subplots(figsize=(6, 5), layout="constrained")
     ax.plot(LEVELS, LEVELS, color="black", linewidth=1, label="nominal")
-    for record, label in zip(trials, ["each of the seeds", *[None] * len(trials)], strict=False):
-        found = record["metrics"]["calibration"]
-        ax.plot(found["levels"], found["rejected"], color=plots.DIGIT_COLORS[0], alpha=0.7, label=label)
+    rejected = np.transpose([record["metrics"]["calibration"]["rejected"] for record in trials])
+    lines = ax.plot(LEVELS, rejected, color=plots.DIGIT_COLORS[0], alpha=0.7)
+    lines[0].set_label("each of the seeds")
     ax.set(xscale="log", yscale="log", xlim=(1e-3, 0.1), ylim=(1e-3, 0.15))
     ax.set(xlabel="nominal level", ylabel="share of the MNIST test images rejected")
     ax.xaxis.set_major_formatter("{x:g}")
