@@ -16,7 +16,7 @@ Writes  figures/samples.png          images of each set
         figures/lof_gallery.png      the other images that are accepted first, the digits that are rejected first
         models/lof.skops             LOF on the L2-constrained embedding, for use on new images
         models/layered_detector.skops  the layered detector (--layered; else that of an earlier run is deleted)
-        results/lof.json             shares accepted, AUROC, FPR at 95 % TPR
+        results/lof.json             shares accepted, AUROC, FPR at 95% TPR
 """
 
 # %% [markdown]
@@ -124,8 +124,8 @@ line.update()
 
 # %% [markdown]
 # LOF's threshold comes from its *contamination*: the share of the *training* images above it. The article says 0.001 on
-# the embedding and that 1 % of new digits were rejected; but about 1 % are rejected, in every space, at 0.01, and the
-# 4 % that it has for 0.01 at 0.04. So all three stand here, and the shares accepted where exactly 1 % and 4 % of the
+# the embedding and that 1% of new digits were rejected; but about 1% are rejected, in every space, at 0.01, and the
+# 4% that it has for 0.01 at 0.04. So all three stand here, and the shares accepted where exactly 1% and 4% of the
 # test digits are rejected.
 #
 # On the sphere only directions count. To see whether that is what helps LOF, or what the network has learned there, the
@@ -157,7 +157,7 @@ for space in plots.SPACES:
 # %% [markdown]
 # One threshold on one layer has two weaknesses: contamination promises nothing about new digits, and what is easy to
 # see in the first layer of a network may be lost in its last. The detector below looks at three layers, and its
-# threshold is set by digits that trained nothing: at level 0.01, on average at most 1 % of digits like those are
+# threshold is set by digits that trained nothing: at level 0.01, on average at most 1% of digits like those are
 # rejected.
 
 # %% The layered detector: three layers of the same network, and a threshold set by digits that trained nothing
@@ -230,7 +230,7 @@ for (space, level), article in published.ACCEPTED.items():
 for space in lofs:
     shares = metrics[space]["accepted_at_rejection"]["0.01"]
     words = ", ".join(f"{name} {shares[name]:.3f}" for name in ood)
-    print(f"1 % of digits rejected, accepted by LOF on {plots.SPACES[space]}: {words}")
+    print(f"1% of digits rejected, accepted by LOF on {plots.SPACES[space]}: {words}")
 if args.layered:
     shares = metrics["layered"]["accepted_at_level"]["0.01"]
     words = ", ".join(f"{name} {share:.3f}" for name, share in shares.items())

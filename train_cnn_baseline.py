@@ -13,7 +13,7 @@ Writes  models/cnn.keras             the network, which gives logits
 # %% [markdown]
 # A network of three convolutions learns MNIST in the usual way: softmax, cross-entropy. How accurate is it, and what do
 # its features look like, of which the next scripts draw maps and in which they look for images that are not digits? The
-# article reports a test accuracy of 99.01 %.
+# article reports a test accuracy of 99.01%.
 
 # %% Settings
 import math

@@ -12,7 +12,7 @@ Writes  models/l2softmax.keras         the network, which gives logits
 
 # %% [markdown]
 # The same network learns MNIST with one more layer, the L2 constraint. Does that make it more accurate, as the article
-# says (99.31 % instead of 99.01 %)? And do digits of a kind come closer together in the space of features?
+# says (99.31% instead of 99.01%)? And do digits of a kind come closer together in the space of features?
 
 # %% Settings
 import math

@@ -101,7 +101,7 @@ for ax, name in zip(axes[1:], arrays, strict=True):
     metrics[name] |= {"cosine_within": within, "cosine_between": between, "cosine_gap": within - between}
     for label, values in {"same digit": cosine[is_same], "different digits": cosine[~is_same]}.items():
         ax.hist(values, np.linspace(-1, 1, 81), density=True, histtype="stepfilled", alpha=0.6, label=label)
-    for value, words in [(within, "95 % of the same digit above"), (between, "95 % of different digits below")]:
+    for value, words in [(within, "95% of the same digit above"), (between, "95% of different digits below")]:
         ax.axvline(value, color="black", linestyle="--" if value == within else ":", label=f"{words} {value:.2f}")
     ax.set(title=titles[name], xlabel="cosine of two images' features", ylabel="density")
     ax.legend(loc="upper left", fontsize=9)

@@ -55,7 +55,7 @@ def learning_curves(histories, article=()):
     axes[0].set(ylim=(max(2 * lowest - 1, 0), 1))
     for (name, accuracy), color in zip(article, DIGIT_COLORS[1:], strict=False):
         axes[0].axhline(accuracy, color=color, linestyle=":", label=f"{name}, the article's test accuracy")
-    axes[0].yaxis.set_major_formatter(lambda accuracy, _: f"{100 * accuracy:g} %")
+    axes[0].yaxis.set_major_formatter(lambda accuracy, _: f"{100 * accuracy:g}%")
     axes[0].legend(loc="lower right")
     axes[1].set(ylabel="loss with its L2 penalty", yscale="log")
     for set_formatter in [axes[1].yaxis.set_major_formatter, axes[1].yaxis.set_minor_formatter]:

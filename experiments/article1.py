@@ -64,7 +64,7 @@ DETAILS = ["best minus last epoch, %", "misclassified", "contamination 0.01, as 
 # The claims on LOF: space, our contamination, and the article's; last those with which its numbers come out.
 STATED = [(space, level, level) for space, level in published.ACCEPTED]
 RATES = [("input", "0.01", "0.001"), ("l2softmax", "0.01", "0.001"), ("l2softmax", "0.04", "0.01")]
-PERCENT = {"0.001": "0.1 %", "0.01": "1 %", "0.04": "4 %"}
+PERCENT = {"0.001": "0.1%", "0.01": "1%", "0.04": "4%"}
 QUALITY = {"knn_accuracy_space": ("10-NN accuracy in the space, %", 2, 100)}  # of a map: title, digits, factor
 QUALITY |= {"knn_accuracy_map": ("in the map, %", 2, 100), "stray": ("stray points", 1, 1)}
 QUALITY |= {"trustworthiness": ("trustworthiness", 3, 1), "kl_divergence": ("KL divergence", 3, 1)}
@@ -106,7 +106,7 @@ def run_trial(name, settings, data, models):
 
 
 def accepted_by_images(models, settings, data):
-    """The shares that LOF accepts, where 1 % and 4 % of MNIST test are rejected, by how many training images it saw.
+    """The shares that LOF accepts, where 1% and 4% of MNIST test are rejected, by how many training images it saw.
 
     Returns {space: {number: {share rejected: {set: share accepted}}}}.
     """
@@ -194,7 +194,7 @@ def spread(values, digits, factor=1):
 
 
 def interval(values, digits, factor=1):
-    """The 95 % interval of the mean, in brackets; "" of a single value."""
+    """The 95% interval of the mean, in brackets; "" of a single value."""
     if len(values) < 2:
         return ""
     mean, half = factor * np.mean(values), factor * shared.half_width(values)
@@ -252,7 +252,7 @@ def lof_claims(values, show):
         measure, theirs = f"{' / '.join(SETS)}, contamination {level}{how}", stated(space, article, SETS)
         rows.append([claim, measure, theirs, joined(shares), verdict(tests + no_test)])
     theirs = f"{stated('input', '0.001', SETS[1:])} → {stated('l2softmax', '0.001', SETS[1:])}"
-    at = {"contamination 0.001": (AT_CONTAMINATION, "0.001"), "1 % of digits rejected": (AT_REJECTION, "0.01")}
+    at = {"contamination 0.001": (AT_CONTAMINATION, "0.001"), "1% of digits rejected": (AT_REJECTION, "0.01")}
     for words, (key, level) in at.items():
         pixels, sphere = ([values[space, key, level, name] for name in names[1:]] for space in ["input", "l2softmax"])
         tests = [difference_holds(np.subtract(a, b)) for a, b in zip(pixels, sphere, strict=True)]
@@ -262,8 +262,8 @@ def lof_claims(values, show):
     rejected = [1 - np.array(values["l2softmax", AT_CONTAMINATION, level, "MNIST test"]) for level in levels]
     articles = [1 - published.ACCEPTED["l2softmax", level]["MNIST test"] for level in levels]
     tests = [number_holds(shares, article, 2) for shares, article in zip(rejected, articles, strict=True)]
-    claim, measure = "LOF rejects 1 % and 4 % of new digits", "contamination 0.001 and 0.01"
-    theirs, ours = " / ".join(f"{article:.2f}" for article in articles), " / ".join(show(x, 3) for x in rejected)
+    claim, measure = "LOF rejects 1% and 4% of new digits", "contamination 0.001 and 0.01"
+    theirs, ours = " / ".join(f"{article:.2f}" for article in articles), " / ".join(show(x, 4) for x in rejected)
     return [*rows, [claim, measure, theirs, ours, verdict(tests)]]
 
 
@@ -329,7 +329,7 @@ def lof(values, n, sets):
 
 
 def separation(values, n, sets):
-    """AUROC and FPR at 95 % TPR of LOF in each space."""
+    """AUROC and FPR at 95% TPR of LOF in each space."""
     rows = []
     for space in [space for space in SPACES if values[space, "auroc", "Fashion-MNIST"]]:
         both = [(values[space, "auroc", name], values[space, "fpr95", name]) for name in sets[1:]]
@@ -350,7 +350,7 @@ def summary_rows(records):
 
 
 def images_figure(values, sets):
-    """Shares accepted by how many images LOF saw, in three of the spaces, where 1 % and 4 % of digits are rejected."""
+    """Shares accepted by how many images LOF saw, in three of the spaces, where 1% and 4% of digits are rejected."""
     options = {"squeeze": False, "sharex": True, "sharey": True, "layout": "constrained"}
     figure, axes = plt.subplots(2, len(sets), figsize=(5.5 * len(sets), 6.4), **options)
     article = {(level, space): published.ACCEPTED[space, stated] for space, level, stated in RATES}

@@ -67,7 +67,7 @@ PLANNED = {  # before the runs: factors of heads' AUROC, by the largest cosine o
     },
 }
 LEAST_DRAWS = 5  # of a contrast, and of a verdict on one
-ABOUT = 0.02  # AUROC: "as good as" means that the 95 % interval of the difference does not fall below minus this
+ABOUT = 0.02  # AUROC: "as good as" means that the 95% interval of the difference does not fall below minus this
 COLUMNS = ["pair", "way", "network", "use", "faults", "seed", "head", "scale", "margin", *MEASURES, "record"]
 # The ten AUCs behind each of the article's boxes, with the scorer that it used for that head.
 # Source: the author's notebook of https://qiita.com/shinmura0/items/d2a3a46c3fb287a1ea0e

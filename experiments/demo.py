@@ -22,7 +22,7 @@ from demo import images
 from demo.app import create_app
 from demo.predictor import Predictor
 from demo.signs import LAYER, MAX_EXAMPLES
-from experiments import made_outliers
+from experiments import near_outliers
 from experiments.tables import caption, markdown
 from hypersphere import datasets, detectors, rotation
 
@@ -52,7 +52,7 @@ def measure_pictures(predictor, data, smoke):
     client, n = create_app(predictor).test_client(), 50 if smoke else 1000
     _, _, (x_test, y_test) = datasets.load_mnist(data)
     digits, labels = x_test[::10][:n, ..., 0], y_test[::10][:n]  # every tenth, and as many OOD images
-    clothes, letters = datasets.load_labelled("fashion-mnist", "test", data)[0], made_outliers.draw_letters()
+    clothes, letters = datasets.load_labelled("fashion-mnist", "test", data)[0], near_outliers.draw_letters()
     ood = {"Fashion-MNIST": clothes[::10][:n, ..., 0], "printed letters": letters[::2][:n, ..., 0]}
     own = predictor.extract(digits)["logits"].argmax(axis=1)
     metrics, milliseconds = {"own_accuracy": float(np.mean(own == labels)), "digits": {}, "rejected": {}}, []

@@ -8,8 +8,8 @@ A trial trains a classifier and two rotation-prediction networks, which also tel
 class "none" of joined digits and random strokes; and article 1's network. If they learn all digits they meet clothes,
 photographs, letters and turned digits; if they learn the digits 0-4 they meet 5-9. The ensemble's detector looks at the
 first three networks, the others at the pixels, at article 1's network, or at the classifier. --choose leaves some
-digits out of the training: they, and what `pseudo.py` makes of the others' validation images, are the outliers; half of
-the validation images calibrates, the other half is judged.
+digits out of the training: the outliers are these, and what `made_up_outliers.py` makes of the others' validation
+images; half of the latter calibrates, the other half is judged.
 
 Reads   data/mnist, data/fashion-mnist, cifar-10-batches-bin (downloaded once if absent)
 Writes  runs/results/scoreboard.jsonl              a line a trial, as it ends; with its line it is not run again
@@ -26,7 +26,7 @@ from sklearn.covariance import EmpiricalCovariance
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
 from common import plots
-from experiments import building, made_outliers, pseudo, sweep
+from experiments import building, made_up_outliers, near_outliers, sweep
 from experiments import tables as shared
 from experiments.building import ARTICLE, RECIPE
 from hypersphere import datasets, features, networks, rotation, scores
@@ -120,7 +120,7 @@ def train_networks(settings, x, y):
     recipes, seed = settings["recipes"], settings["seed"]
     trained = {"classifier": building.train(recipes["classifier"], x, y, seed)[0]}
     for number in range(N_ROTATION_NETWORKS):
-        seen = pseudo.turns_and_none(x, y, np.random.default_rng(seed + number))
+        seen = made_up_outliers.turns_and_none(x, y, np.random.default_rng(seed + number))
         trained[f"rotation{number + 1}"] = building.train(recipes["rotation"], *seen, seed + number)[0]
     return trained
 
@@ -162,7 +162,7 @@ def run_trial(name, settings, data, models):
     """
     if "left_out" in settings:
         return choose(settings, data)
-    learned, ood, missing = made_outliers.load_split(settings["classes"], data, settings["smoke"])
+    learned, ood, missing = near_outliers.load_split(settings["classes"], data, settings["smoke"])
     trained = train_networks(settings, *learned[0])
     (models / name).parent.mkdir(parents=True, exist_ok=True)
     for title, network in trained.items():
@@ -196,7 +196,7 @@ def run_trial(name, settings, data, models):
             chosen = rng.permutation(np.flatnonzero(is_accepted))[:16]
             if len(chosen):
                 rows[f"{key}: {np.mean(is_accepted):.2%}"] = [(x[i], f"as {digits[i]}") for i in chosen]
-        title = f"Accepted at a nominal 1 %, at which {np.mean(p_values <= 0.01):.2%} of the test digits are rejected"
+        title = f"Accepted at a nominal 1%, at which {np.mean(p_values <= 0.01):.2%} of the test digits are rejected"
         plots.save(plots.rows_of_images(rows, title), models / f"{name}-accepted.png")
     return {"metrics": metrics, "missing": missing}
 
@@ -210,7 +210,7 @@ def choose(settings, data):
     calibrating, judged = np.flatnonzero(is_kept)[::2], np.flatnonzero(is_kept)[1::2]
     images = {"train": x, "val": x_val[calibrating], "test": x_val[judged], "left out": x_val[~is_kept]}
     rng, source = np.random.default_rng(settings["seed"]), judged[:N_PSEUDO]
-    for kind, make in (pseudo.NEW | pseudo.LEARNED).items():
+    for kind, make in (made_up_outliers.NEW | made_up_outliers.LEARNED).items():
         images[kind] = make(x_val[source], y_val[source], rng)
     classifier, *rotation_networks = train_networks(settings, x, y).values()
     combinations = {}
@@ -245,7 +245,7 @@ def frame_of(found):
 
 
 def detector_table(trials, detectors, measures, digits, factor=1, published=None):
-    """Detectors or parts in rows, sets in columns: AUROC and FPR95, or shares accepted at 1 % of digits rejected."""
+    """Detectors or parts in rows, sets in columns: AUROC and FPR95, or shares accepted at 1% of digits rejected."""
     n = len({record["settings"]["seed"] for record in trials})
     frame = pd.concat(frame_of(r["metrics"]["detectors"] | r["metrics"]["parts"]) for r in trials)
 
@@ -260,14 +260,14 @@ def detector_table(trials, detectors, measures, digits, factor=1, published=None
 
 
 def digits_table(trials):
-    """What becomes of test digits: how many are named right, and how many are rejected at a nominal 1 %."""
+    """What becomes of test digits: how many are named right, and how many are rejected at a nominal 1%."""
     rows, n, level = [], len({record["settings"]["seed"] for record in trials}), LEVELS.tolist().index(0.01)
     for classes, title in {10: "all ten digits", 5: "digits 0-4"}.items():
         metrics = [record["metrics"] for record in trials if record["settings"]["classes"] == classes]
         accuracies = [[found[name]["test"] for found in metrics] for name in ["accuracy", "classifier_accuracy"]]
         rejected = [found["calibration"]["rejected"][level] for found in metrics]
         rows.append([title, *(shared.cell(values, n, 2, 100) for values in [*accuracies, rejected])])
-    header = ["networks that learned", "accuracy, % (ensemble)", "classifier alone", "rejected at a nominal 1 %, %"]
+    header = ["networks that learned", "accuracy, % (ensemble)", "classifier alone", "rejected at a nominal 1%, %"]
     return shared.markdown(header, rows, shared.caption(trials, n))
 
 
@@ -284,7 +284,7 @@ def tables(records):
 
 
 def accepted_figure(trials):
-    """Shares accepted where 1 % of the test digits are rejected: a row a set, a marker a detector, lines the range."""
+    """Shares accepted where 1% of the test digits are rejected: a row a set, a marker a detector, lines the range."""
     frame = pd.concat(frame_of(record["metrics"]["detectors"]) for record in trials)
     figure, ax = plt.subplots(figsize=(10, 5.5), layout="constrained")
     detectors, smallest = [*DETECTORS, OURS, ENSEMBLE], 1e-4
@@ -295,7 +295,7 @@ def accepted_figure(trials):
         ax.hlines(y, shares["min"], shares["max"], color=color)
         ax.plot(shares["mean"], y, marker, color=color, label=detector)
     ax.set(xscale="log", xlim=(0.9 * smallest, 1.1))
-    ax.set(xlabel="share accepted where 1 % of the test digits are rejected (left edge: 0.0001 or less)")
+    ax.set(xlabel="share accepted where 1% of the test digits are rejected (left edge: 0.0001 or less)")
     ax.set_yticks(np.arange(len(SETS)) + 0.4, SETS)
     ax.set_yticks(np.arange(1, len(SETS)) - 0.1, minor=True)
     ax.tick_params(axis="y", which="both", length=0)
@@ -337,7 +337,7 @@ def csvs(records):
         return {}
     frames = [frame_of(found).assign(variant=variant) for one in chosen for variant, found in one.items()]
     shares = pd.concat(frames).pivot_table("accepted", ["variant", "detector"], "set", sort=False)
-    shares.insert(0, "mean", shares.drop(columns=pseudo.LEARNED).mean(axis=1))  # of what no network has learned
+    shares.insert(0, "mean", shares.drop(columns=made_up_outliers.LEARNED).mean(axis=1))  # of what none has learned
     return {"scoreboard_evidence.csv": shares.sort_values("mean").round(4).to_csv()}
 
 

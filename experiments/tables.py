@@ -37,7 +37,7 @@ def spread(values, digits, factor=1.0):
 
 
 def half_width(values):
-    """Half the width of the 95 % interval of a mean (Student's t)."""
+    """Half the width of the 95% interval of a mean (Student's t)."""
     return stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
 
 
@@ -124,7 +124,7 @@ def contrasts_table(found, group, measure, unit, records, cifar10=False, least=2
         mean, half = values.mean(), half_width(values)
         interval, higher = f"{mean - half:+.3f} to {mean + half:+.3f}", f"{np.sum(values > 0)} of {len(values)}"
         rows.append([title, name, f"{mean:+.3f}", interval, higher, f"{p_value:.3f}"])
-    header = ["planned contrast", group, f"difference of {measure}", "95 % interval", f"{unit}s higher", "p, Holm"]
+    header = ["planned contrast", group, f"difference of {measure}", "95% interval", f"{unit}s higher", "p, Holm"]
     least, most = (function(len(values) for *_, values in found) for function in [min, max])
     n = most if least == most else f"n = {least} to {most} {unit}s"
     return markdown(header, rows, caption(records, n, unit, cifar10))
@@ -142,7 +142,7 @@ def number_holds(values, article, digits, better=0):
 
 
 def difference_holds(differences):
-    """Whether the 95 % interval of the mean of paired differences lies above 0. None of a single value."""
+    """Whether the 95% interval of the mean of paired differences lies above 0. None of a single value."""
     return bool(np.mean(differences) > half_width(differences)) if len(differences) > 1 else None
 
 

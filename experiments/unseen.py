@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from sklearn.decomposition import PCA
 
-from experiments import building, pseudo, sweep
+from experiments import building, made_up_outliers, sweep
 from experiments.tables import caption, cell, contrasts_table, markdown, require_alike
 from hypersphere import datasets, features, outliers, scores
 from hypersphere.enrolment import few_shot, retrieval
@@ -109,7 +109,7 @@ def run_trial(name, settings, data, models):
             points = {part: x @ components for part, x in points.items()}
     else:
         head = functools.partial(layer, name="head", **settings["head_arguments"])
-        x, y = pseudo.turned_classes(*images["train"], settings["turns"])
+        x, y = made_up_outliers.turned_classes(*images["train"], settings["turns"])
         network, loss = building.train(settings["recipe"], x, y, seed, head)
         outputs = {part: features.extract(network, x) for part, (x, _) in images.items()}
         points = {part: found["embedding"] for part, found in outputs.items()}

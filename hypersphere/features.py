@@ -5,7 +5,7 @@ from keras import ops
 
 BLOCKS = ["block1", "block3"]  # the layers, besides the embedding, that detectors look at
 # What our detector looks at: {layer: (measure, the p-value above which the layer has no say)}. The first block sees
-# far-OOD images and little else: it speaks only where its score is above that of 95 % of in-distribution images.
+# far-OOD images and little else: it speaks only where its score is above that of 95% of in-distribution images.
 LAYERS = {"block1": ("lof", 0.05), "block3": ("lof", 1.0), "embedding": ("distance", 1.0)}
 
 

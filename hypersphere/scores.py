@@ -46,7 +46,7 @@ def auroc(normal_scores, anomaly_scores):
 def separation(normal_scores, scores):
     """How well novelty scores tell sets, {name: (n,)}, from normal data, (m,), as a dictionary for JSON.
 
-    AUROC, FPR at 95 % TPR and the share accepted where 1 % of the normal data are rejected, each by set.
+    AUROC, FPR at 95% TPR and the share accepted where 1% of the normal data are rejected, each by set.
     """
     thresholds = {"fpr95": np.quantile(normal_scores, 0.95), "accepted": np.quantile(normal_scores, 0.99)}
     found = {"auroc": {name: auroc(normal_scores, values) for name, values in scores.items()}}

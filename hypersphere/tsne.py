@@ -9,7 +9,7 @@ from hypersphere.errors import InputError
 
 N_NEIGHBORS = 10
 ITERATIONS = 750
-ANGLE = 0.7  # of the Barnes-Hut approximation: 0.5, scikit-learn's, takes a third longer and comes 2 % lower
+ANGLE = 0.7  # of the Barnes-Hut approximation: 0.5, scikit-learn's, takes a third longer and comes 2% lower
 
 
 def tsne_map(space, perplexity, seed, verbose=False):

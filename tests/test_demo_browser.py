@@ -172,8 +172,8 @@ def test_keyboard_and_labels(page):
     assert page.locator("[aria-live]").text_content().startswith("Nothing drawn yet")
 
 
-SCREENS = {"phone": (390, 844), "small phone": (360, 740), "lying phone": (844, 390), "at 200 %": (640, 400)}
-SCREENS |= {"at 300 %": (427, 300), "small": (480, 320), "narrow": (993, 800), "1200": (1200, 800)}
+SCREENS = {"phone": (390, 844), "small phone": (360, 740), "lying phone": (844, 390), "at 200%": (640, 400)}
+SCREENS |= {"at 300%": (427, 300), "small": (480, 320), "narrow": (993, 800), "1200": (1200, 800)}
 SCREENS |= {"laptop": (1280, 900), "large": (1920, 1080), "huge": (3840, 2160)}
 BOXES = "all => all.map(e => e.getBoundingClientRect()).map(r => [r.x, r.y, r.width, r.height].map(Math.round))"
 OUTSIDE = """

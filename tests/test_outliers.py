@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from experiments import made_outliers
+from experiments import near_outliers
 from hypersphere import datasets, files, outliers
 from hypersphere.errors import InputError
 
@@ -68,7 +68,7 @@ def test_far_sets_are_whole_or_their_first_images(data_folder, tmp_path):
     for name, x in {"data_batch_2.bin": sets["CIFAR-10"], "test_batch.bin": of_test["CIFAR-10"]}.items():
         grey = Image.fromarray(datasets.read_cifar10(home / name)[0][3]).convert("L").resize((28, 28), Image.BILINEAR)
         np.testing.assert_allclose(x[3, ..., 0] * 255, grey, atol=1)
-    _, few, _ = made_outliers.load_split(10, data_folder, smoke=True)
+    _, few, _ = near_outliers.load_split(10, data_folder, smoke=True)
     assert [*few] == [*[*sets][:3], "printed letters", "turned digits"]
     for name, images in few.items():
         assert images.shape[1:] == (28, 28, 1) and images.dtype == np.float32 and len(images) <= 500
@@ -86,20 +86,20 @@ def test_a_damaged_cifar10_is_an_error_and_not_left_out(tmp_path):
 
 
 def test_letters_are_as_described():
-    letters = made_outliers.draw_letters(copies=1)
+    letters = near_outliers.draw_letters(copies=1)
     assert letters.shape == (20 * 24, 28, 28, 1)
     heights = np.sum(letters.max(axis=(2, 3)) > 0.2, axis=1)
     assert heights.min() >= 8 and heights.std() > 1, "a letter is missing, or all are of one size"
     assert letters[:, [0, -1]].max() < 0.2, "a letter is cut off"
     assert len(np.unique(letters.reshape(len(letters), -1), axis=0)) == len(letters)
-    np.testing.assert_array_equal(letters, made_outliers.draw_letters(copies=1))
+    np.testing.assert_array_equal(letters, near_outliers.draw_letters(copies=1))
 
 
 def test_turned_digits_and_digits_that_are_not_learned_are_outliers(data_folder):
     x, y = datasets.load_labelled("mnist", "test")
-    turned = made_outliers.load_split(10, data_folder, smoke=True)[1]["turned digits"]
+    turned = near_outliers.load_split(10, data_folder, smoke=True)[1]["turned digits"]
     assert len(turned) == np.isin(y[:500], [3, 4, 7]).sum()
     np.testing.assert_array_equal(turned[0, :, :, 0], np.rot90(x[0, :, :, 0], 2))  # the first test image is a 7
-    learned, ood, _ = made_outliers.load_split(5, smoke=True)
+    learned, ood, _ = near_outliers.load_split(5, smoke=True)
     assert all(set(y) == set(range(5)) for _, y in learned)
     assert list(ood) == ["digits 5-9"] and len(ood["digits 5-9"]) + len(learned[2][0]) == 500

@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 from sklearn.neighbors import LocalOutlierFactor
 
 from common import records
-from experiments import building, pseudo, scoreboard
+from experiments import building, made_up_outliers, scoreboard
 from hypersphere import datasets, features, rotation, scores
 
 
@@ -50,33 +50,33 @@ def digits():
 
 def test_outliers_of_one_digit(digits, rng):
     x, y = digits
-    np.testing.assert_array_equal(pseudo.mirrored(x, y, rng), x[~np.isin(y, [0, 1, 8])][:, :, ::-1])
-    np.testing.assert_array_equal(pseudo.turned(x, y, rng), np.rot90(x[y != 0], axes=(1, 2)))
-    assert np.mean(pseudo.enlarged(x, y, rng) > 0.5) > 1.2 * np.mean(x > 0.5)
-    erased, scratched = pseudo.erased(x, y, rng), pseudo.scratched(x[:20], y[:20], rng)
+    np.testing.assert_array_equal(made_up_outliers.mirrored(x, y, rng), x[~np.isin(y, [0, 1, 8])][:, :, ::-1])
+    np.testing.assert_array_equal(made_up_outliers.turned(x, y, rng), np.rot90(x[y != 0], axes=(1, 2)))
+    assert np.mean(made_up_outliers.enlarged(x, y, rng) > 0.5) > 1.2 * np.mean(x > 0.5)
+    erased, scratched = made_up_outliers.erased(x, y, rng), made_up_outliers.scratched(x[:20], y[:20], rng)
     assert (erased <= x).all() and np.mean((erased != x).any(axis=(1, 2, 3))) > 0.95
     assert (scratched >= x[:20]).all() and all((scratched > x[:20]).any(axis=(1, 2, 3)))
-    strokes = pseudo.strokes(x[:20], y[:20], rng)
+    strokes = made_up_outliers.strokes(x[:20], y[:20], rng)
     assert strokes.shape == (20, 28, 28, 1) and all(0.01 < np.mean(image > 0.5) < 0.4 for image in strokes)
 
 
 def test_outliers_of_two_digits(digits, rng):
     x, y = digits
-    for make, axis in [(pseudo.joined, 1), (pseudo.joined_sides, 2)]:
+    for make, axis in [(made_up_outliers.joined, 1), (made_up_outliers.joined_sides, 2)]:
         (first, second), (own, other) = (np.split(images, 2, axis=axis) for images in [x, make(x, y, rng)])
         np.testing.assert_array_equal(own, first)
         for half, label in zip(other, y, strict=True):
             assert (y[(second == half).all(axis=(1, 2, 3))] != label).any()
-    for image, own, label in zip(pseudo.laid_over(x, y, rng), x, y, strict=True):
+    for image, own, label in zip(made_up_outliers.laid_over(x, y, rng), x, y, strict=True):
         assert any(np.array_equal(np.maximum(own, other), image) for other in x[y != label])
 
 
 def test_what_rotation_prediction_networks_learn(digits, rng):
-    x, y = pseudo.turns_and_none(*digits, rng)
+    x, y = made_up_outliers.turns_and_none(*digits, rng)
     assert len(x) == len(y) == 4 * 300 + 4 * 30 and x.dtype == np.uint8
     for turn in range(4):
         rows = slice(300 * turn, 300 * (turn + 1))
-        np.testing.assert_array_equal(x[rows], np.rot90(pseudo.to_bytes(digits[0]), turn, axes=(1, 2)))
+        np.testing.assert_array_equal(x[rows], np.rot90(made_up_outliers.to_bytes(digits[0]), turn, axes=(1, 2)))
         np.testing.assert_array_equal(y[rows], digits[1] + 10 * turn)
     assert (y[1200:] == 40).all()
 
@@ -128,6 +128,6 @@ def test_digits_left_out_are_the_outliers_of_a_choice(monkeypatch, tmp_path):
     found = record["metrics"]["combinations"]
     assert set(found) == {"chosen"} and set(found["chosen"]) == set(scoreboard.COMBINATIONS)
     chosen = found["chosen"]["chosen"]["auroc"]
-    assert set(chosen) == {"left out", *pseudo.NEW, *pseudo.LEARNED}
+    assert set(chosen) == {"left out", *made_up_outliers.NEW, *made_up_outliers.LEARNED}
     assert chosen["enlarged"] > 0.95 and chosen["left out"] > 0.7 and chosen["strokes"] > 0.8
     assert scoreboard.csvs([record])["scoreboard_evidence.csv"].count("\n") == 1 + len(scoreboard.COMBINATIONS)

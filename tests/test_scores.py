@@ -8,7 +8,7 @@ from hypersphere import scores
 
 def test_measures_at_known_values():
     normal, anomalies = np.arange(100.0), np.array([94.0, 94.5, 200.0, -1.0])
-    # The 95 % quantile of 0..99 lies at 94.05: two of the four anomalies are not above it.
+    # The 95% quantile of 0..99 lies at 94.05: two of the four anomalies are not above it.
     found = scores.separation(normal, {"a": anomalies, "far": anomalies + 200})
     assert found["auroc"] == {"a": pytest.approx((94.5 + 95 + 100 + 0) / 400), "far": 1.0}
     assert found["fpr95"] == {"a": 0.5, "far": 0.0} and found["accepted"] == {"a": 0.75, "far": 0.0}

@@ -5,7 +5,7 @@ import { drawMap } from "./map.js";
 const MODES = { identify: "Identify", lof: "LOF", calibrated: "calibrated" };
 const byId = (id) => document.getElementById(id);
 const WELCOME = byId("reason").textContent;
-const percent = (share) => (share >= 0.9995 ? "> 99.9 %" : `${(100 * share).toFixed(1)} %`);
+const percent = (share) => (share >= 0.9995 ? "> 99.9%" : `${(100 * share).toFixed(1)}%`);
 const mode = () => document.querySelector("[name=mode]:checked").value;
 export const aDigit = (digit) => (digit === 8 ? "an 8" : `a ${digit}`);
 export const asSentence = (text) => `${text[0].toUpperCase()}${text.slice(1).replace(/\.$/, "")}.`;
