@@ -19,6 +19,7 @@ Writes  runs/results/scoreboard.jsonl              a line a trial, as it ends; w
 
 import itertools
 
+import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -125,21 +126,10 @@ def train_networks(settings, x, y):
     return trained
 
 
-def extract(classifier, rotation_networks, images):
-    """What `rotation.feature_model` gives for sets of images, {set: {name: (n, d)}}."""
-    model = rotation.feature_model(classifier, rotation_networks)
-    return {name: model.predict(x, 250, verbose=0) for name, x in images.items()}
-
-
-def fit_layers(table, options, found):
-    """A layered detector fitted to the set "train" and calibrated on "val", and the other sets' log p-values.
-
-    found : {set: features}; returns {set: (n, number of layers)}, the layers as in the table.
-    """
-    detector = LayeredDetector(layers_of(found["train"], table), **options)
-    detector.fit(side_by_side(found["train"], table), X_calibration=side_by_side(found["val"], table))
-    others = [name for name in found if name not in ("train", "val")]
-    return detector, {name: detector.layer_log_p_values(side_by_side(found[name], table)) for name in others}
+def fit_layered(table, options, train, calibration):
+    """A layered detector of a table's layers, fitted to features, {name: (n, d)}, and calibrated on others."""
+    detector = LayeredDetector(layers_of(train, table), **options)
+    return detector.fit(side_by_side(train, table), X_calibration=side_by_side(calibration, table))
 
 
 def ablation(log_p, parts):
@@ -167,35 +157,49 @@ def run_trial(name, settings, data, models):
     (models / name).parent.mkdir(parents=True, exist_ok=True)
     for title, network in trained.items():
         networks.save_network(network, models / f"{name}-{title}.keras")
-    splits = dict(zip(["train", "val", "test"], learned, strict=True))
-    images = {split: x for split, (x, _) in splits.items()} | ood
     article, _ = building.train(settings["recipes"]["article"], *learned[0], settings["seed"])
+    embedder = keras.Model(article.input, {"embedding": article.get_layer("embedding").output})
     classifier, *rotation_networks = trained.values()
-    found = extract(classifier, rotation_networks, images)
-    spaces = {"pixels": {key: {"embedding": x.reshape(len(x), -1)} for key, x in images.items()}, "classifier": found}
-    spaces["article"] = {key: {"embedding": features.embed(article, x)[0]} for key, x in images.items()}
-    metrics = {"parameters": [network.count_params() for network in trained.values()], "detectors": {}}
+    model = rotation.feature_model(classifier, rotation_networks)
+
+    def look(x):
+        """What detectors look at in images, {space: {name: (n, d)}}."""
+        found = {"pixels": {"embedding": x.reshape(len(x), -1)}}
+        return found | {"classifier": features.outputs(model, x), "article": features.outputs(embedder, x)}
+
+    (x, y), (x_val, _), (x_test, y_test) = learned
+    train, val = look(x), look(x_val)
+    judges = {title: (space, fit(train[space], y)) for title, (space, fit) in DETECTORS.items()}
+    ours = fit_layered(features.LAYERS, {}, train["classifier"], val["classifier"])
+    judges[OURS] = "classifier", lambda found: -ours.score_samples(side_by_side(found, features.LAYERS))
+    ensemble = fit_layered(rotation.LAYERS, rotation.OPTIONS, train["classifier"], val["classifier"])
+    del train
+    novelty, log_p, digits = {title: {} for title in [*judges, ENSEMBLE]}, {}, {}
+    for key, images in {"test": x_test, **ood}.items():  # one set after the other, for the memory of their features
+        found = look(images)
+        for title, (space, score) in judges.items():
+            novelty[title][key] = score(found[space])
+        found = found["classifier"]
+        log_p[key] = ensemble.layer_log_p_values(side_by_side(found, rotation.LAYERS))
+        novelty[ENSEMBLE][key] = -ensemble.evidence(log_p[key])
+        digits[key] = {name: found[name].argmax(axis=1) for name in ["log_probabilities", "logits"]}
+    metrics = {"parameters": [network.count_params() for network in trained.values()]}
     for metric, output in [("accuracy", "log_probabilities"), ("classifier_accuracy", "logits")]:
-        right = {split: found[split][output].argmax(axis=1) == splits[split][1] for split in ["val", "test"]}
-        metrics[metric] = {split: float(np.mean(is_right)) for split, is_right in right.items()}
-    for title, (space, fit) in DETECTORS.items():
-        score = fit(spaces[space]["train"], splits["train"][1])
-        novelty = {key: score(spaces[space][key]) for key in ["test", *ood]}
-        metrics["detectors"][title] = scores.separation(novelty.pop("test"), novelty)
-    for title, table, options in [(OURS, features.LAYERS, {}), (ENSEMBLE, rotation.LAYERS, rotation.OPTIONS)]:
-        detector, log_p = fit_layers(table, options, found)
-        novelty = {key: -detector.evidence(rows) for key, rows in log_p.items()}
-        metrics["detectors"][title] = scores.separation(novelty["test"], {key: novelty[key] for key in ood})
-    metrics["parts"] = ablation(log_p, PARTS)  # of the last detector, the ensemble's, as all below
-    p_values = scores.conformal_p_values(-detector.calibration_scores_, novelty["test"])
+        metrics[metric] = {"test": float(np.mean(digits["test"][output] == y_test))}
+    metrics["detectors"] = {
+        title: scores.separation(found["test"], {key: found[key] for key in ood}) for title, found in novelty.items()
+    }
+    metrics["parts"] = ablation(log_p, PARTS)
+    p_values = scores.conformal_p_values(-ensemble.calibration_scores_, novelty[ENSEMBLE]["test"])
     metrics["calibration"] = {"levels": LEVELS.tolist(), "rejected": [float(np.mean(p_values <= p)) for p in LEVELS]}
     if settings["seed"] == SEEDS[0]:
         rng, rows = np.random.default_rng(0), {}
-        for key, x in ood.items():
-            is_accepted, digits = novelty[key] <= -detector.offset_, found[key]["log_probabilities"].argmax(axis=1)
+        for key, images in ood.items():
+            is_accepted = novelty[ENSEMBLE][key] <= -ensemble.offset_
             chosen = rng.permutation(np.flatnonzero(is_accepted))[:16]
             if len(chosen):
-                rows[f"{key}: {np.mean(is_accepted):.2%}"] = [(x[i], f"as {digits[i]}") for i in chosen]
+                named = digits[key]["log_probabilities"]
+                rows[f"{key}: {np.mean(is_accepted):.2%}"] = [(images[i], f"as {named[i]}") for i in chosen]
         title = f"Accepted at a nominal 1%, at which {np.mean(p_values <= 0.01):.2%} of the test digits are rejected"
         plots.save(plots.rows_of_images(rows, title), models / f"{name}-accepted.png")
     return {"metrics": metrics, "missing": missing}
@@ -215,8 +219,10 @@ def choose(settings, data):
     classifier, *rotation_networks = train_networks(settings, x, y).values()
     combinations = {}
     for title, (count, options) in VARIANTS.items():
-        found = extract(classifier, rotation_networks[:count], images)
-        _, log_p = fit_layers(rotation.LAYERS, rotation.OPTIONS | options, found)
+        model = rotation.feature_model(classifier, rotation_networks[:count])
+        found = {key: features.outputs(model, x) for key, x in images.items()}
+        detector = fit_layered(rotation.LAYERS, rotation.OPTIONS | options, found.pop("train"), found.pop("val"))
+        log_p = {key: detector.layer_log_p_values(side_by_side(rows, rotation.LAYERS)) for key, rows in found.items()}
         combinations[title] = ablation(log_p, COMBINATIONS)
     return {"metrics": {"combinations": combinations}}
 

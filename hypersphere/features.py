@@ -1,6 +1,7 @@
 """What detectors look at: the outputs of a network's layers for images."""
 
 import keras
+import numpy as np
 from keras import ops
 
 BLOCKS = ["block1", "block3"]  # the layers, besides the embedding, that detectors look at
@@ -24,7 +25,13 @@ def feature_model(network):
 
 def extract(network, x, batch_size=250):
     """What `feature_model` gives for images, {name: (n, d) float32}."""
-    return feature_model(network).predict(x, batch_size, verbose=0)
+    return outputs(feature_model(network), x, batch_size)
+
+
+def outputs(model, x, batch_size=250):
+    """A model's outputs for images, {name: (n, d)}, as `model.predict` gives them, which keeps copies of all images."""
+    parts = [model.predict_on_batch(x[start : start + batch_size]) for start in range(0, len(x), batch_size)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def embed(network, x, batch_size=250):
