@@ -189,8 +189,10 @@ def measured(records):
 
 
 def spread(values, digits, factor=1):
-    """Mean ± standard deviation, or the value that all have in common."""
-    return shared.spread(values if np.ptp(values) else values[:1], digits, factor)
+    """Mean ± standard deviation, or the value that all have in common: of counts a whole number."""
+    if np.ptp(values):
+        return shared.spread(values, digits, factor)
+    return f"{factor * values[0]:.{0 if np.asarray(values).dtype.kind == 'i' else digits}f}"
 
 
 def interval(values, digits, factor=1):
@@ -201,43 +203,36 @@ def interval(values, digits, factor=1):
     return f" [{mean - half:.{digits}f} to {mean + half:.{digits}f}]"
 
 
-def mean_and_range(values, digits, factor=1):
-    """ "mean (lowest to highest)", or the value that all have in common; counts are whole numbers, but for a mean."""
-    mean, of_one = f"{factor * np.mean(values):.{digits}f}", 0 if np.asarray(values).dtype.kind == "i" else digits
-    low, high = (f"{factor * value:.{of_one}f}" for value in [min(values), max(values)])
-    return f"{mean} ({low} to {high})" if np.ptp(values) else low
-
-
-def claims(values, show=spread):
+def claims(values):
     """The article's claims: rows [claim, how it is measured, the article's numbers, ours, verdict].
 
-    values : as `measured` gives them; show : the text of the numbers of several seeds. What was not measured is left
-    out. The verdict is "" for a single seed, and for what needs CIFAR-10 where that is missing.
+    values : as `measured` gives them; what was not measured is left out. The verdict is "" for a single seed, and for
+    what needs CIFAR-10 where that is missing.
     """
     rows = []
     for claim, measure, article, path, digits, factor, sign in COMPARISONS:
         plain, constrained = (np.array(values[(space, *path)]) for space in NETWORKS)
         if len(plain) and len(constrained):
-            ours = f"{show(plain, digits, factor)} → {show(constrained, digits, factor)}"
+            ours = f"{spread(plain, digits, factor)} → {spread(constrained, digits, factor)}"
             ours += interval(constrained - plain, digits, factor)
             rows.append([claim, measure, article, ours, verdict([difference_holds(sign * (constrained - plain))])])
     if wrong := values["l2softmax", "wrong"]:
         claim, word = "L2 leaves 69 of 10,000 test images wrong", verdict([number_holds(wrong, published.WRONG, 0, -1)])
-        rows.append([claim, "misclassified", f"{published.WRONG}", show(wrong, 1), word])
+        rows.append([claim, "misclassified", f"{published.WRONG}", spread(wrong, 1), word])
     if norm := values["cnn", "norm_auroc"]:
         claim, measure = "Hard images get a small norm without L2", "AUROC, misclassified images"
         word = verdict([difference_holds(np.array(norm) - 0.5)])
-        rows.append([claim, measure, "in words", show(norm, 2) + interval(norm, 2), word])
-    return rows + (lof_claims(values, show) if values["l2softmax", "auroc", "Fashion-MNIST"] else [])
+        rows.append([claim, measure, "in words", spread(norm, 2) + interval(norm, 2), word])
+    return rows + (lof_claims(values) if values["l2softmax", "auroc", "Fashion-MNIST"] else [])
 
 
-def lof_claims(values, show):
+def lof_claims(values):
     """The claims on novelty detection, as rows of `claims`."""
     names = [name for name in SETS if values["input", AT_CONTAMINATION, "0.01", name]]
     rows, no_test = [], [] if names == SETS else [None]  # without CIFAR-10 a row of several sets has no verdict
 
     def joined(shares):
-        return " / ".join(show(numbers, 3) for numbers in shares) + (" (CIFAR-10 is missing)" if no_test else "")
+        return " / ".join(spread(numbers, 3) for numbers in shares) + (" (CIFAR-10 is missing)" if no_test else "")
 
     def stated(space, level, sets):
         return " / ".join(f"{published.ACCEPTED[space, level][name]:.2f}" for name in sets)
@@ -263,7 +258,7 @@ def lof_claims(values, show):
     articles = [1 - published.ACCEPTED["l2softmax", level]["MNIST test"] for level in levels]
     tests = [number_holds(shares, article, 2) for shares, article in zip(rejected, articles, strict=True)]
     claim, measure = "LOF rejects 1% and 4% of new digits", "contamination 0.001 and 0.01"
-    theirs, ours = " / ".join(f"{article:.2f}" for article in articles), " / ".join(show(x, 4) for x in rejected)
+    theirs, ours = " / ".join(f"{article:.2f}" for article in articles), " / ".join(spread(x, 4) for x in rejected)
     return [*rows, [claim, measure, theirs, ours, verdict(tests)]]
 
 
@@ -290,13 +285,13 @@ def tables(records):
 def run_beside_seeds(run, seeds):
     """The article's claims, with its numbers, those of one run and of several seeds. run, seeds : lists of records."""
     seeds, values = measured(seeds)
-    theirs = {tuple(row[:2]): row[3] for row in claims(values, mean_and_range)}
+    theirs = {tuple(row[:2]): row[3] for row in claims(values)}
     flags, usual = (dict(shared.leaves(record["flags"])) for record in [run[0], (seeds or run)[0]])
     changed = [path for path in flags if path[-1] != "seed" and flags[path] != usual.get(path, flags[path])]
     words = ", ".join(sorted({f"{path[-1]} {flags[path]}" for path in changed}))
     what = f"This run differs from the seeds beside it: {words}" if words else "This run is one draw of what seeds give"
-    lines = [f"{what}. Of the seeds: their mean, and (lowest to highest)."]
-    for claim, measure, article, ours, _ in claims(measured(run)[1], mean_and_range):
+    lines = [f"{what}. Of the seeds: mean ± standard deviation."]
+    for claim, measure, article, ours, _ in claims(measured(run)[1]):
         found = {"article": article, "this run": ours, f"{len(seeds)} seeds": theirs.get((claim, measure), "")}
         lines += [f"\n{claim}: {measure}", *(f"    {words:<10}{numbers}" for words, numbers in found.items())]
     return "\n".join(lines)

@@ -140,7 +140,7 @@ def test_without_cifar10_its_claims_say_so_and_the_others_stand():
 def test_one_run_stands_beside_the_seeds():
     made = article1.run_beside_seeds(SEEDS[:1], SEEDS)
     wrong = [record["metrics"]["l2softmax"]["wrong"] for record in SEEDS]
-    theirs = f"{len(SEEDS)} seeds  {np.mean(wrong):.1f} ({min(wrong)} to {max(wrong)})\n"
+    theirs = f"{len(SEEDS)} seeds  {np.mean(wrong):.1f} ± {np.std(wrong, ddof=1):.1f}\n"
     other = copy.deepcopy(SEEDS[:1])
     other[0]["flags"]["l2softmax"]["epochs"] = 3
     assert "one draw" in made and "beside it: epochs 3." in article1.run_beside_seeds(other, SEEDS)
