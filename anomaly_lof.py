@@ -31,7 +31,6 @@ from common import cli
 
 cli.start()  # before Keras is imported
 
-import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
@@ -163,11 +162,8 @@ for space in plots.SPACES:
 # %% The layered detector: three layers of the same network, and a threshold set by digits that trained nothing
 if args.layered:  # in a notebook, set args.layered = True in the first cell
     fit_started = time.perf_counter()
-    statistics = {name: features.statistics(trained["l2softmax"], name) for name in features.BLOCKS}
-    blocks = keras.Model(trained["l2softmax"].input, statistics)
     for name, x in {"train": x_train, "val": x_val, "test": x_test}.items():
-        embedding = {"embedding": arrays["l2softmax"][f"embedding_{name}"]}
-        extracted[name] = blocks.predict(x, batch_size=250, verbose=0) | embedding
+        extracted[name] = features.extract(trained["l2softmax"], x)
     layer_rows = {name: detectors.side_by_side(outputs, features.LAYERS) for name, outputs in extracted.items()}
     layered = detectors.LayeredDetector(detectors.layers_of(extracted["train"], features.LAYERS))
     layered.fit(layer_rows["train"], X_calibration=layer_rows["val"])

@@ -1,6 +1,6 @@
 """The scoreboard: which detector rejects images that are not digits, far and near, without having seen one?
 
-    python -m experiments.scoreboard                  # five seeds, an hour and a half on two cores
+    python -m experiments.scoreboard                  # five seeds, 50 minutes on two cores
     python -m experiments.scoreboard --choose         # compare what the ensemble's detector looks at, half an hour
     python -m experiments.scoreboard --smoke          # a try on small slices, a minute
 
