@@ -162,13 +162,11 @@ for space in plots.SPACES:
 # %% The layered detector: three layers of the same network, and a threshold set by digits that trained nothing
 if args.layered:  # in a notebook, set args.layered = True in the first cell
     fit_started = time.perf_counter()
-    for name, x in {"train": x_train, "val": x_val, "test": x_test}.items():
+    for name, x in {"train": x_train, "val": x_val, "MNIST test": x_test}.items():
         extracted[name] = features.extract(trained["l2softmax"], x)
-    layer_rows = {name: detectors.side_by_side(outputs, features.LAYERS) for name, outputs in extracted.items()}
-    layered = detectors.LayeredDetector(detectors.layers_of(extracted["train"], features.LAYERS))
-    layered.fit(layer_rows["train"], X_calibration=layer_rows["val"])
-    p_values = {"MNIST test": layered.p_values(layer_rows["test"])}
-    p_values |= {name: layered.p_values(layer_rows[name]) for name in ood}
+    layered = detectors.fit_on_layers(features.LAYERS, extracted["train"], extracted["val"])
+    layer_rows = {name: detectors.side_by_side(extracted[name], features.LAYERS) for name in images}
+    p_values = {name: layered.p_values(rows) for name, rows in layer_rows.items()}
     metrics["layered"] = {
         "accepted_at_level": {
             str(level): {name: float(np.mean(p > level)) for name, p in p_values.items()} for level in [0.001, 0.01]

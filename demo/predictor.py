@@ -83,10 +83,8 @@ def load_map(path):
 def fitted(model, smoke=False):
     """The detector of all networks, fitted to MNIST's training images and calibrated on its validation images."""
     (x_train, _), (x_val, _), _ = datasets.load_mnist(smoke=smoke)
-    train, calibration = (model.predict(x, BATCH, verbose=0) for x in [x_train, x_val])
-    rows, calibration_rows = (detectors.side_by_side(found, rotation.LAYERS) for found in [train, calibration])
-    detector = detectors.LayeredDetector(detectors.layers_of(train, rotation.LAYERS), **rotation.OPTIONS)
-    return detector.fit(rows, X_calibration=calibration_rows)
+    train, calibration = (features.outputs(model, x, BATCH) for x in [x_train, x_val])
+    return detectors.fit_on_layers(rotation.LAYERS, train, calibration, **rotation.OPTIONS)
 
 
 def fit_detector(path, folder):

@@ -19,7 +19,6 @@ Writes  runs/results/scoreboard.jsonl              a line a trial, as it ends; w
 
 import itertools
 
-import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -31,7 +30,7 @@ from experiments import building, made_up_outliers, near_outliers, sweep
 from experiments import tables as shared
 from experiments.building import ARTICLE, RECIPE
 from hypersphere import datasets, features, networks, rotation, scores
-from hypersphere.detectors import LayeredDetector, layers_of, side_by_side
+from hypersphere.detectors import fit_on_layers, side_by_side
 
 RECIPES = {"classifier": RECIPE | {"epochs": 15}, "rotation": RECIPE | {"epochs": 4, "alpha": None}}
 RECIPES |= {"article": ARTICLE}
@@ -52,7 +51,7 @@ PARTS = {
 # --choose: the digits left out in turn; combinations of layers; and variants of the detector, {title: (number of
 # rotation-prediction networks, other options)}.
 LEFT_OUT = {"2": [2], "5": [5], "odd": [1, 3, 5, 7, 9], "0-4": [0, 1, 2, 3, 4]}
-CHOICE_SEED, N_PSEUDO = 100, 1000  # seeds 100 and 101; images a kind
+CHOICE_SEED, N_MADE_UP = 100, 1000  # seeds 100 and 101; images a kind
 COMBINATIONS = {"chosen": CHOSEN} | {f"chosen, {title}": part for title, part in PARTS.items()}
 COMBINATIONS |= {f"chosen, {layer} below 0.05": CHOSEN | {layer: 0.05} for layer in ["embedding", "disagreement"]}
 VARIANTS = {"chosen": (2, {}), "1 rotation-prediction network": (1, {})}
@@ -126,12 +125,6 @@ def train_networks(settings, x, y):
     return trained
 
 
-def fit_layered(table, options, train, calibration):
-    """A layered detector of a table's layers, fitted to features, {name: (n, d)}, and calibrated on others."""
-    detector = LayeredDetector(layers_of(train, table), **options)
-    return detector.fit(side_by_side(train, table), X_calibration=side_by_side(calibration, table))
-
-
 def ablation(log_p, parts):
     """`scores.separation` by parts of the ensemble's detector, {title: separation}.
 
@@ -158,21 +151,21 @@ def run_trial(name, settings, data, models):
     for title, network in trained.items():
         networks.save_network(network, models / f"{name}-{title}.keras")
     article, _ = building.train(settings["recipes"]["article"], *learned[0], settings["seed"])
-    embedder = keras.Model(article.input, {"embedding": article.get_layer("embedding").output})
     classifier, *rotation_networks = trained.values()
     model = rotation.feature_model(classifier, rotation_networks)
 
     def look(x):
         """What detectors look at in images, {space: {name: (n, d)}}."""
-        found = {"pixels": {"embedding": x.reshape(len(x), -1)}}
-        return found | {"classifier": features.outputs(model, x), "article": features.outputs(embedder, x)}
+        embeddings = {"pixels": x.reshape(len(x), -1), "article": features.embed(article, x)[0]}
+        spaces = {space: {"embedding": embedding} for space, embedding in embeddings.items()}
+        return spaces | {"classifier": features.outputs(model, x)}
 
     (x, y), (x_val, _), (x_test, y_test) = learned
     train, val = look(x), look(x_val)
     judges = {title: (space, fit(train[space], y)) for title, (space, fit) in DETECTORS.items()}
-    ours = fit_layered(features.LAYERS, {}, train["classifier"], val["classifier"])
+    ours = fit_on_layers(features.LAYERS, train["classifier"], val["classifier"])
     judges[OURS] = "classifier", lambda found: -ours.score_samples(side_by_side(found, features.LAYERS))
-    ensemble = fit_layered(rotation.LAYERS, rotation.OPTIONS, train["classifier"], val["classifier"])
+    ensemble = fit_on_layers(rotation.LAYERS, train["classifier"], val["classifier"], **rotation.OPTIONS)
     del train
     novelty, log_p, digits = {title: {} for title in [*judges, ENSEMBLE]}, {}, {}
     for key, images in {"test": x_test, **ood}.items():  # one set after the other, for the memory of their features
@@ -193,16 +186,24 @@ def run_trial(name, settings, data, models):
     p_values = scores.conformal_p_values(-ensemble.calibration_scores_, novelty[ENSEMBLE]["test"])
     metrics["calibration"] = {"levels": LEVELS.tolist(), "rejected": [float(np.mean(p_values <= p)) for p in LEVELS]}
     if settings["seed"] == SEEDS[0]:
-        rng, rows = np.random.default_rng(0), {}
-        for key, images in ood.items():
-            is_accepted = novelty[ENSEMBLE][key] <= -ensemble.offset_
-            chosen = rng.permutation(np.flatnonzero(is_accepted))[:16]
-            if len(chosen):
-                named = digits[key]["log_probabilities"]
-                rows[f"{key}: {np.mean(is_accepted):.2%}"] = [(images[i], f"as {named[i]}") for i in chosen]
+        accepted = {key: novelty[ENSEMBLE][key] <= -ensemble.offset_ for key in ood}
+        named = {key: digits[key]["log_probabilities"] for key in ood}
         title = f"Accepted at a nominal 1%, at which {np.mean(p_values <= 0.01):.2%} of the test digits are rejected"
-        plots.save(plots.rows_of_images(rows, title), models / f"{name}-accepted.png")
+        plots.save(accepted_gallery(ood, accepted, named, title), models / f"{name}-accepted.png")
     return {"metrics": metrics, "missing": missing}
+
+
+def accepted_gallery(images, accepted, named, title):
+    """Up to sixteen of the images accepted of each set, drawn at random; sets of which none is are left out.
+
+    images : {set: (n, 28, 28, 1)}; accepted : {set: (n,) bool}; named : {set: (n,)}, the digits they are taken for.
+    """
+    rng, rows = np.random.default_rng(0), {}
+    for key, is_accepted in accepted.items():
+        chosen = rng.permutation(np.flatnonzero(is_accepted))[:16]
+        if len(chosen):
+            rows[f"{key}: {np.mean(is_accepted):.2%}"] = [(images[key][i], f"as {named[key][i]}") for i in chosen]
+    return plots.rows_of_images(rows, title)
 
 
 def choose(settings, data):
@@ -213,7 +214,7 @@ def choose(settings, data):
     x, y = x_train[is_learned], np.searchsorted(kept, y_train[is_learned])
     calibrating, judged = np.flatnonzero(is_kept)[::2], np.flatnonzero(is_kept)[1::2]
     images = {"train": x, "val": x_val[calibrating], "test": x_val[judged], "left out": x_val[~is_kept]}
-    rng, source = np.random.default_rng(settings["seed"]), judged[:N_PSEUDO]
+    rng, source = np.random.default_rng(settings["seed"]), judged[:N_MADE_UP]
     for kind, make in (made_up_outliers.NEW | made_up_outliers.LEARNED).items():
         images[kind] = make(x_val[source], y_val[source], rng)
     classifier, *rotation_networks = train_networks(settings, x, y).values()
@@ -221,7 +222,8 @@ def choose(settings, data):
     for title, (count, options) in VARIANTS.items():
         model = rotation.feature_model(classifier, rotation_networks[:count])
         found = {key: features.outputs(model, x) for key, x in images.items()}
-        detector = fit_layered(rotation.LAYERS, rotation.OPTIONS | options, found.pop("train"), found.pop("val"))
+        parts = found.pop("train"), found.pop("val")
+        detector = fit_on_layers(rotation.LAYERS, *parts, **rotation.OPTIONS | options)
         log_p = {key: detector.layer_log_p_values(side_by_side(rows, rotation.LAYERS)) for key, rows in found.items()}
         combinations[title] = ablation(log_p, COMBINATIONS)
     return {"metrics": {"combinations": combinations}}

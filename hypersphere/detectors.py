@@ -208,6 +208,15 @@ def side_by_side(features, table):
     return np.hstack([features[name] for name in table])
 
 
+def fit_on_layers(table, train, calibration, **options):
+    """A `LayeredDetector` of a table's layers, {name: (measure, truncation)}, fitted to features, {name: (n, width)}.
+
+    calibration : the features of other images, {name: (m, width)}; options : its further parameters.
+    """
+    detector = LayeredDetector(layers_of(train, table), **options)
+    return detector.fit(side_by_side(train, table), X_calibration=side_by_side(calibration, table))
+
+
 def save_detector(detector, path):
     """Write a fitted detector, scikit-learn's LOF with `algorithm="brute"` or `LayeredDetector`, without pickle."""
     with replacing(path) as beside:

@@ -36,5 +36,6 @@ def outputs(model, x, batch_size=250):
 
 def embed(network, x, batch_size=250):
     """Outputs of the layer named "embedding", (n, d) float32, and the logits, (n, classes) float32."""
-    model = keras.Model(network.input, [network.get_layer("embedding").output, network.output])
-    return model.predict(x, batch_size, verbose=0)
+    layers = {"embedding": network.get_layer("embedding").output, "logits": network.output}
+    found = outputs(keras.Model(network.input, layers), x, batch_size)
+    return found["embedding"], found["logits"]
